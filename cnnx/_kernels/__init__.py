@@ -1,0 +1,219 @@
+"""The one door to the kernels: the same functions, compiled or in NumPy.
+
+Callers write `from cnnx import _kernels` and call `_kernels.convolution_forward(...)`; `use_backend` rebinds
+the names here, so nobody else knows which backend is in use. The types are those of the NumPy functions.
+"""
+
+import importlib
+import os
+import warnings
+from types import ModuleType, TracebackType
+
+from cnnx._kernels import reference
+from cnnx._kernels.reference import (
+    average_pool_backward,
+    average_pool_forward,
+    convolution_forward,
+    convolution_input_gradient,
+    convolution_weight_gradient,
+    dense_forward,
+    dense_input_gradient,
+    dense_weight_gradient,
+    max_pool_backward,
+    max_pool_forward,
+    relu_backward,
+    relu_forward,
+    sgd_step,
+    softmax_backward,
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+    softmax_forward,
+)
+from cnnx._kernels.threads import brief_spinning, default_threads
+
+# Every kernel, by the compiled module that has it.
+KERNELS = {
+    "activation": ("relu_forward", "relu_backward"),
+    "convolution": ("convolution_forward", "convolution_input_gradient", "convolution_weight_gradient"),
+    "dense": ("dense_forward", "dense_input_gradient", "dense_weight_gradient"),
+    "optimizer": ("sgd_step",),
+    "pooling": ("max_pool_forward", "max_pool_backward", "average_pool_forward", "average_pool_backward"),
+    "softmax": (
+        "softmax_forward",
+        "softmax_backward",
+        "softmax_cross_entropy_forward",
+        "softmax_cross_entropy_backward",
+    ),
+}
+BACKENDS = ("compiled", "numpy")
+
+__all__ = [
+    "average_pool_backward",
+    "average_pool_forward",
+    "convolution_forward",
+    "convolution_input_gradient",
+    "convolution_weight_gradient",
+    "dense_forward",
+    "dense_input_gradient",
+    "dense_weight_gradient",
+    "max_pool_backward",
+    "max_pool_forward",
+    "relu_backward",
+    "relu_forward",
+    "sgd_step",
+    "softmax_backward",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+    "softmax_forward",
+]
+
+
+def _load_compiled() -> tuple[dict[str, ModuleType], str]:
+    """The compiled modules, or none of them and the reason."""
+    try:
+        with brief_spinning():
+            return {
+                name: importlib.import_module(f"cnnx._kernels.{name}") for name in (*KERNELS, "gemm", "parallel")
+            }, ""
+    except ImportError as error:
+        return {}, str(error)
+
+
+_compiled, unavailable = _load_compiled()
+_backend = "numpy"
+
+
+class BackendChoice:
+    """What `use_backend` returns: as a context manager it restores the backend that was in use before."""
+
+    def __init__(self, previous: str) -> None:
+        self._previous = previous
+
+    def __enter__(self) -> None:
+        """The backend was switched by the call."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _bind(self._previous)
+
+
+def _bind(name: str) -> None:
+    global _backend
+    for module, functions in KERNELS.items():
+        source = _compiled[module] if name == "compiled" else reference
+        for function in functions:
+            globals()[function] = getattr(source, function)
+    _backend = name
+
+
+def use_backend(name: str) -> BackendChoice:
+    """Compute with the compiled kernels or with their NumPy twins, in the whole process.
+
+    Parameters
+    ----------
+    name : {"compiled", "numpy"}
+
+    Returns
+    -------
+    BackendChoice
+        Usable in a ``with`` statement, which restores the previous backend at its end.
+
+    Raises
+    ------
+    ValueError
+        If `name` is neither of the two.
+    ImportError
+        If the compiled kernels could not be loaded; the message says why.
+
+    Examples
+    --------
+    >>> with use_backend("numpy"):
+    ...     backend_in_use()
+    'numpy'
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"use_backend: expected one of {BACKENDS}, got {name!r}")
+    if name == "compiled" and not _compiled:
+        raise ImportError(f"use_backend: the compiled kernels could not be loaded: {unavailable}")
+    choice = BackendChoice(_backend)
+    _bind(name)
+    return choice
+
+
+def backend_in_use() -> str:
+    """Name of the backend in use, "compiled" or "numpy"."""
+    return _backend
+
+
+def set_num_threads(count: int) -> None:
+    """Let the compiled kernels use up to `count` threads; results do not depend on it.
+
+    Parameters
+    ----------
+    count : int
+        1 or more.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"set_num_threads: expected an integer of 1 or more, got {count!r}")
+    _set_threads(count, "set_num_threads")
+
+
+def get_num_threads() -> int:
+    """Number of threads the compiled kernels may use."""
+    return _threads
+
+
+def threads_origin() -> str:
+    """Where the number of threads was taken from."""
+    return _threads_origin
+
+
+def _set_threads(count: int, origin: str) -> None:
+    global _threads, _threads_origin
+    _threads, _threads_origin = count, origin
+    if _compiled:
+        _compiled["parallel"].set_threads(count)
+
+
+def available_instruction_sets() -> tuple[str, ...]:
+    """Names of the instruction sets the compiled kernels can use here, the slowest first."""
+    return tuple(_compiled["gemm"].available_instruction_sets()) if _compiled else ()
+
+
+def instruction_set_in_use() -> str | None:
+    """Name of the instruction set the compiled kernels use; None without compiled kernels."""
+    return str(_compiled["gemm"].instruction_set_in_use()) if _compiled else None
+
+
+def use_instruction_set(name: str) -> None:
+    """Switch the compiled kernels to another instruction set; not while a kernel runs."""
+    if not _compiled:
+        raise ImportError(f"use_instruction_set: the compiled kernels could not be loaded: {unavailable}")
+    _compiled["gemm"].use_instruction_set(name)
+
+
+def _choose_backend() -> None:
+    """At import: what CNNX_BACKEND asks for, else the compiled kernels, else NumPy with a warning."""
+    wanted = os.environ.get("CNNX_BACKEND", "")
+    if wanted not in ("", *BACKENDS):
+        raise ValueError(f"CNNX_BACKEND: expected one of {BACKENDS}, got {wanted!r}")
+    if wanted:
+        use_backend(wanted)
+    elif _compiled:
+        _bind("compiled")
+    else:
+        warnings.warn(
+            f"cnnx: the compiled kernels could not be loaded ({unavailable}); the NumPy kernels are used, which are "
+            "much slower. CNNX_BACKEND=numpy says that this is wanted.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+_threads, _threads_origin = default_threads()
+_set_threads(_threads, _threads_origin)
+_choose_backend()
+# A forked child has none of its parent's OpenMP threads; waiting for them would hang it.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _set_threads(1, "this process was forked"))

@@ -1,0 +1,29 @@
+from cnnx._kernels.floating cimport floating
+
+cdef extern from "product.h" nogil:
+    ctypedef struct product:
+        Py_ssize_t runs, depth
+        Py_ssize_t a_row, a_depth
+        const Py_ssize_t *a_runs
+        Py_ssize_t b_depth, b_run
+        Py_ssize_t c_row, columns
+        const void *bias
+        int accumulate
+
+
+cdef struct panels:
+    # A matrix of `depth` rows cut into panels of columns, each as wide as one or two vectors.
+    Py_ssize_t depth, columns, lanes, count, size
+
+
+cdef panels cut_panels(Py_ssize_t depth, Py_ssize_t columns, floating kind) noexcept nogil
+cdef Py_ssize_t panel_columns(panels cut, Py_ssize_t panel) noexcept nogil
+cdef Py_ssize_t panel_width(panels cut, Py_ssize_t panel) noexcept nogil
+cdef Py_ssize_t panel_offset(panels cut, Py_ssize_t panel) noexcept nogil
+cdef void pack_panel(
+    const floating *matrix, Py_ssize_t row_stride, Py_ssize_t column_stride,
+    panels cut, Py_ssize_t panel, floating *packed,
+) noexcept nogil
+cdef void multiply(
+    product p, Py_ssize_t rows, Py_ssize_t a_step, const floating *a, const floating *b, floating *c,
+) noexcept nogil

@@ -1,0 +1,3 @@
+cdef int threads_for(Py_ssize_t tasks, double operations) noexcept nogil
+cdef void *allocate(Py_ssize_t bytes) except NULL nogil
+cdef void release(void *memory) noexcept nogil

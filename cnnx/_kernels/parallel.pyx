@@ -1,0 +1,41 @@
+"""How many threads a kernel uses, and its working memory.
+
+Work is always cut by the shapes alone and sums are added in a fixed order, so the number of threads
+changes the time a kernel takes and no bit of its result.
+"""
+
+from libc.stdint cimport uintptr_t
+from libc.stdlib cimport free, malloc
+
+cdef int _threads = 1
+
+# Below this many operations a second thread costs more than it saves (a few microseconds to wake it).
+cdef double WORTH_A_THREAD = 50_000
+
+
+def set_threads(int count):
+    """Let every kernel use up to `count` threads."""
+    global _threads
+    _threads = count
+
+
+cdef int threads_for(Py_ssize_t tasks, double operations) noexcept nogil:
+    cdef Py_ssize_t worth = <Py_ssize_t>(operations / WORTH_A_THREAD)
+    return <int>max(1, min(min(tasks, worth), _threads))
+
+
+cdef void *allocate(Py_ssize_t bytes) except NULL nogil:
+    # Aligned to a cache line: a vector that straddles two lines takes two loads. The address that
+    # malloc gave is kept just below.
+    cdef void *block = malloc(bytes + 64 + sizeof(void *))
+    cdef void **memory
+    if block == NULL:
+        with gil:
+            raise MemoryError(f"a kernel's working memory: {bytes} bytes")
+    memory = <void **>((<uintptr_t>block + sizeof(void *) + 63) & ~<uintptr_t>63)
+    memory[-1] = block
+    return memory
+
+
+cdef void release(void *memory) noexcept nogil:
+    free((<void **>memory)[-1])

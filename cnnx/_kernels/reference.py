@@ -1,0 +1,169 @@
+"""The kernels in plain NumPy: what each compiled kernel must compute.
+
+Images are (batch, height, width, channels), convolution weights (filter_height, filter_width, channels,
+filters). Results go into the arrays given as `out` (or named `…_grad`, `argmax`, `losses`); nothing is
+returned. `padding` is the number of zero rows above and zero columns left of the image; how many lie below
+and right follows from the size of the output. A window is walked in row-major order everywhere.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from cnnx._typing import Array, Pair
+
+
+def _taps(filter_size: Pair) -> Iterator[Pair]:
+    """Positions (i, j) within a filter."""
+    yield from np.ndindex(filter_size)
+
+
+def _padded(x: Array, filter_size: Pair, stride: Pair, padding: Pair, out: Array) -> Array:
+    """The image with zeros around it, as far as the windows of `out` reach."""
+    height = (out.shape[1] - 1) * stride[0] + filter_size[0]
+    width = (out.shape[2] - 1) * stride[1] + filter_size[1]
+    height, width = max(height, padding[0] + x.shape[1]), max(width, padding[1] + x.shape[2])
+    canvas = np.zeros((len(x), height, width, x.shape[3]), x.dtype)
+    _inside(canvas, x, padding)[...] = x
+    return canvas
+
+
+def _inside(canvas: Array, x: Array, padding: Pair) -> Array:
+    """The part of a padded image that is the image."""
+    return canvas[:, padding[0] : padding[0] + x.shape[1], padding[1] : padding[1] + x.shape[2]]
+
+
+def _tap(canvas: Array, tap: Pair, stride: Pair, out: Array) -> Array:
+    """The pixel at one position of the filter, for every output position."""
+    rows = slice(tap[0], tap[0] + (out.shape[1] - 1) * stride[0] + 1, stride[0])
+    columns = slice(tap[1], tap[1] + (out.shape[2] - 1) * stride[1] + 1, stride[1])
+    return canvas[:, rows, columns]
+
+
+def convolution_forward(x: Array, W: Array, b: Array, stride: Pair, padding: Pair, out: Array) -> None:
+    """out[n, oh, ow, f] = b[f] + sum of x[n, oh*stride + i - padding, ow*stride + j - padding, c] * W[i, j, c, f]."""
+    canvas = _padded(x, W.shape[:2], stride, padding, out)
+    out[...] = b
+    for tap in _taps(W.shape[:2]):
+        out += _tap(canvas, tap, stride, out) @ W[tap]
+
+
+def convolution_input_gradient(grad: Array, W: Array, stride: Pair, padding: Pair, out: Array) -> None:
+    """Each output gradient goes back to the pixels it came from, times the weight between them."""
+    canvas = _padded(np.zeros_like(out), W.shape[:2], stride, padding, grad)
+    for tap in _taps(W.shape[:2]):
+        _tap(canvas, tap, stride, grad)[...] += grad @ W[tap].T
+    out[...] = _inside(canvas, out, padding)
+
+
+def convolution_weight_gradient(
+    x: Array, grad: Array, stride: Pair, padding: Pair, W_grad: Array, b_grad: Array
+) -> None:
+    """W_grad[i, j, c, f] = sum over outputs of the pixel under (i, j) times the output's gradient."""
+    canvas = _padded(x, W_grad.shape[:2], stride, padding, grad)
+    for tap in _taps(W_grad.shape[:2]):
+        W_grad[tap] = np.tensordot(_tap(canvas, tap, stride, grad), grad, axes=([0, 1, 2], [0, 1, 2]))
+    b_grad[...] = grad.sum(axis=(0, 1, 2))
+
+
+def max_pool_forward(x: Array, filter_size: Pair, stride: Pair, padding: Pair, out: Array, argmax: Array) -> None:
+    """The largest pixel of each window, and its place in the window; the first of equals, NaN above all."""
+    canvas = _padded(x, filter_size, stride, padding, out)
+    pixels = _padded(np.ones(x.shape, dtype=bool), filter_size, stride, padding, out)
+    found = np.zeros(out.shape, dtype=bool)
+    for place, tap in enumerate(_taps(filter_size)):
+        value = _tap(canvas, tap, stride, out)
+        larger = ~found | (value > out) | (np.isnan(value) & ~np.isnan(out))
+        wins = _tap(pixels, tap, stride, out) & larger
+        np.copyto(out, value, where=wins)
+        np.copyto(argmax, np.asarray(place, dtype=argmax.dtype), where=wins)
+        found |= wins
+
+
+def max_pool_backward(grad: Array, argmax: Array, filter_size: Pair, stride: Pair, padding: Pair, out: Array) -> None:
+    """Each output gradient goes to the one pixel that won its window."""
+    canvas = _padded(np.zeros_like(out), filter_size, stride, padding, grad)
+    for place, tap in enumerate(_taps(filter_size)):
+        _tap(canvas, tap, stride, grad)[...] += np.where(argmax == place, grad, 0)
+    out[...] = _inside(canvas, out, padding)
+
+
+def _window_sizes(x: Array, filter_size: Pair, stride: Pair, padding: Pair, out: Array) -> Array:
+    """How many pixels of the image each window covers."""
+    pixels = _padded(np.ones((1, *x.shape[1:3], 1), dtype=out.dtype), filter_size, stride, padding, out)
+    sizes: Array = sum(_tap(pixels, tap, stride, out) for tap in _taps(filter_size))  # type: ignore[assignment]
+    return sizes
+
+
+def average_pool_forward(x: Array, filter_size: Pair, stride: Pair, padding: Pair, out: Array) -> None:
+    """The mean of each window's pixels; padding is not counted."""
+    canvas = _padded(x, filter_size, stride, padding, out)
+    out[...] = 0
+    for tap in _taps(filter_size):
+        out += _tap(canvas, tap, stride, out)
+    out /= _window_sizes(x, filter_size, stride, padding, out)
+
+
+def average_pool_backward(grad: Array, filter_size: Pair, stride: Pair, padding: Pair, out: Array) -> None:
+    """Each output gradient is shared equally by its window's pixels."""
+    share = grad / _window_sizes(out, filter_size, stride, padding, grad)
+    canvas = _padded(np.zeros_like(out), filter_size, stride, padding, grad)
+    for tap in _taps(filter_size):
+        _tap(canvas, tap, stride, grad)[...] += share
+    out[...] = _inside(canvas, out, padding)
+
+
+def dense_forward(x: Array, W: Array, b: Array, out: Array) -> None:
+    """out = x W + b."""
+    np.matmul(x, W, out=out)
+    out += b
+
+
+def dense_input_gradient(grad: Array, W: Array, out: Array) -> None:
+    """out = grad W^T."""
+    np.matmul(grad, W.T, out=out)
+
+
+def dense_weight_gradient(x: Array, grad: Array, W_grad: Array, b_grad: Array) -> None:
+    """W_grad = x^T grad; b_grad is the sum of grad over the batch."""
+    np.matmul(x.T, grad, out=W_grad)
+    grad.sum(axis=0, out=b_grad)
+
+
+def relu_forward(x: Array, out: Array) -> None:
+    """out = max(0, x)."""
+    np.maximum(x, 0, out=out)
+
+
+def relu_backward(grad: Array, y: Array, out: Array) -> None:
+    """The gradient passes where the output `y` is above zero (or NaN)."""
+    out[...] = np.where(y <= 0, 0, grad)
+
+
+def softmax_forward(x: Array, out: Array) -> None:
+    """out = exp(x) / sum of exp(x), of each row; shifting a row by its maximum changes nothing but overflow."""
+    np.exp(x - x.max(axis=1, keepdims=True), out=out)
+    out /= out.sum(axis=1, keepdims=True)
+
+
+def softmax_backward(grad: Array, y: Array, out: Array) -> None:
+    """The product with softmax's Jacobian diag(y) - y y^T."""
+    out[...] = y * (grad - (grad * y).sum(axis=1, keepdims=True))
+
+
+def softmax_cross_entropy_forward(x: Array, targets: Array, out: Array, losses: Array) -> None:
+    """Probabilities, and for each row the sum of -target * log(probability)."""
+    softmax_forward(x, out)
+    shifted = x - x.max(axis=1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    losses[...] = -np.where(targets != 0, targets * log_probabilities, 0).sum(axis=1)
+
+
+def softmax_cross_entropy_backward(y: Array, targets: Array, out: Array) -> None:
+    """The gradient of the mean loss with respect to softmax's input: (y - targets) / batch."""
+    out[...] = (y - targets) / max(len(y), 1)
+
+
+def sgd_step(params: Array, grads: Array, learning_rate: float) -> None:
+    """params = params - learning_rate * grads."""
+    params -= params.dtype.type(learning_rate) * grads

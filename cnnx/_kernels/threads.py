@@ -1,0 +1,65 @@
+"""How many threads the compiled kernels may use, and where that number comes from."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# How long an idle OpenMP thread spins before it sleeps: long enough to span the few microseconds between two
+# kernels, short enough to leave the processor to others. Where another process wants the same processors, the
+# runtimes' own choices (milliseconds and more) made a training step 50 times slower.
+SPINNING = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
+
+
+@contextmanager
+def brief_spinning() -> Iterator[None]:
+    """While active, an OpenMP runtime that is loaded will spin briefly, unless the user has said otherwise.
+
+    The runtimes read these variables once, when they are loaded; afterwards the environment is as it was.
+    """
+    chosen_by_user = "OMP_WAIT_POLICY" in os.environ
+    added = [name for name in SPINNING if not chosen_by_user and name not in os.environ]
+    os.environ.update({name: SPINNING[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+def default_threads() -> tuple[int, str]:
+    """The number of threads at import, and what it was taken from."""
+    for variable in ("CNNX_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(variable)
+        if value:
+            # OMP_NUM_THREADS may be a list, one number for each level of nesting.
+            first = value.split(",")[0].strip()
+            if not first.isdecimal() or int(first) < 1:
+                raise ValueError(f"{variable}: expected a number of threads, 1 or more, got {value!r}")
+            return int(first), variable
+    usable = _usable_processors()
+    quota = _cgroup_quota()
+    if quota is not None and quota < usable:
+        return quota, "the CPU quota of this process's cgroup"
+    return usable, "the processors this process may run on"
+
+
+def _usable_processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Whole processors that the container's quota allows, at least 1; None where there is no quota."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()  # cgroup v2
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()  # cgroup v1
+            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if not quota.isdecimal() or not period.isdecimal() or int(period) == 0:  # "max" or -1: no limit
+        return None
+    return max(1, int(quota) // int(period))

@@ -1,0 +1,84 @@
+"""The compiled extensions and their flags; all else is in pyproject.toml.
+
+CNNX_PURE=1   builds without any extension: everything then runs on the NumPy kernels.
+CNNX_DEBUG=1  builds the extensions with bounds and overflow checks.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+FOLDER = Path("cnnx/_kernels")
+PURE = os.environ.get("CNNX_PURE", "0") not in ("", "0")
+DEBUG = os.environ.get("CNNX_DEBUG", "0") not in ("", "0")
+
+
+def openmp_flags(compiler: str) -> tuple[list[str], list[str]]:
+    """Flags to compile and to link with OpenMP."""
+    if compiler == "msvc":
+        return ["/openmp"], []
+    if sys.platform != "darwin":
+        return ["-fopenmp"], ["-fopenmp"]
+    # Apple's compiler knows OpenMP but ships no runtime; Homebrew's libomp is the usual one.
+    try:
+        prefix = subprocess.check_output(["brew", "--prefix", "libomp"], text=True).strip()
+    except (OSError, subprocess.CalledProcessError):
+        prefix = ""
+    if not Path(prefix, "include", "omp.h").is_file():
+        print("cnnx: libomp was not found (brew install libomp): building for one thread", file=sys.stderr)
+        return [], []
+    return (
+        ["-Xpreprocessor", "-fopenmp", f"-I{prefix}/include"],
+        [f"-L{prefix}/lib", "-lomp"],
+    )
+
+
+class BuildKernels(build_ext):
+    """Sets the flags once the compiler is known."""
+
+    def build_extensions(self) -> None:
+        compiler = self.compiler.compiler_type
+        compile_flags, link_flags = openmp_flags(compiler)
+        if compiler != "msvc":
+            # No -march=native and no -ffast-math: a wheel must run on every machine of its platform,
+            # and sums must keep their order. -g0 keeps a wheel small.
+            compile_flags += ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+            if sys.platform.startswith("linux"):
+                link_flags += ["-Wl,--strip-all"]
+        for extension in self.extensions:
+            extension.extra_compile_args = compile_flags
+            extension.extra_link_args = link_flags
+        super().build_extensions()
+
+
+def extensions() -> list[Extension]:
+    """One extension for each .pyx file, translated to C."""
+    from Cython.Build import cythonize
+
+    headers = [str(path) for path in sorted(FOLDER.glob("*.h"))]
+    return cythonize(
+        [
+            Extension(f"cnnx._kernels.{path.stem}", [str(path)], include_dirs=[str(FOLDER)], depends=headers)
+            for path in sorted(FOLDER.glob("*.pyx"))
+        ],
+        build_dir="build/cython",
+        annotate=DEBUG,
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "initializedcheck": DEBUG,
+            "overflowcheck": DEBUG,
+            "cdivision": not DEBUG,
+            "freethreading_compatible": True,
+            "embedsignature": True,
+            "embedsignature.format": "python",
+        },
+    )
+
+
+setup(ext_modules=[] if PURE else extensions(), cmdclass={"build_ext": BuildKernels})

@@ -1,0 +1,24 @@
+"""The layers. `LAYERS` is the closed list of those that a model file may name."""
+
+from cnnx.layers.activation import ReluLayer
+from cnnx.layers.base import Layer
+from cnnx.layers.convolution import ConvolutionLayer
+from cnnx.layers.dense import DenseLayer
+from cnnx.layers.flatten import Flatten
+from cnnx.layers.loss import SoftmaxLayer
+from cnnx.layers.pooling import PoolLayer
+
+LAYERS: dict[str, type[Layer]] = {
+    layer.__name__: layer for layer in (ConvolutionLayer, DenseLayer, Flatten, PoolLayer, ReluLayer, SoftmaxLayer)
+}
+
+__all__ = [
+    "LAYERS",
+    "ConvolutionLayer",
+    "DenseLayer",
+    "Flatten",
+    "Layer",
+    "PoolLayer",
+    "ReluLayer",
+    "SoftmaxLayer",
+]

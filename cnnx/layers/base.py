@@ -1,0 +1,168 @@
+"""What every layer has in common: building, parameters, working arrays, and the cache for the backward pass."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cnnx._typing import Array, DTypeLike, Seed, Shape
+from cnnx.checks import check_batch, check_dtype
+
+
+class Layer:
+    """A layer: its mathematics, its parameters, and nothing of its neighbours.
+
+    A subclass implements `create` (parameters and output shape), `forward`, `backward` and `config`.
+
+    Attributes
+    ----------
+    name : str
+        How errors and tables call this layer.
+    params, grads : dict of str to ndarray
+        Parameters, and the gradients of the loss with respect to them, by the same keys. Inside a `Model`
+        they are views into its one parameter vector: change them in place.
+    input_shape, output_shape : tuple of int
+        Shapes of one example; known once the layer is built.
+    dtype : numpy.dtype
+        float32 or float64.
+    needs_input_gradient : bool
+        False lets `backward` leave out the gradient for the layer below, and return None: a `Model` says so
+        of its first layer.
+    """
+
+    # An activation names the initializer that suits the weights before it.
+    preferred_initializer: ClassVar[str | None] = None
+    # A layer with weights shields the weights before it from that choice.
+    has_weights: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.name = type(self).__name__
+        self.params: dict[str, Array] = {}
+        self.grads: dict[str, Array] = {}
+        self.built = False
+        self.default_initializer = "glorot_uniform"
+        self.needs_input_gradient = True
+        self.keeps_arrays = False
+        self._reserved: dict[str, tuple[Shape, np.dtype[Any]]] = {}
+        self._kept: dict[str, Array] = {}
+        self._cache: tuple[Any, ...] | None = None
+        self._given: Mapping[str, Array] | None = None
+
+    def build(
+        self,
+        input_shape: Shape,
+        seed: Seed = None,
+        dtype: DTypeLike = np.float32,
+        params: Mapping[str, Array] | None = None,
+    ) -> Shape:
+        """Create the parameters for examples of one shape; called again, start afresh.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Shape of one example, without the batch axis.
+        seed : int, numpy.random.Generator or None
+            Where the starting weights come from.
+        dtype : {float32, float64}
+        params : mapping of str to ndarray, optional
+            Values to start from instead, by the keys of `params`.
+
+        Returns
+        -------
+        tuple of int
+            Shape of the output for one example.
+
+        Raises
+        ------
+        ValueError
+            If the layer cannot take such examples, or `params` has other keys, shapes or another dtype.
+        """
+        self.dtype = check_dtype(dtype)
+        self.input_shape: Shape = tuple(input_shape)
+        self.params, self.grads, self._reserved, self._kept, self._cache = {}, {}, {}, {}, None
+        self._given = params
+        self.output_shape: Shape = self.create(self.input_shape, np.random.default_rng(seed))
+        if params is not None and params.keys() != self.params.keys():
+            raise ValueError(f"{self.name}: expected parameters {sorted(self.params)}, got {sorted(params)}")
+        self._given = None
+        self.built = True
+        return self.output_shape
+
+    def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
+        """Create `params` and `grads`, reserve the working arrays, and return the output shape."""
+        raise NotImplementedError
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """The layer's output; with `training` it keeps in its cache what `backward` needs."""
+        raise NotImplementedError
+
+    def backward(self, grad: Array) -> Array | None:
+        """Fill `grads` and return the gradient with respect to the input; uses the cache up."""
+        raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain JSON values."""
+        return {}
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
+        return f"{type(self).__name__}({arguments})"
+
+    def array_bytes(self, batch_size: int) -> int:
+        """Bytes of the working arrays that a training step on `batch_size` examples keeps."""
+        return sum(
+            batch_size * int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+            for name, (shape, dtype) in self._reserved.items()
+            if self.needs_input_gradient or name != "input_gradient"
+        )
+
+    def forget(self) -> None:
+        """Let go of what `forward` kept for `backward`."""
+        self._cache = None
+
+    def _add_parameter(self, key: str, shape: Shape, make: Callable[[], Array]) -> None:
+        """A parameter, made or given. A given one is checked first, so that no file can ask for endless memory."""
+        if self._given is None:
+            self.params[key] = make().astype(self.dtype)
+        else:
+            value = self._given.get(key)
+            if value is None or value.shape != shape or value.dtype != self.dtype:
+                came = "nothing" if value is None else f"{value.dtype} {value.shape}"
+                raise ValueError(f"{self.name}: parameter {key}: expected {self.dtype} {shape}, got {came}")
+            self.params[key] = value.copy()
+        self.grads[key] = np.zeros(shape, self.dtype)
+
+    def _reserve(self, name: str, shape: Shape, dtype: DTypeLike | None = None) -> None:
+        """Declare a working array with `shape` for each example."""
+        self._reserved[name] = (shape, self.dtype if dtype is None else np.dtype(dtype))
+
+    def _array(self, name: str, batch: int, training: bool = True) -> Array:
+        """A reserved array for this batch, with any content.
+
+        It is kept from step to step only where the caller has said that it hands none of them out
+        (`keeps_arrays`): fresh memory costs more than the arithmetic of a small network.
+        """
+        shape, dtype = self._reserved[name]
+        if not (training and self.keeps_arrays):
+            return np.empty((batch, *shape), dtype)
+        kept = self._kept.get(name)
+        if kept is None or len(kept) < batch:
+            kept = self._kept[name] = np.empty((batch, *shape), dtype)
+        return kept if len(kept) == batch else kept[:batch]
+
+    def _checked_input(self, x: Array) -> Array:
+        if not self.built:
+            raise RuntimeError(f"{self.name}: forward before build; call build(input_shape) first")
+        return check_batch(x, self.input_shape, self.dtype, self.name)
+
+    def _use_up_cache(self, grad: Array) -> tuple[Any, ...]:
+        """The checked gradient and what `forward` kept, which is gone then."""
+        if self._cache is None:
+            raise RuntimeError(f"{self.name}: backward without forward(x, training=True) before it")
+        grad = check_batch(grad, self.output_shape, self.dtype, f"{self.name}: gradient")
+        if len(grad) != len(self._cache[0]):
+            raise ValueError(
+                f"{self.name}: gradient: expected a batch of {len(self._cache[0])} as in forward, got {len(grad)}"
+            )
+        cache, self._cache = self._cache, None
+        return (grad, *cache)

@@ -1,0 +1,82 @@
+"""A dense (fully connected) layer, one row for each example.
+
+    y = x W + b        dL/dW = x^T g        dL/db = sum of g over the batch        dL/dx = g W^T
+
+with g = dL/dy. The deck writes Z = W A + B with a column for each example, which is the transpose.
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cnnx import _kernels
+from cnnx._typing import Array, Shape
+from cnnx.checks import check_count
+from cnnx.initializers import INITIALIZERS, check_initializer
+from cnnx.layers.base import Layer
+
+
+class DenseLayer(Layer):
+    """Every output is a weighted sum of all inputs: (batch, inputs) to (batch, units).
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs. The last dense layer has one for each class.
+    initializer : str or None
+        Starting weights: 'he_normal', 'he_uniform', 'glorot_normal' or 'glorot_uniform'. By default a
+        `Model` takes He before ReLU, and Glorot otherwise. Biases start at zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above, or, from `build`, if examples are not vectors.
+
+    Notes
+    -----
+    ``params["W"]`` is (inputs, units), ``params["b"]`` is (units,).
+    Gradients: Goodfellow, Bengio, Courville, "Deep Learning", 2016, section 6.5.
+    """
+
+    has_weights: ClassVar[bool] = True
+
+    def __init__(self, units: int, initializer: str | None = None) -> None:
+        super().__init__()
+        self.units = check_count(units, f"{self.name}: units")
+        self.initializer = check_initializer(initializer, self.name)
+
+    def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
+        """Weights (inputs, units) and biases (units,)."""
+        if len(input_shape) != 1 or input_shape[0] < 1:
+            hint = "; a Flatten layer before it makes vectors of images" if len(input_shape) > 1 else ""
+            raise ValueError(f"{self.name}: expected examples of shape (inputs,), got {input_shape}{hint}")
+        initialize = INITIALIZERS[self.initializer or self.default_initializer]
+        shape = (input_shape[0], self.units)
+        self._add_parameter("W", shape, lambda: initialize(rng, shape, *shape))
+        self._add_parameter("b", (self.units,), lambda: np.zeros(self.units))
+        self._reserve("output", (self.units,))
+        self._reserve("input_gradient", input_shape)
+        return (self.units,)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """(batch, inputs) to (batch, units)."""
+        x = self._checked_input(x)
+        y = self._array("output", len(x), training)
+        _kernels.dense_forward(x, self.params["W"], self.params["b"], y)
+        if training:
+            self._cache = (x,)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(batch, units) to (batch, inputs)."""
+        grad, x = self._use_up_cache(grad)
+        _kernels.dense_weight_gradient(x, grad, self.grads["W"], self.grads["b"])
+        if not self.needs_input_gradient:
+            return None
+        out = self._array("input_gradient", len(x))
+        _kernels.dense_input_gradient(grad, self.params["W"], out)
+        return out
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"units": self.units, "initializer": self.initializer}

@@ -1,0 +1,36 @@
+"""Convolutional neural networks, trained and run on a CPU.
+
+>>> import cnnx
+>>> model = cnnx.Model(
+...     cnnx.ConvolutionLayer(filters=3, filter_size=3, padding=1, stride=1), cnnx.ReluLayer(),
+...     cnnx.PoolLayer(filter_size=2, stride=2, mode="max"), cnnx.Flatten(), cnnx.DenseLayer(units=100),
+...     cnnx.ReluLayer(), cnnx.DenseLayer(units=10), cnnx.SoftmaxLayer())
+"""
+
+from cnnx import datasets, models
+from cnnx._kernels import backend_in_use, get_num_threads, set_num_threads, use_backend
+from cnnx.configuration import show_config
+from cnnx.layers import ConvolutionLayer, DenseLayer, Flatten, PoolLayer, ReluLayer, SoftmaxLayer
+from cnnx.network import DivergenceError, History, Model
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConvolutionLayer",
+    "DenseLayer",
+    "DivergenceError",
+    "Flatten",
+    "History",
+    "Model",
+    "PoolLayer",
+    "ReluLayer",
+    "SoftmaxLayer",
+    "__version__",
+    "backend_in_use",
+    "datasets",
+    "get_num_threads",
+    "models",
+    "set_num_threads",
+    "show_config",
+    "use_backend",
+]

@@ -1,0 +1,496 @@
+"""Model: a sequence of layers that ends in an output layer."""
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnx import _kernels
+from cnnx._typing import Array, DTypeLike, Seed, Shape
+from cnnx.callbacks import Callback, History, ProgressBar
+from cnnx.checks import (
+    check_batch,
+    check_count,
+    check_dtype,
+    check_labels,
+    check_numbers,
+    check_positive,
+    check_same_length,
+    check_shape,
+)
+from cnnx.layers.base import Layer
+from cnnx.layers.loss import SoftmaxLayer
+from cnnx.training import DivergenceError, TrainingRun
+
+if TYPE_CHECKING:
+    from cnnx.verification import Report
+
+__all__ = ["DivergenceError", "History", "Model"]
+
+
+class Model:
+    """A network: layers in order, the last one an output layer.
+
+    Parameters
+    ----------
+    *layers : Layer
+        From the input to the output layer (`SoftmaxLayer`). A layer object stands in one place of one model.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        In order. Once built, each is named ``layers[i] (Class)`` in errors and tables.
+    parameters, gradients : ndarray of shape (parameter_count,)
+        All parameters and all gradients; the layers' ``params`` and ``grads`` are views into them. They
+        exist once the model is built.
+
+    Examples
+    --------
+    >>> import cnnx
+    >>> (X, y), (X_test, y_test) = cnnx.datasets.load_digits()
+    >>> model = cnnx.Model(
+    ...     cnnx.ConvolutionLayer(filters=8, filter_size=3), cnnx.ReluLayer(), cnnx.PoolLayer(filter_size=2),
+    ...     cnnx.Flatten(), cnnx.DenseLayer(units=10), cnnx.SoftmaxLayer())
+    >>> history = model.train(X, y, 0.1, batch_size=32, epochs=3, seed=0, verbose=False)
+    >>> loss, accuracy = model.evaluate(X_test, y_test)
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        if not layers:
+            raise ValueError("Model: expected at least one layer, got none")
+        for index, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"Model: expected layers, got {layer!r} at position {index}")
+            if any(layer is other for other in layers[:index]) or layer.name != type(layer).__name__:
+                raise ValueError(f"Model: {layer.name} at position {index} already stands in a model; make a new one")
+            if isinstance(layer, SoftmaxLayer) and index < len(layers) - 1:
+                raise ValueError(
+                    f"Model: the output layer must be last; {type(layers[index + 1]).__name__} at position "
+                    f"{index + 1} comes after {type(layer).__name__}"
+                )
+        for index, layer in enumerate(layers):
+            layer.name = f"layers[{index}] ({type(layer).__name__})"
+        self.layers = list(layers)
+        self.built = False
+
+    def __repr__(self) -> str:
+        return f"Model({', '.join(repr(layer) for layer in self.layers)})"
+
+    def build(
+        self,
+        input_shape: Shape,
+        seed: Seed = None,
+        dtype: DTypeLike = np.float32,
+        params: Sequence[Mapping[str, Array]] | None = None,
+    ) -> None:
+        """Create the weights for examples of one shape; called again, start afresh.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Shape of one example, such as (height, width, channels).
+        seed : int, numpy.random.Generator or None
+            Where the starting weights come from.
+        dtype : {float32, float64}
+        params : sequence of mappings, optional
+            Values to start from instead, one mapping like ``layer.params`` for each layer.
+        """
+        dtype = check_dtype(dtype)
+        shape: Shape = tuple(check_count(n, "input_shape") for n in input_shape)
+        rng = np.random.default_rng(seed)
+        self.built = False
+        self.input_shape, self.dtype = shape, dtype
+        given = [None] * len(self.layers) if params is None else params
+        for layer, initializer, values in zip(self.layers, self._initializers(), given, strict=True):
+            layer.default_initializer = initializer
+            shape = layer.build(shape, rng, dtype, values)
+        self.output_shape = shape
+        self.parameters, self.gradients = _gather(self.layers, dtype)
+        self._skip_input_gradients()
+        self.built = True
+
+    def _initializers(self) -> list[str]:
+        """For each layer the initializer that the next activation prefers, Glorot where there is none."""
+        chosen, following = [], "glorot_uniform"
+        for layer in reversed(self.layers):
+            chosen.append(following)
+            if layer.preferred_initializer is not None:
+                following = layer.preferred_initializer
+            elif layer.has_weights:
+                following = "glorot_uniform"
+        return chosen[::-1]
+
+    def _skip_input_gradients(self) -> None:
+        """The first layer with parameters and those below it leave out the gradient that only the data would get."""
+        below = True
+        for layer in self.layers:
+            layer.needs_input_gradient = not below
+            below = below and not layer.params
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters, over all layers."""
+        self._require_built("parameter_count")
+        return int(self.parameters.size)
+
+    # -- Training ------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        X: Any,
+        y: Any,
+        learning_rate: float,
+        batch_size: int = 64,
+        epochs: int = 1,
+        validation_data: tuple[Any, Any] | None = None,
+        validation_split: float = 0.0,
+        shuffle: bool = True,
+        seed: Seed = None,
+        verbose: bool = True,
+    ) -> History:
+        """Train by mini-batch gradient descent, from the present weights.
+
+        Builds the model for the shape of `X` if it is not built yet. Ctrl-C stops after the current batch and
+        returns the history so far; the model stays usable.
+
+        Parameters
+        ----------
+        X : array_like of shape (examples, height, width, channels), or (examples, features)
+            Numbers of any real dtype; each batch is converted to the model's.
+        y : array_like of shape (examples,) or (examples, classes)
+            Integer labels from 0 to classes - 1, or rows of target probabilities.
+        learning_rate : float
+            Step size, above 0.
+        batch_size : int
+            Examples a step; the last batch of an epoch may be smaller and is used.
+        epochs : int
+            Passes over the data.
+        validation_data : (X, y), optional
+            Evaluated after each epoch.
+        validation_split : float
+            Share of `X` in [0, 1), taken from its end before shuffling, to validate on instead.
+        shuffle : bool
+            Draw the examples in a new order each epoch.
+        seed : int, numpy.random.Generator or None
+            For the starting weights, if they are made here, and the order of the examples.
+        verbose : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        History
+            Loss, accuracy, validation figures and seconds of each epoch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as above, or `X` has another shape than the model was built for.
+        DivergenceError
+            If the loss becomes NaN or infinite; the model keeps the weights from before that batch.
+        """
+        self._output_layer("train")
+        X, y = check_numbers(X, "X"), check_numbers(y, "y")
+        check_same_length(X, y)
+        learning_rate = check_positive(learning_rate, "learning_rate")
+        batch_size, epochs = check_count(batch_size, "batch_size"), check_count(epochs, "epochs")
+        X, y, validation_data = _set_aside(X, y, validation_data, validation_split)
+        rng = np.random.default_rng(seed)
+        if not self.built:
+            self.build(X.shape[1:], rng)
+        y = self._check_data(X, y, "train")
+        if validation_data is not None:
+            self._check_data(*validation_data, "validation_data")
+        history = History()
+        callbacks: list[Callback] = [history]
+        if verbose:
+            callbacks.append(ProgressBar())
+        order = rng if shuffle else None
+        run = TrainingRun(self, X, y, learning_rate, batch_size, epochs, validation_data, order, callbacks)
+        history.interrupted = run.fit()
+        return history
+
+    def train_on_batch(self, X: Any, y: Any, learning_rate: float) -> float:
+        """Take exactly one step of gradient descent and return the batch's mean loss before it.
+
+        Arguments and errors as in `train`; the model is built if it is not yet.
+        """
+        self._output_layer("train_on_batch")
+        X, y = check_numbers(X, "X"), check_numbers(y, "y")
+        check_same_length(X, y)
+        learning_rate = check_positive(learning_rate, "learning_rate")
+        if not self.built:
+            self.build(X.shape[1:])
+        return self.step(X, self._check_data(X, y, "train_on_batch"), learning_rate)[0]
+
+    def step(self, X: Array, y: Array, learning_rate: float) -> tuple[float, int]:
+        """One step for a training loop: the mean loss before it, and how many predictions were right.
+
+        `X` and `y` are checked arrays of one length; `DivergenceError` is raised before any weight changes.
+        """
+        output = self._output_layer("step")
+        with self._keeping_arrays():
+            x = check_batch(X, self.input_shape, self.dtype, "X")
+            targets = output.encode(y, training=True)
+            for layer in self.layers[:-1]:
+                x = layer.forward(x, training=True)
+            probabilities, losses = output.cross_entropy(x, targets, training=True)
+            loss = float(losses.mean())
+            if not math.isfinite(loss):
+                raise DivergenceError(_divergence(loss, X, learning_rate))
+            right = int((probabilities.argmax(axis=1) == targets.argmax(axis=1)).sum())
+            self._backward(targets)
+            _kernels.sgd_step(self.parameters, self.gradients, learning_rate)
+        return loss, right
+
+    def forward(self, X: Any, training: bool = False) -> Array:
+        """The output for a batch; with `training`, each layer keeps what `backward` needs.
+
+        Parameters
+        ----------
+        X : array_like of shape (batch, *input_shape)
+        training : bool
+            False keeps nothing, so that one model can predict from many threads at once.
+
+        Returns
+        -------
+        ndarray of shape (batch, *output_shape)
+        """
+        self._require_built("forward")
+        x = check_batch(X, self.input_shape, self.dtype, "X")
+        for layer in self.layers:
+            x = layer.forward(x, training)
+        return x
+
+    def backward(self, y: Any) -> None:
+        """Fill `gradients` with those of the mean loss of the batch that `forward(X, training=True)` has seen.
+
+        For one's own loop: ``model.forward(X, training=True); model.backward(y);
+        model.parameters -= learning_rate * model.gradients``.
+
+        Parameters
+        ----------
+        y : array_like of shape (batch,) or (batch, classes)
+            Labels of that batch, as in `train`.
+        """
+        output = self._output_layer("backward")
+        self._require_built("backward")
+        self._backward(output.targets(y))
+
+    def _backward(self, targets: Array) -> None:
+        grad: Array | None = self._output_layer("backward").cross_entropy_backward(targets)
+        for layer in reversed(self.layers[:-1]):
+            if grad is None:
+                # Below the first layer with parameters there is nothing to compute.
+                layer.forget()
+            else:
+                grad = layer.backward(grad)
+
+    # -- Prediction ----------------------------------------------------------------------------------
+
+    def predict(self, X: Any, batch_size: int = 256) -> Array:
+        """Class labels, integers of shape (examples,); arguments as in `predict_proba`."""
+        labels: Array = self.predict_proba(X, batch_size).argmax(axis=1)
+        return labels
+
+    def predict_proba(self, X: Any, batch_size: int = 256) -> Array:
+        """Probabilities of the classes, (examples, classes).
+
+        Parameters
+        ----------
+        X : array_like of shape (examples, *input_shape)
+        batch_size : int
+            Examples at a time; a large `X` needs no more memory than a batch.
+        """
+        self._output_layer("predict_proba")
+        self._require_built("predict_proba")
+        X = self._checked_examples(X)
+        probabilities = np.empty((len(X), *self.output_shape), self.dtype)
+        for batch in _batches(len(X), check_count(batch_size, "batch_size")):
+            probabilities[batch] = self.forward(X[batch])
+        return probabilities
+
+    def evaluate(self, X: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
+        """Mean loss and accuracy.
+
+        Parameters
+        ----------
+        X : array_like of shape (examples, *input_shape)
+        y : array_like of shape (examples,) or (examples, classes)
+        batch_size : int
+            Examples at a time; a large `X` needs no more memory than a batch.
+
+        Returns
+        -------
+        (float, float)
+            Mean cross-entropy in nats, and the share of examples, of 1, whose most probable class is right.
+        """
+        output = self._output_layer("evaluate")
+        self._require_built("evaluate")
+        X, y = self._checked_examples(X), check_numbers(y, "y")
+        check_same_length(X, y)
+        y = self._check_data(X, y, "evaluate")
+        total, right = 0.0, 0
+        for batch in _batches(len(X), check_count(batch_size, "batch_size")):
+            x = check_batch(X[batch], self.input_shape, self.dtype, "X")
+            targets = output.encode(y[batch])
+            for layer in self.layers[:-1]:
+                x = layer.forward(x)
+            probabilities, losses = output.cross_entropy(x, targets)
+            total += float(losses.sum(dtype=np.float64))
+            right += int((probabilities.argmax(axis=1) == targets.argmax(axis=1)).sum())
+        return total / len(X), right / len(X)
+
+    # -- Looking at, checking and keeping a model ------------------------------------------------------
+
+    def summary(self, batch_size: int = 64) -> None:
+        """Print the table of layers: shapes, parameters, and memory of a training step on `batch_size` examples."""
+        from cnnx.summary import summarize
+
+        self._require_built("summary")
+        print(summarize(self, check_count(batch_size, "batch_size")))
+
+    def verify(self, X: Any, y: Any, tolerance: float | None = None) -> "Report":
+        """Compare the compiled kernels with their NumPy twins on your own data, layer by layer.
+
+        Parameters
+        ----------
+        X, y : array_like
+            A batch of examples and its labels, as in `train`.
+        tolerance : float, optional
+            Largest permitted relative difference; 1e-4 for float32 and 1e-10 for float64 by default.
+
+        Returns
+        -------
+        Report
+            The differences; ``print(report)`` shows them as a table.
+
+        Raises
+        ------
+        VerificationError
+            If a difference is above the tolerance.
+        """
+        from cnnx.verification import verify
+
+        self._output_layer("verify")
+        X, y = check_numbers(X, "X"), check_numbers(y, "y")
+        check_same_length(X, y)
+        if not self.built:
+            self.build(X.shape[1:])
+        return verify(self, X, self._check_data(X, y, "verify"), tolerance)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write architecture and weights to a safetensors file, which can hold no code."""
+        from cnnx.storage import save
+
+        self._require_built("save")
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Model":
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is not such a file, or names a layer that is not in the closed list `cnnx.layers.LAYERS`.
+        """
+        from cnnx.storage import load
+
+        return load(path)
+
+    # -- Checks --------------------------------------------------------------------------------------
+
+    def _output_layer(self, method: str) -> SoftmaxLayer:
+        output = self.layers[-1]
+        if not isinstance(output, SoftmaxLayer):
+            raise ValueError(
+                f"Model.{method}: expected an output layer (SoftmaxLayer) as the last layer, got {output.name}"
+            )
+        return output
+
+    def _require_built(self, method: str) -> None:
+        if not self.built:
+            raise RuntimeError(f"Model.{method}: the model is not built; call build(input_shape), or train it")
+
+    def _checked_examples(self, X: Any) -> Array:
+        """An array of examples of the right shape, not converted: that happens batch by batch."""
+        X = check_numbers(X, "X")
+        check_shape(X, self.input_shape, "X")
+        return X
+
+    def _check_data(self, X: Array, y: Array, name: str) -> Array:
+        """The labels, once they and the examples fit this model."""
+        self._checked_examples(X)
+        labels: Array = check_labels(y, self.output_shape[0], name)
+        return labels
+
+    @contextmanager
+    def _keeping_arrays(self) -> Iterator[None]:
+        """Inside a step no array reaches the user, so all of them can be used again in the next step."""
+        for layer in self.layers:
+            layer.keeps_arrays = True
+        try:
+            yield
+        finally:
+            for layer in self.layers:
+                layer.keeps_arrays = False
+                layer.forget()
+
+
+def _batches(examples: int, batch_size: int) -> Iterator[slice]:
+    for start in range(0, examples, batch_size):
+        yield slice(start, start + batch_size)
+
+
+def _gather(layers: list[Layer], dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """One vector of all parameters and one of all gradients, with the layers' arrays made views into them."""
+    count = sum(value.size for layer in layers for value in layer.params.values())
+    parameters, gradients = np.empty(count, dtype), np.zeros(count, dtype)
+    start = 0
+    for layer in layers:
+        for key, value in layer.params.items():
+            here = slice(start, start + value.size)
+            parameters[here] = value.ravel()
+            layer.params[key] = parameters[here].reshape(value.shape)
+            layer.grads[key] = gradients[here].reshape(value.shape)
+            start += value.size
+    return parameters, gradients
+
+
+def _set_aside(
+    X: Array, y: Array, validation_data: tuple[Any, Any] | None, validation_split: float
+) -> tuple[Array, Array, tuple[Array, Array] | None]:
+    """Training data and validation data, from either of the two arguments."""
+    if validation_data is not None:
+        if validation_split:
+            raise ValueError("validation_data and validation_split: expected one of them, got both")
+        if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+            raise TypeError("validation_data: expected a pair (X, y)")
+        X_validation = check_numbers(validation_data[0], "validation_data: X")
+        y_validation = check_numbers(validation_data[1], "validation_data: y")
+        check_same_length(X_validation, y_validation)
+        return X, y, (X_validation, y_validation)
+    if not (isinstance(validation_split, int | float) and 0 <= validation_split < 1):
+        raise ValueError(
+            f"validation_split: expected a number from 0 up to but not including 1, got {validation_split!r}"
+        )
+    count = round(len(X) * validation_split)
+    if count == 0:
+        return X, y, None
+    if count == len(X):
+        raise ValueError(f"validation_split: {validation_split} of {len(X)} examples leaves none to train on")
+    return X[:-count], y[:-count], (X[-count:], y[-count:])
+
+
+def _divergence(loss: float, X: Array, learning_rate: float) -> str:
+    if not np.isfinite(X).all():
+        return f"the loss became {loss} because X has NaN or infinite values; remove or replace them"
+    return (
+        f"the loss became {loss}; try a smaller learning rate (it is {learning_rate:g}), inputs scaled to about "
+        "[0, 1] or [-1, 1], or check the labels"
+    )

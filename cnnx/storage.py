@@ -1,0 +1,91 @@
+"""Model files: safetensors, with the architecture as JSON in its metadata.
+
+A file holds numbers and text. Layers are looked up in the closed list `LAYERS`, with plain JSON values as
+arguments; nothing in a file is ever executed.
+"""
+
+import json
+import os
+from typing import Any
+
+from cnnx._typing import Array
+from cnnx.layers import LAYERS
+from cnnx.layers.base import Layer
+from cnnx.network import Model
+
+FORMAT = 1
+
+
+def save(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write the file beside its place first, so that a crash leaves the old one whole."""
+    from safetensors.numpy import save as to_bytes
+
+    architecture = {
+        "format": FORMAT,
+        "input_shape": list(model.input_shape),
+        "dtype": model.dtype.name,
+        "layers": [{"layer": type(layer).__name__, **layer.config()} for layer in model.layers],
+    }
+    content = to_bytes(_tensors(model), metadata={"cnnx": json.dumps(architecture)})
+    target = os.fspath(path)
+    unfinished = f"{target}.{os.getpid()}.part"
+    try:
+        with open(unfinished, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, target)
+    except BaseException:
+        if os.path.exists(unfinished):
+            os.remove(unfinished)
+        raise
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a file that `save` wrote; anything else is a ValueError that says what is wrong with it."""
+    from safetensors import SafetensorError, safe_open
+
+    target = os.fspath(path)
+    with open(target, "rb"):
+        pass  # a missing or unreadable file is an OSError that names it
+    try:
+        with safe_open(target, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        raise ValueError(f"{target}: not a safetensors file: {error}") from None
+    try:
+        return _restore(metadata, tensors)
+    except (KeyError, TypeError, ValueError, MemoryError, OverflowError, RecursionError) as error:
+        reason = f"missing {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{target}: not a usable cnnx model: {reason}") from None
+
+
+def _tensors(model: Model) -> dict[str, Array]:
+    return {f"{index}.{key}": value for index, layer in enumerate(model.layers) for key, value in layer.params.items()}
+
+
+def _restore(metadata: dict[str, str], tensors: dict[str, Array]) -> Model:
+    if "cnnx" not in metadata:
+        raise ValueError("its metadata has no entry 'cnnx'")
+    architecture = json.loads(metadata["cnnx"])
+    if not isinstance(architecture, dict) or not isinstance(architecture.get("layers"), list):
+        raise ValueError("expected an architecture with a list of layers")
+    if architecture.get("format") != FORMAT:
+        raise ValueError(f"format: expected {FORMAT}, got {architecture.get('format')!r}; a newer cnnx may read it")
+    model = Model(*(_layer(entry) for entry in architecture["layers"]))
+    params: list[dict[str, Array]] = [{} for _ in model.layers]
+    for name, value in tensors.items():
+        index, _, key = name.partition(".")
+        if not index.isdecimal() or int(index) >= len(params):
+            raise ValueError(f"tensor {name}: belongs to none of the {len(params)} layers")
+        params[int(index)][key] = value
+    model.build(tuple(architecture["input_shape"]), dtype=architecture["dtype"], params=params)
+    return model
+
+
+def _layer(entry: Any) -> Layer:
+    if not isinstance(entry, dict) or entry.get("layer") not in LAYERS:
+        name = entry.get("layer") if isinstance(entry, dict) else entry
+        raise ValueError(f"layer: expected one of {tuple(LAYERS)}, got {name!r}")
+    return LAYERS[entry["layer"]](**{key: value for key, value in entry.items() if key != "layer"})

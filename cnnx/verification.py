@@ -1,0 +1,136 @@
+"""Compares the compiled kernels with their NumPy twins on a user's own model and data, layer by layer.
+
+Each layer is given the same input and the same upstream gradient on both backends, those that the NumPy
+kernels computed. So a difference is that layer's own, and one that flips a ReLU or the winner of a pooling
+window cannot grow through the layers behind it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from cnnx._kernels import use_backend
+from cnnx._typing import Array
+from cnnx.checks import check_batch
+from cnnx.layers.base import Layer
+from cnnx.network import Model
+from cnnx.summary import format_table
+
+TOLERANCES = {"float32": 1e-4, "float64": 1e-10}
+
+
+class VerificationError(ArithmeticError):
+    """A difference above the tolerance; the message has the table."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The largest relative difference of one array of one layer."""
+
+    layer: str
+    array: str
+    difference: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Differences of the two backends, layer by layer.
+
+    Attributes
+    ----------
+    rows : list of Row
+        For each layer its output, input gradient and parameter gradients: the largest absolute difference,
+        divided by the largest absolute value of the NumPy result.
+    tolerance : float
+    """
+
+    rows: list[Row]
+    tolerance: float
+
+    @property
+    def largest(self) -> float:
+        """The largest difference of all; NaN if any is NaN."""
+        return float(np.max([row.difference for row in self.rows]))
+
+    @property
+    def passed(self) -> bool:
+        """Whether every difference is within the tolerance."""
+        return self.largest <= self.tolerance
+
+    def __str__(self) -> str:
+        table = [("Layer", "Array", "", "Difference")]
+        for row in self.rows:
+            mark = "" if row.difference <= self.tolerance else "above the tolerance"
+            table.append((row.layer, row.array, mark, f"{row.difference:.1e}"))
+        verdict = "within" if self.passed else "ABOVE"
+        last = f"Largest difference {self.largest:.1e}, {verdict} the tolerance {self.tolerance:.0e}."
+        return "\n".join([*format_table(table), last])
+
+
+def verify(model: Model, X: Array, y: Array, tolerance: float | None) -> Report:
+    """One forward and one backward pass of each layer on both backends."""
+    if tolerance is None:
+        tolerance = TOLERANCES[model.dtype.name]
+    x = check_batch(X, model.input_shape, model.dtype, "X")
+    needed = [layer.needs_input_gradient for layer in model.layers]
+    gradients = model.gradients.copy()
+    try:
+        for layer in model.layers:
+            layer.needs_input_gradient = True
+        report = Report(_compare(model, x, y), tolerance)
+    finally:
+        model.gradients[...] = gradients
+        for layer, need in zip(model.layers, needed, strict=True):
+            layer.needs_input_gradient = need
+            layer.forget()
+    if not report.passed:
+        raise VerificationError(f"the compiled kernels differ from their NumPy twins\n{report}")
+    return report
+
+
+def _compare(model: Model, x: Array, y: Array) -> list[Row]:
+    output = model._output_layer("verify")
+    targets = output.encode(y)
+    inputs = [x]
+    with use_backend("numpy"):
+        for layer in model.layers[:-1]:
+            inputs.append(layer.forward(inputs[-1]))
+
+    def loss_and_gradient() -> dict[str, Array]:
+        probabilities, losses = output.cross_entropy(inputs[-1], targets, training=True)
+        return {"output": probabilities, "loss": losses, "input gradient": output.cross_entropy_backward(targets)}
+
+    rows, exact = _on_both(output, loss_and_gradient)
+    for layer, x in zip(reversed(model.layers[:-1]), reversed(inputs[:-1]), strict=True):
+        found, exact = _on_both(layer, partial(_pass, layer, x, exact["input gradient"]))
+        rows = found + rows
+    return rows
+
+
+def _pass(layer: Layer, x: Array, grad: Array) -> dict[str, Array]:
+    """Copies of all that one forward and one backward pass compute."""
+    results = {"output": layer.forward(x, training=True)}
+    input_gradient = layer.backward(grad)
+    assert input_gradient is not None  # needs_input_gradient is set
+    results["input gradient"] = input_gradient
+    results.update({f"gradient of {key}": value.copy() for key, value in layer.grads.items()})
+    return results
+
+
+def _on_both(layer: Layer, compute: Callable[[], dict[str, Array]]) -> tuple[list[Row], dict[str, Array]]:
+    """Differences of the compiled from the NumPy results, and the latter."""
+    with use_backend("numpy"):
+        exact = compute()
+    with use_backend("compiled"):
+        compiled = compute()
+    return [Row(layer.name, name, _difference(compiled[name], exact[name])) for name in exact], exact
+
+
+def _difference(value: Array, exact: Array) -> float:
+    if not exact.size:
+        return 0.0
+    largest = float(np.abs(exact).max())
+    difference = float(np.abs(value - exact).max())
+    return difference / largest if largest else difference

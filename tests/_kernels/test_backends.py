@@ -1,0 +1,169 @@
+"""The choice between compiled and NumPy kernels, of instruction sets and threads; forks."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import cnnx
+from cnnx import _kernels
+from cnnx._kernels import reference
+
+compiled_only = pytest.mark.skipif(
+    os.environ.get("CNNX_BACKEND") == "numpy", reason="CNNX_BACKEND=numpy says that no kernels are compiled"
+)
+
+
+def run_python(code, **environment):
+    """Standard output and error of a fresh interpreter."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CNNX_", "OMP_"))}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=inherited | environment, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout.strip(), done.stderr.strip()
+
+
+@compiled_only
+def test_the_compiled_kernels_are_the_ones_in_use():
+    assert _kernels.unavailable == ""
+    assert cnnx.backend_in_use() == "compiled"
+    for module, functions in _kernels.KERNELS.items():
+        for name in functions:
+            assert getattr(_kernels, name) is getattr(_kernels._compiled[module], name)
+        assert not _kernels._compiled[module].__file__.endswith(".py")
+
+
+def test_use_backend_switches_every_kernel_and_restores_it():
+    before = cnnx.backend_in_use()
+    with cnnx.use_backend("numpy"):
+        assert cnnx.backend_in_use() == "numpy"
+        assert _kernels.dense_forward is reference.dense_forward
+    assert cnnx.backend_in_use() == before
+
+
+def test_use_backend_as_a_call_lasts():
+    before = cnnx.backend_in_use()
+    try:
+        cnnx.use_backend("numpy")
+        assert cnnx.backend_in_use() == "numpy"
+    finally:
+        cnnx.use_backend(before)
+
+
+def test_use_backend_names_the_valid_backends():
+    with pytest.raises(ValueError, match=r"expected one of \('compiled', 'numpy'\), got 'gpu'"):
+        cnnx.use_backend("gpu")
+
+
+def test_cnnx_backend_chooses_the_numpy_kernels_without_a_warning():
+    out, errors = run_python("import cnnx; print(cnnx.backend_in_use())", CNNX_BACKEND="numpy")
+    assert (out, errors) == ("numpy", "")
+
+
+def test_an_unknown_cnnx_backend_is_an_error():
+    _, errors = run_python("import cnnx", CNNX_BACKEND="fortran")
+    assert "CNNX_BACKEND: expected one of ('compiled', 'numpy'), got 'fortran'" in errors
+
+
+def test_a_missing_compiled_module_is_said_once_with_the_reason():
+    code = (
+        "import sys; sys.modules['cnnx._kernels.pooling'] = None\n"
+        "import cnnx, cnnx.network\n"
+        "print(cnnx.backend_in_use())\n"
+        "try: cnnx.use_backend('compiled')\n"
+        "except ImportError as error: print(error)"
+    )
+    out, errors = run_python(code)
+    assert out.splitlines()[0] == "numpy"
+    assert "could not be loaded" in out.splitlines()[1]
+    assert errors.count("RuntimeWarning: cnnx: the compiled kernels could not be loaded") == 1
+    assert "cnnx._kernels." in errors
+
+
+@compiled_only
+@pytest.mark.parametrize("name", _kernels.available_instruction_sets())
+def test_cnnx_isa_chooses_an_instruction_set(name):
+    out, errors = run_python("import cnnx; print(cnnx._kernels.instruction_set_in_use())", CNNX_ISA=name)
+    assert (out, errors) == (name, "")
+
+
+@compiled_only
+def test_an_instruction_set_that_the_machine_lacks_is_an_error():
+    out, errors = run_python("import cnnx", CNNX_ISA="z80")
+    assert "expected one of" in errors
+    assert "got 'z80'" in errors
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"CNNX_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, "3 CNNX_NUM_THREADS"),
+        ({"OMP_NUM_THREADS": "5,2"}, "5 OMP_NUM_THREADS"),
+    ],
+)
+def test_the_number_of_threads_comes_from_the_environment(environment, expected):
+    code = "import cnnx; from cnnx import _kernels; print(cnnx.get_num_threads(), _kernels.threads_origin())"
+    assert run_python(code, CNNX_BACKEND=cnnx.backend_in_use(), **environment) == (expected, "")
+
+
+def test_a_number_of_threads_that_is_none_is_an_error():
+    _, errors = run_python("import cnnx", CNNX_NUM_THREADS="many")
+    assert "CNNX_NUM_THREADS: expected a number of threads, 1 or more, got 'many'" in errors
+
+
+@pytest.mark.usefixtures("restored_kernels")
+def test_set_num_threads_is_remembered_and_checked():
+    cnnx.set_num_threads(3)
+    assert cnnx.get_num_threads() == 3
+    for bad in (0, -1, 1.5, True, "2"):
+        with pytest.raises(ValueError, match="set_num_threads: expected an integer of 1 or more"):
+            cnnx.set_num_threads(bad)
+
+
+def test_a_container_quota_limits_the_threads(tmp_path):
+    from cnnx._kernels.threads import _cgroup_quota
+
+    assert _cgroup_quota(tmp_path) is None
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert _cgroup_quota(tmp_path) is None
+    (tmp_path / "cpu.max").write_text("250000 100000\n")
+    assert _cgroup_quota(tmp_path) == 2
+    (tmp_path / "cpu.max").write_text("5000 100000\n")
+    assert _cgroup_quota(tmp_path) == 1
+
+
+def test_import_leaves_the_environment_as_it_was():
+    code = "import os; before = dict(os.environ); import cnnx; print(dict(os.environ) == before)"
+    assert run_python(code, CNNX_BACKEND=cnnx.backend_in_use()) == ("True", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_computes_and_does_not_hang():
+    code = """
+import os, numpy as np, cnnx
+cnnx.set_num_threads(4)
+model = cnnx.models.small()
+model.build((8, 8, 1), seed=0)
+X = np.random.default_rng(0).random((256, 8, 8, 1), dtype=np.float32)
+y = np.arange(256) % 10
+model.train_on_batch(X, y, 0.1)
+expected = model.predict_proba(X)
+pid = os.fork()
+if pid == 0:
+    same = np.array_equal(model.predict_proba(X), expected)
+    model.train_on_batch(X, y, 0.1)
+    os._exit(0 if same and cnnx.get_num_threads() == 1 else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    assert run_python(code, CNNX_BACKEND=cnnx.backend_in_use()) == ("0", "")
+
+
+def test_show_config_prints_all_that_a_bug_report_needs(capsys):
+    cnnx.show_config()
+    text = capsys.readouterr().out
+    assert f"cnnx             {cnnx.__version__}" in text
+    assert f"backend          {cnnx.backend_in_use()}" in text
+    assert f"threads          {cnnx.get_num_threads()} (from " in text
+    assert f"numpy            {np.__version__}" in text
+    assert "available: " in text

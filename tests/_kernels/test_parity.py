@@ -1,0 +1,207 @@
+"""Every compiled kernel against its NumPy twin, over shapes, strides, paddings, dtypes, threads, instruction sets."""
+
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cnnx
+from cnnx import _kernels
+from cnnx._kernels import KERNELS, _compiled, available_instruction_sets, reference
+
+pytestmark = [
+    pytest.mark.skipif(not _compiled, reason="a build without compiled kernels has nothing to compare"),
+    pytest.mark.usefixtures("restored_kernels"),
+]
+on_every_instruction_set = pytest.mark.parametrize("instruction_set", available_instruction_sets())
+
+TOLERANCE = {"f": 2e-5, "d": 1e-12}
+dtypes = st.sampled_from([np.float32, np.float64])
+seeds = st.integers(0, 2**32 - 1)
+
+
+def assert_twins_agree(name, arguments, outputs, exact=False):
+    """Call both twins; `outputs` are arrays like those they fill, whose content they must not rely on."""
+    module = next(module for module, functions in KERNELS.items() if name in functions)
+    results = []
+    for function in (getattr(_compiled[module], name), getattr(reference, name)):
+        filled = [np.full_like(array, np.nan if array.dtype.kind == "f" else 77) for array in outputs]
+        given = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+        function(*given, *filled)
+        for before, after in zip(arguments, given, strict=True):
+            if isinstance(before, np.ndarray):
+                np.testing.assert_array_equal(before, after, err_msg=f"{name} changed its input")
+        results.append(filled)
+    for compiled, expected in zip(*results, strict=True):
+        if exact or expected.dtype.kind != "f":
+            np.testing.assert_array_equal(compiled, expected, err_msg=name)
+        else:
+            tolerance = TOLERANCE[expected.dtype.char]
+            np.testing.assert_allclose(compiled, expected, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@st.composite
+def windows(draw, least_padding=0, most_padding=4):
+    """Images, filter, stride, padding and output size that fit together; odd, non-square and asymmetric."""
+    filter_size = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    stride = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    padding = tuple(draw(st.integers(least_padding, min(most_padding, f - 1 if most_padding < 9 else 9)))
+                    for f in filter_size)  # fmt: skip
+    size = tuple(draw(st.integers(max(1, f - p), 17)) for f, p in zip(filter_size, padding, strict=True))
+    # As with 'same', there may be more padding after the image than before it.
+    extra = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+    output = tuple(
+        max((n + 2 * p + min(e, max(f - 1 - p, 0)) - f) // s + 1, 1)
+        for n, p, f, s, e in zip(size, padding, filter_size, stride, extra, strict=True)
+    )
+    images = draw(st.integers(0, 4))
+    channels = draw(st.sampled_from([1, 2, 3, 5, 16, 17, 33, 70]))
+    return images, size, channels, filter_size, stride, padding, output
+
+
+@on_every_instruction_set
+@given(
+    case=windows(most_padding=9),
+    filters=st.sampled_from([1, 3, 6, 8, 9, 16, 17, 33]),
+    dtype=dtypes,
+    seed=seeds,
+    threads=st.integers(1, 4),
+)
+def test_convolution_agrees_with_its_twin(instruction_set, case, filters, dtype, seed, threads):
+    images, size, channels, filter_size, stride, padding, output = case
+    _kernels.use_instruction_set(instruction_set)
+    cnnx.set_num_threads(threads)
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((images, *size, channels)).astype(dtype)
+    W = (rng.standard_normal((*filter_size, channels, filters)) / np.sqrt(channels * np.prod(filter_size))).astype(
+        dtype
+    )
+    b = rng.standard_normal(filters).astype(dtype)
+    grad = (rng.standard_normal((images, *output, filters)) / max(images * np.prod(output), 1)).astype(dtype)
+    assert_twins_agree("convolution_forward", [x, W, b, stride, padding], [grad])
+    assert_twins_agree("convolution_input_gradient", [grad, W, stride, padding], [x])
+    assert_twins_agree("convolution_weight_gradient", [x, grad, stride, padding], [W, b])
+
+
+@given(windows(), dtypes, seeds, st.integers(1, 4), st.sampled_from([np.uint8, np.int32]))
+def test_pooling_agrees_with_its_twin(case, dtype, seed, threads, place):
+    images, size, channels, filter_size, stride, padding, output = case
+    cnnx.set_num_threads(threads)
+    rng = np.random.default_rng(seed)
+    shape, out_shape = (images, *size, channels), (images, *output, channels)
+    # Few distinct values, so that there are ties; NaN and infinities among them.
+    values = np.array([-1, 0, 1, 2, np.nan, np.inf, -np.inf], dtype)
+    x = rng.choice(values, shape, p=[0.3, 0.3, 0.2, 0.1, 0.03, 0.03, 0.04])
+    window = [filter_size, stride, padding]
+    y, argmax = np.empty(out_shape, dtype), np.empty(out_shape, place)
+    assert_twins_agree("max_pool_forward", [x, *window], [y, argmax], exact=True)
+    reference.max_pool_forward(x, *window, y, argmax)
+    grad = rng.standard_normal(out_shape).astype(dtype)
+    assert_twins_agree("max_pool_backward", [grad, argmax, *window], [x])
+    x = rng.standard_normal(shape).astype(dtype)
+    assert_twins_agree("average_pool_forward", [x, *window], [y])
+    assert_twins_agree("average_pool_backward", [grad, *window], [x])
+
+
+@on_every_instruction_set
+@given(
+    batch=st.integers(0, 70),
+    inputs=st.integers(1, 600),
+    units=st.integers(1, 40),
+    dtype=dtypes,
+    seed=seeds,
+    threads=st.integers(1, 4),
+)
+def test_dense_agrees_with_its_twin(instruction_set, batch, inputs, units, dtype, seed, threads):
+    _kernels.use_instruction_set(instruction_set)
+    cnnx.set_num_threads(threads)
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((batch, inputs)).astype(dtype)
+    W = (rng.standard_normal((inputs, units)) / np.sqrt(inputs)).astype(dtype)
+    b = rng.standard_normal(units).astype(dtype)
+    grad = (rng.standard_normal((batch, units)) / max(batch, 1)).astype(dtype)
+    assert_twins_agree("dense_forward", [x, W, b], [grad])
+    assert_twins_agree("dense_input_gradient", [grad, W], [x])
+    assert_twins_agree("dense_weight_gradient", [x, grad], [W, b])
+
+
+@given(st.integers(0, 40), st.integers(1, 30), dtypes, seeds, st.sampled_from([1, 50, 1000]))
+def test_softmax_agrees_with_its_twin(batch, classes, dtype, seed, spread):
+    rng = np.random.default_rng(seed)
+    x = (spread * rng.standard_normal((batch, classes))).astype(dtype)
+    grad = rng.standard_normal((batch, classes)).astype(dtype)
+    targets = np.eye(classes, dtype=dtype)[rng.integers(0, classes, batch)]
+    soft = rng.dirichlet(np.ones(classes), batch).astype(dtype)
+    y = np.empty_like(x)
+    reference.softmax_forward(x, y)
+    assert_twins_agree("softmax_forward", [x], [x])
+    assert_twins_agree("softmax_backward", [grad, y], [x])
+    for target in (targets, soft):
+        assert_twins_agree("softmax_cross_entropy_forward", [x, target], [x, np.empty(batch, dtype)])
+        assert_twins_agree("softmax_cross_entropy_backward", [y, target], [x])
+
+
+@given(st.sampled_from([(0,), (1,), (7, 5), (2, 3, 4, 5), (40000,)]), dtypes, seeds, st.integers(1, 4))
+def test_relu_agrees_with_its_twin(shape, dtype, seed, threads):
+    cnnx.set_num_threads(threads)
+    rng = np.random.default_rng(seed)
+    x = rng.choice(np.array([-2, -0.0, 0, 1.5, np.nan, np.inf, -np.inf], dtype), shape)
+    grad = rng.standard_normal(shape).astype(dtype)
+    assert_twins_agree("relu_forward", [x], [x], exact=True)
+    y = np.empty_like(x)
+    reference.relu_forward(x, y)
+    assert_twins_agree("relu_backward", [grad, y], [x], exact=True)
+
+
+@given(st.sampled_from([0, 1, 17, 40000]), dtypes, seeds, st.integers(1, 4))
+def test_sgd_agrees_with_its_twin(size, dtype, seed, threads):
+    cnnx.set_num_threads(threads)
+    rng = np.random.default_rng(seed)
+    params, grads = rng.standard_normal((2, size)).astype(dtype)
+    results = []
+    for function in (_compiled["optimizer"].sgd_step, reference.sgd_step):
+        updated = params.copy()
+        function(updated, grads, 0.1)
+        results.append(updated)
+    np.testing.assert_allclose(*results, rtol=TOLERANCE[np.dtype(dtype).char])
+
+
+def test_every_kernel_has_a_twin_with_the_same_arguments_and_a_parity_test():
+    tested = inspect.getsource(inspect.getmodule(assert_twins_agree))
+    for module, functions in KERNELS.items():
+        for name in functions:
+            compiled = inspect.signature(getattr(_compiled[module], name))
+            expected = inspect.signature(getattr(reference, name))
+            assert list(compiled.parameters) == list(expected.parameters), name
+            assert f'"{name}"' in tested or f".{name}" in tested, f"{name} has no parity test"
+            assert name in _kernels.__all__
+
+
+@pytest.mark.parametrize("name", [name for functions in KERNELS.values() for name in functions])
+def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name):
+    four, two, one = np.zeros((2, 5, 5, 3)), np.zeros((2, 3)), np.zeros(3)
+    window = [(2, 2), (1, 1), (0, 0)]
+    calls = {
+        "convolution_forward": [four, np.zeros((2, 2, 4, 3)), one, (1, 1), (0, 0), four],
+        "convolution_input_gradient": [four, np.zeros((2, 2, 4, 3)), (1, 1), (0, 0), four],
+        "convolution_weight_gradient": [four, four, (0, 1), (0, 0), np.zeros((2, 2, 3, 3)), one],
+        "max_pool_forward": [four, *window, np.zeros((2, 4, 4, 4)), np.zeros((2, 4, 4, 4), np.uint8)],
+        "max_pool_backward": [four, np.zeros((2, 4, 5, 3), np.uint8), *window, four],
+        "average_pool_forward": [four, *window, np.zeros((2, 9, 4, 3))],
+        "average_pool_backward": [four, *window, np.zeros((1, 5, 5, 3))],
+        "dense_forward": [two, np.zeros((4, 3)), one, two],
+        "dense_input_gradient": [two, np.zeros((4, 3)), two],
+        "dense_weight_gradient": [two, np.zeros((3, 3)), np.zeros((3, 3)), one],
+        "softmax_forward": [two, np.zeros((3, 3))],
+        "softmax_backward": [two, np.zeros((3, 3)), two],
+        "softmax_cross_entropy_forward": [two, np.zeros((3, 3)), two, np.zeros(2)],
+        "softmax_cross_entropy_backward": [two, np.zeros((3, 3)), two],
+        "relu_forward": [two, np.zeros((3, 3))],
+        "relu_backward": [two, two, np.zeros((3, 3))],
+        "sgd_step": [one, np.zeros(4), 0.1],
+    }
+    module = next(module for module, functions in KERNELS.items() if name in functions)
+    with pytest.raises(ValueError, match=f"^{name}: (shapes|sizes) do not fit"):
+        getattr(_compiled[module], name)(*calls[name])

@@ -111,6 +111,9 @@ def _check_targets(targets: Array, name: str) -> Array:
 
 def check_same_length(X: Array, y: Array) -> None:
     """One label for each example, and at least one example."""
+    for name, array in (("X", X), ("y", y)):
+        if array.ndim == 0:
+            raise ValueError(f"{name}: expected an array with an axis of examples, got a single number")
     if len(X) != len(y):
         raise ValueError(f"X and y: expected the same number of examples, got {len(X)} and {len(y)}")
     if len(X) == 0:

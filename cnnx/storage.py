@@ -85,7 +85,7 @@ def _restore(metadata: dict[str, str], tensors: dict[str, Array]) -> Model:
 
 
 def _layer(entry: Any) -> Layer:
-    if not isinstance(entry, dict) or entry.get("layer") not in LAYERS:
-        name = entry.get("layer") if isinstance(entry, dict) else entry
+    name = entry.get("layer") if isinstance(entry, dict) else entry
+    if not isinstance(name, str) or name not in LAYERS:
         raise ValueError(f"layer: expected one of {tuple(LAYERS)}, got {name!r}")
-    return LAYERS[entry["layer"]](**{key: value for key, value in entry.items() if key != "layer"})
+    return LAYERS[name](**{key: value for key, value in entry.items() if key != "layer"})

@@ -1,0 +1,27 @@
+"""The package as a whole: names, version, imports."""
+
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+import cnnx
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in cnnx.__all__:
+        value = getattr(cnnx, name)
+        if name != "__version__":
+            assert value.__doc__, name
+
+
+def test_the_version_is_the_one_of_the_installed_package():
+    assert metadata.version("cnnx") == cnnx.__version__
+
+
+@pytest.mark.parametrize("heavy", ["safetensors", "tqdm", "PIL", "matplotlib", "argparse"])
+def test_import_leaves_for_later_what_only_some_use(heavy):
+    code = f"import numpy, sys; before = {heavy!r} in sys.modules; import cnnx; print(before or {heavy!r} not in sys.modules)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

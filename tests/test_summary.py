@@ -1,0 +1,26 @@
+import numpy as np
+
+from cnnx import models
+
+
+def test_the_table_has_the_decks_shapes_parameters_and_memory(capsys):
+    model = models.deck()
+    model.build((32, 32, 3), seed=0)
+    model.summary(batch_size=256)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["Layer", "Input", "shape", "Output", "shape", "Parameters", "Memory"]
+    assert lines[2].startswith("layers[0] (ConvolutionLayer)  (256, 32, 32, 3)  (256, 32, 32, 3)")
+    assert "  84  " in lines[2]
+    assert "(256, 16, 16, 3)" in lines[4]
+    assert "76,900" in lines[6]
+    assert f"{model.parameter_count:,} parameters" in lines[-2]
+    assert "A training step on 256 examples takes" in lines[-1]
+
+
+def test_the_memory_is_what_a_step_keeps():
+    model = models.lenet()
+    model.build((28, 28, 1), seed=0)
+    model.train_on_batch(np.zeros((32, 28, 28, 1)), np.zeros(32, int), 0.1)
+    for layer in model.layers:
+        kept = sum(array.nbytes for array in layer._kept.values())
+        assert layer.array_bytes(32) == kept, layer.name

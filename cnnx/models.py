@@ -1,4 +1,4 @@
-"""Networks to start from, by name. Each function returns a new Model, not yet built, for images of any size that fits."""
+"""Networks to start from, by name. Each function returns a new Model, not yet built."""
 
 from collections.abc import Callable
 

@@ -419,9 +419,9 @@ class Model:
 
     def _checked_examples(self, X: Any) -> Array:
         """An array of examples of the right shape, not converted: that happens batch by batch."""
-        X = check_numbers(X, "X")
-        check_shape(X, self.input_shape, "X")
-        return X
+        examples = check_numbers(X, "X")
+        check_shape(examples, self.input_shape, "X")
+        return examples
 
     def _check_data(self, X: Array, y: Array, name: str) -> Array:
         """The labels, once they and the examples fit this model."""

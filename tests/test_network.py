@@ -343,7 +343,7 @@ def test_a_loss_that_is_not_finite_stops_with_where_and_what_to_try(data):
     X[20, 3, 3, 0] = np.nan
     model = tiny()
     model.build((6, 6, 1), seed=0)
-    with pytest.raises(DivergenceError, match="epoch 1, batch 2 of 4: .* because X has NaN"):
+    with pytest.raises(DivergenceError, match=r"epoch 1, batch 2 of 4: .* because X has NaN"):
         model.train(X, y, 0.1, batch_size=16, shuffle=False, verbose=False)
     assert np.isfinite(model.parameters).all()
 

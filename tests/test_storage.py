@@ -137,24 +137,9 @@ def test_tensors_that_do_not_fit_are_refused(path):
     nameless = {**tensors, "weights": tensors["4.W"]}
     turned = {**tensors, "4.W": np.ascontiguousarray(tensors["4.W"].T)}
     integers = {**tensors, "4.b": tensors["4.b"].astype(np.int32)}
+    intact = path.read_bytes()
     for changed in (missing, stray, nameless, turned, integers):
+        path.write_bytes(intact)
         rewrite(path, tensors=changed)
-        with pytest.raises(ValueError, match="not a usable cnnx model: .*(parameter|belongs to none)"):
+        with pytest.raises(ValueError, match=r"not a usable cnnx model: .*(parameter|belongs to none)"):
             Model.load(path)
-        save_file(tensors, path, metadata=None)
-        rewrite_source(path, tensors)
-
-
-def rewrite_source(path, tensors):
-    """Put the intact file back for the next case."""
-    layers = [
-        {"layer": "ConvolutionLayer", "filters": 2, "filter_size": [3, 2], "stride": [1, 2], "padding": "same"},
-        {"layer": "ReluLayer"},
-        {"layer": "PoolLayer", "filter_size": 2, "mode": "average"},
-        {"layer": "Flatten"},
-        {"layer": "DenseLayer", "units": 4},
-        {"layer": "SoftmaxLayer"},
-    ]
-    dtype = tensors["4.W"].dtype.name
-    architecture = {"format": FORMAT, "input_shape": [6, 5, 3], "dtype": dtype, "layers": layers}
-    save_file(tensors, path, metadata={"cnnx": json.dumps(architecture)})

@@ -90,7 +90,7 @@ def test_cnnx_isa_chooses_an_instruction_set(name):
 
 @compiled_only
 def test_an_instruction_set_that_the_machine_lacks_is_an_error():
-    out, errors = run_python("import cnnx", CNNX_ISA="z80")
+    _, errors = run_python("import cnnx", CNNX_ISA="z80")
     assert "expected one of" in errors
     assert "got 'z80'" in errors
 

@@ -1,0 +1,7 @@
+"""`python -m cnnx` is the command `cnnx`."""
+
+import sys
+
+from cnnx.command_line import main
+
+sys.exit(main())

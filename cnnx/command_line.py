@@ -1,0 +1,175 @@
+"""The command `cnnx`: train, evaluate, predict, verify, config."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import cnnx
+from cnnx import datasets
+from cnnx.models import MODELS
+
+if TYPE_CHECKING:
+    from cnnx._typing import Array
+    from cnnx.network import Model
+
+DATA_HELP = "the word digits, a folder of IDX files (as MNIST's, gzipped or not), or an .npz file"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        0; 1 if an image could not be read or a verification failed; 2 for any other error, which is
+        printed as one line.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError) as error:
+        print(f"cnnx: error: {error}", file=sys.stderr)
+        return 2
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cnnx", description="Train and run convolutional neural networks on a CPU.")
+    parser.add_argument("--version", action="version", version=f"cnnx {cnnx.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a network, test it and save it")
+    train.add_argument("data", metavar="DATA", help=DATA_HELP)
+    train.add_argument("--model", choices=MODELS, default="small", help="network to train (default: %(default)s)")
+    train.add_argument("--epochs", type=int, help="passes over the data (default: 25 for digits, else 3)")
+    train.add_argument("--batch-size", type=int, help="images a step (default: 16 for digits, else 32)")
+    train.add_argument("--learning-rate", type=float, default=0.1, help="step size (default: %(default)s)")
+    train.add_argument("--seed", type=int, default=0, help="for weights and order of images (default: %(default)s)")
+    train.add_argument("--output", metavar="FILE", help="where to save the model (default: DATA-MODEL.safetensors)")
+    train.add_argument("--quiet", action="store_true", help="no progress bar")
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("evaluate", help="test a saved model on a data set's test images")
+    evaluate.add_argument("model", metavar="MODEL", help="a file that train has saved")
+    evaluate.add_argument("data", metavar="DATA", help=DATA_HELP)
+    evaluate.set_defaults(run=_evaluate)
+
+    predict = commands.add_parser("predict", help="classify image files")
+    predict.add_argument("model", metavar="MODEL", help="a file that train has saved")
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="a PNG or JPEG file")
+    predict.set_defaults(run=_predict)
+
+    verify = commands.add_parser("verify", help="compare the compiled kernels with their NumPy twins, layer by layer")
+    verify.add_argument("subject", metavar="MODEL_OR_DATASET", help=f"a saved model, or {DATA_HELP}")
+    verify.add_argument("--data", metavar="DATA", help="images to verify a saved model on (default: digits)")
+    verify.add_argument(
+        "--model", choices=MODELS, default="small", help="network for a data set (default: %(default)s)"
+    )
+    verify.add_argument("--samples", type=int, default=64, help="images to compute with (default: %(default)s)")
+    verify.set_defaults(run=_verify)
+
+    config = commands.add_parser("config", help="print version, backend, instruction set and threads")
+    config.set_defaults(run=_config)
+    return parser
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    name, ((X_train, y_train), (X_test, y_test)) = datasets.load(arguments.data)
+    print(f"{name}: {len(X_train)} images to train on, {len(X_test)} to test on, each {_size(X_train)}")
+    model = MODELS[arguments.model](int(max(y_train.max(), y_test.max())) + 1)
+    model.build(X_train.shape[1:], seed=arguments.seed)
+    epochs = arguments.epochs or (25 if name == "digits" else 3)
+    batch_size = arguments.batch_size or (16 if name == "digits" else 32)
+    model.summary(batch_size)
+    history = model.train(
+        X_train,
+        y_train,
+        arguments.learning_rate,
+        batch_size=batch_size,
+        epochs=epochs,
+        seed=arguments.seed,
+        verbose=not arguments.quiet,
+    )
+    if history.interrupted is not None:
+        epoch, batch = history.interrupted
+        print(f"interrupted in epoch {epoch} after batch {batch}; this is the model so far")
+    _print_test(model, X_test, y_test)
+    output = arguments.output or f"{name}-{arguments.model}.safetensors"
+    model.save(output)
+    print(f"saved to {output}")
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    model = cnnx.Model.load(arguments.model)
+    _, (_, (X_test, y_test)) = datasets.load(arguments.data)
+    _print_test(model, X_test, y_test)
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from cnnx.images import read_image
+
+    model = cnnx.Model.load(arguments.model)
+    status = 0
+    for path in arguments.images:
+        try:
+            pixels, resized = read_image(path, model.input_shape)
+        except (ValueError, OSError) as error:
+            print(f"cnnx: error: {error}", file=sys.stderr)
+            status = 1
+            continue
+        if resized:
+            height, width, _ = model.input_shape
+            print(f"{path}: resized to {height}x{width} pixels", file=sys.stderr)
+        probabilities = model.predict_proba(pixels[None])[0]
+        label = int(probabilities.argmax())
+        print(f"{path}: class {label}, probability {probabilities[label]:.4f}")
+    return status
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from cnnx.verification import VerificationError
+
+    if arguments.samples < 1:
+        raise ValueError(f"--samples: expected 1 or more, got {arguments.samples}")
+    if arguments.subject.endswith(".safetensors"):
+        model = cnnx.Model.load(arguments.subject)
+        _, ((X, y), _) = datasets.load(arguments.data or "digits")
+    else:
+        _, ((X, y), _) = datasets.load(arguments.subject)
+        model = MODELS[arguments.model](int(y.max()) + 1)
+        model.build(X.shape[1:], seed=0)
+    try:
+        print(model.verify(X[: arguments.samples], y[: arguments.samples]))
+    except VerificationError as error:
+        print(error)
+        return 1
+    return 0
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    cnnx.show_config()
+    return 0
+
+
+def _print_test(model: "Model", X: "Array", y: "Array") -> None:
+    """Test loss and accuracy, and the table of classes."""
+    from cnnx.metrics import class_figures
+
+    loss, accuracy = model.evaluate(X, y)
+    figures = class_figures(y, model.predict(X), model.output_shape[0])
+    print("\nclass  images  precision  recall      F1")
+    for label, (images, precision, recall, f1) in enumerate(zip(*figures, strict=True)):
+        print(f"{label:5}  {images:6}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}")
+    print(f"\ntest loss {loss:.4f}, test accuracy {accuracy:.2%}")
+
+
+def _size(X: "Array") -> str:
+    return " x ".join(str(n) for n in X.shape[1:])

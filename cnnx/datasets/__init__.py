@@ -1,0 +1,51 @@
+"""Data sets: the digits that ship inside the package, and readers of IDX and .npz files."""
+
+import os
+from pathlib import Path
+
+from cnnx.datasets.digits import load_digits
+from cnnx.datasets.files import PathLike, Splits, load_folder, load_npz, read_idx
+
+__all__ = ["load", "load_digits", "load_folder", "load_npz", "read_idx"]
+
+
+def load(source: PathLike) -> tuple[str, Splits]:
+    """Load a data set by the word that the command line takes.
+
+    Parameters
+    ----------
+    source : str or path-like
+        The word ``digits``, a folder (`load_folder`) or an .npz file (`load_npz`). A folder called digits is reached
+        as ``./digits``.
+
+    Returns
+    -------
+    name : str
+        A name for the data set: ``digits``, or the folder's or file's own without its ending.
+    splits : tuple of tuples of ndarray
+        ``(X_train, y_train), (X_test, y_test)``.
+
+    Raises
+    ------
+    ValueError
+        If the data is damaged or its parts do not fit together.
+    OSError
+        If it does not exist or cannot be read.
+
+    Examples
+    --------
+    >>> name, (train, test) = load("digits")
+    >>> name, len(test[0])
+    ('digits', 359)
+    """
+    if source == "digits":
+        return "digits", load_digits()
+    path = Path(source)
+    if path.is_dir():
+        return path.resolve().name or "data", load_folder(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{os.fspath(source)}: expected the word digits, a folder of IDX files or an .npz file; "
+            "there is no such file or folder"
+        )
+    return path.stem, load_npz(path)

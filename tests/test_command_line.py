@@ -1,0 +1,174 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import cnnx
+from cnnx import _kernels
+from cnnx.command_line import main
+
+compiled_only = pytest.mark.skipif(
+    not _kernels._compiled, reason="without compiled kernels there is nothing to compare"
+)
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def saved():
+    """A model of the digits, trained for one epoch and saved."""
+    (X, y), _ = cnnx.datasets.load_digits()
+    model = cnnx.models.small()
+    model.train(X, y, 0.1, batch_size=16, seed=0, verbose=False)
+    model.save("saved.safetensors")
+    return "saved.safetensors"
+
+
+def write_image(path, pixels):
+    image = pytest.importorskip("PIL.Image")
+    image.fromarray((np.asarray(pixels) * 255).astype(np.uint8)).save(path)
+
+
+def test_train_digits_ends_with_accuracy_a_table_of_classes_and_where_the_model_is(capsys):
+    assert main(["train", "digits", "--epochs", "2", "--seed", "1"]) == 0
+    shown = capsys.readouterr()
+    assert "epoch 2/2" in shown.err
+    lines = shown.out.splitlines()
+    assert lines[0] == "digits: 1438 images to train on, 359 to test on, each 8 x 8 x 1"
+    head = lines.index("class  images  precision  recall      F1")
+    assert [int(line.split()[0]) for line in lines[head + 1 : head + 11]] == list(range(10))
+    assert sum(int(line.split()[1]) for line in lines[head + 1 : head + 11]) == 359
+    assert lines[-2].startswith("test loss")
+    assert lines[-1] == "saved to digits-small.safetensors"
+    model = cnnx.Model.load("digits-small.safetensors")
+    accuracy = model.evaluate(*cnnx.datasets.load_digits()[1])[1]
+    assert lines[-2].endswith(f"test accuracy {accuracy:.2%}")
+
+
+def test_the_same_seed_trains_the_same_model():
+    for output in ("a.safetensors", "b.safetensors"):
+        main(["train", "digits", "--epochs", "1", "--quiet", "--output", output])
+    np.testing.assert_array_equal(
+        cnnx.Model.load("a.safetensors").parameters, cnnx.Model.load("b.safetensors").parameters
+    )
+
+
+def test_train_takes_an_npz_file_and_a_model_by_name(capsys, rng):
+    arrays = {
+        "X_train": rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8), "y_train": np.arange(40) % 4,
+        "X_test": rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8), "y_test": np.arange(8) % 4,
+    }  # fmt: skip
+    np.savez("colours.npz", **arrays)
+    assert (
+        main(["train", "colours.npz", "--model", "deck", "--epochs", "1", "--quiet", "--output", "m.safetensors"]) == 0
+    )
+    model = cnnx.Model.load("m.safetensors")
+    assert (model.input_shape, model.output_shape) == ((32, 32, 3), (4,))
+    assert main(["evaluate", "m.safetensors", "colours.npz"]) == 0
+    assert "test accuracy" in capsys.readouterr().out
+
+
+def test_an_interrupted_training_is_still_tested_and_saved(capsys, monkeypatch):
+    train = cnnx.Model.train
+
+    def interrupted(self, *arguments, **options):
+        history = train(self, *arguments, **options)
+        history.interrupted = (1, 7)
+        return history
+
+    monkeypatch.setattr(cnnx.Model, "train", interrupted)
+    assert main(["train", "digits", "--epochs", "1", "--quiet"]) == 0
+    out = capsys.readouterr().out
+    assert "interrupted in epoch 1 after batch 7; this is the model so far" in out
+    assert "saved to digits-small.safetensors" in out
+
+
+def test_evaluate_prints_what_the_model_evaluates_to(saved, capsys):
+    assert main(["evaluate", saved, "digits"]) == 0
+    loss, accuracy = cnnx.Model.load(saved).evaluate(*cnnx.datasets.load_digits()[1])
+    assert f"test loss {loss:.4f}, test accuracy {accuracy:.2%}" in capsys.readouterr().out
+
+
+def test_predict_prints_class_and_probability_of_each_image(saved, capsys):
+    _, (X, _) = cnnx.datasets.load_digits()
+    write_image("digit.png", X[0, :, :, 0])
+    write_image("large.png", np.kron(X[1, :, :, 0], np.ones((4, 4))))
+    assert main(["predict", saved, "digit.png", "large.png"]) == 0
+    shown = capsys.readouterr()
+    pixels = np.floor(X[:1] * np.float32(255)) / np.float32(255)
+    probabilities = cnnx.Model.load(saved).predict_proba(pixels)[0]
+    expected = f"digit.png: class {probabilities.argmax()}, probability {probabilities.max():.4f}"
+    assert shown.out.splitlines()[0] == expected
+    assert shown.out.splitlines()[1].startswith("large.png: class ")
+    assert shown.err == "large.png: resized to 8x8 pixels\n"
+
+
+def test_a_bad_image_is_one_line_and_the_others_are_still_classified(saved, capsys):
+    write_image("good.png", np.zeros((8, 8)))
+    with open("bad.png", "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\nbroken")
+    assert main(["predict", saved, "bad.png", "missing.png", "good.png"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.startswith("good.png: class ")
+    assert len(shown.out.splitlines()) == 1
+    first, second = shown.err.splitlines()
+    assert first.startswith("cnnx: error: bad.png: not an intact image")
+    assert "missing.png" in second
+
+
+def test_predict_without_pillow_names_the_extra(saved, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert main(["predict", saved, "digit.png"]) == 2
+    assert "python -m pip install 'cnnx[image]'" in capsys.readouterr().err
+
+
+@compiled_only
+@pytest.mark.parametrize("subject", ["digits", "saved"])
+def test_verify_prints_the_table_of_differences(subject, saved, capsys):
+    assert main(["verify", saved if subject == "saved" else "digits", "--samples", "16"]) == 0
+    assert "within the tolerance" in capsys.readouterr().out
+
+
+@compiled_only
+def test_verify_fails_above_the_tolerance(capsys, monkeypatch):
+    monkeypatch.setattr(_kernels._compiled["activation"], "relu_forward", lambda x, out: out.fill(1))
+    with cnnx.use_backend("numpy"):
+        assert main(["verify", "digits", "--samples", "16"]) == 1
+    assert "ABOVE the tolerance" in capsys.readouterr().out
+
+
+def test_config_prints_what_is_in_use(capsys):
+    assert main(["config"]) == 0
+    assert f"cnnx             {cnnx.__version__}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nowhere"], "nowhere: expected the word digits"),
+        (["train", "digits", "--learning-rate", "-1"], "learning_rate: expected a finite number above 0"),
+        (["train", "digits", "--epochs", "-1"], "epochs: expected 1 or more"),
+        (["train", "digits", "--model", "lenet"], r"a filter of 5x5 does not fit"),
+        (["evaluate", "nothing.safetensors", "digits"], "nothing.safetensors"),
+        (["evaluate", "text.safetensors", "digits"], "text.safetensors: not a safetensors file"),
+        (["verify", "digits", "--samples", "0"], "--samples: expected 1 or more"),
+    ],
+)
+def test_an_error_is_one_line_and_status_2(arguments, message, capsys):
+    with open("text.safetensors", "w") as file:
+        file.write("not a model")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("cnnx: error: ")
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "cnnx", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"cnnx {cnnx.__version__}"

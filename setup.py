@@ -40,6 +40,10 @@ def openmp_flags(compiler: str) -> tuple[list[str], list[str]]:
 class BuildKernels(build_ext):
     """Sets the flags once the compiler is known."""
 
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def build_extensions(self) -> None:
         compiler = self.compiler.compiler_type
         compile_flags, link_flags = openmp_flags(compiler)

@@ -186,7 +186,8 @@ def load_npz(path: PathLike) -> Splits:
     if not is_npz(path):
         raise ValueError(f"{path}: expected an .npz file, which is a zip archive of arrays, got another kind of file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, because np.load leaves a damaged file open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             names = archive.files
             arrays = {name.lower(): archive[name] for name in names if name.lower() in NPZ_ARRAYS}
     except (ValueError, OSError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error) as error:

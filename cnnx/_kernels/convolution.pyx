@@ -23,11 +23,11 @@ from cnnx._kernels.gemm cimport (
 from cnnx._kernels.parallel cimport allocate, release, threads_for
 from cnnx._kernels.shapes cimport as_tuple
 
-# Forward, a tile shares the second-level cache with a panel of weights. For the weight gradient, a tile of
+# Bytes. Forward, a tile shares the second-level cache with a panel of weights. For the weight gradient, a tile of
 # a few channels and a panel of the gradients of its positions stay in the first-level cache.
 cdef enum:
-    FORWARD_TILE = 96 * 1024
-    GRADIENT_TILE = 18 * 1024
+    FORWARD_TILE = 98304
+    GRADIENT_TILE = 18432
     GRADIENT_CHANNELS = 32
     GRADIENT_POSITIONS = 128
 

@@ -25,17 +25,27 @@ cdef _relu_forward(const floating[::1] x, floating[::1] out):
     cdef Py_ssize_t size = x.shape[0], tasks = (size + RUN - 1) // RUN, task
     if size != out.shape[0]:
         raise ValueError(f"relu_forward: sizes do not fit: {size}, {out.shape[0]}")
+    if size == 0:
+        return
+    cdef const floating *from_x = &x[0]
+    cdef floating *to_out = &out[0]
     for task in prange(tasks, num_threads=threads_for(tasks, size), schedule="static", nogil=True):
-        relu_run(&x[0] + task * RUN, &out[0] + task * RUN, min(<Py_ssize_t>RUN, size - task * RUN))
+        relu_run(from_x + task * RUN, to_out + task * RUN, min(<Py_ssize_t>RUN, size - task * RUN))
 
 
 cdef _relu_backward(const floating[::1] grad, const floating[::1] y, floating[::1] out):
     cdef Py_ssize_t size = y.shape[0], tasks = (size + RUN - 1) // RUN, task
     if size != out.shape[0] or size != grad.shape[0]:
         raise ValueError(f"relu_backward: sizes do not fit: {grad.shape[0]}, {size}, {out.shape[0]}")
+    if size == 0:
+        return
+    cdef const floating *from_grad = &grad[0]
+    cdef const floating *from_y = &y[0]
+    cdef floating *to_out = &out[0]
     for task in prange(tasks, num_threads=threads_for(tasks, size), schedule="static", nogil=True):
         relu_backward_run(
-            &grad[0] + task * RUN, &y[0] + task * RUN, &out[0] + task * RUN, min(<Py_ssize_t>RUN, size - task * RUN))
+            from_grad + task * RUN, from_y + task * RUN, to_out + task * RUN,
+            min(<Py_ssize_t>RUN, size - task * RUN))
 
 
 def relu_forward(x, out):

@@ -19,8 +19,13 @@ cdef _sgd_step(floating[::1] params, const floating[::1] grads, floating learnin
     cdef Py_ssize_t size = params.shape[0], tasks = (size + RUN - 1) // RUN, task
     if size != grads.shape[0]:
         raise ValueError(f"sgd_step: sizes do not fit: {size}, {grads.shape[0]}")
+    if size == 0:
+        return
+    cdef floating *to_params = &params[0]
+    cdef const floating *from_grads = &grads[0]
     for task in prange(tasks, num_threads=threads_for(tasks, size), schedule="static", nogil=True):
-        sgd_run(&params[0] + task * RUN, &grads[0] + task * RUN, learning_rate, min(<Py_ssize_t>RUN, size - task * RUN))
+        sgd_run(
+            to_params + task * RUN, from_grads + task * RUN, learning_rate, min(<Py_ssize_t>RUN, size - task * RUN))
 
 
 def sgd_step(params, grads, learning_rate):

@@ -146,12 +146,15 @@ cdef _max_forward(
             f"argmax {as_tuple(argmax.shape, 4)}")
     if w.images == 0:
         return
+    cdef const floating *from_x = &x[0, 0, 0, 0]
+    cdef floating *to_out = &out[0, 0, 0, 0]
+    cdef place *to_argmax = &argmax[0, 0, 0, 0]
     for task in prange(
         w.images * w.rows, num_threads=threads_for(w.images * w.rows, operations(w)), schedule="static", nogil=True,
     ):
         max_row(
-            w, &x[0, 0, 0, 0] + task // w.rows * w.height * w.width * w.channels, task % w.rows,
-            &out[0, 0, 0, 0] + task * row, &argmax[0, 0, 0, 0] + task * row)
+            w, from_x + task // w.rows * w.height * w.width * w.channels, task % w.rows,
+            to_out + task * row, to_argmax + task * row)
 
 
 cdef _max_backward(
@@ -164,12 +167,17 @@ cdef _max_backward(
         raise ValueError(
             f"max_pool_backward: shapes do not fit: gradients {as_tuple(grad.shape, 4)}, "
             f"argmax {as_tuple(argmax.shape, 4)}")
+    if w.images == 0:
+        return
+    cdef const floating *from_grad = &grad[0, 0, 0, 0]
+    cdef const place *from_argmax = &argmax[0, 0, 0, 0]
+    cdef floating *to_out = &out[0, 0, 0, 0]
     for image in prange(
         w.images, num_threads=threads_for(w.images, operations(w)), schedule="static", nogil=True,
     ):
         max_backward_image(
-            w, &grad[0, 0, 0, 0] + image * size, &argmax[0, 0, 0, 0] + image * size,
-            &out[0, 0, 0, 0] + image * w.height * w.width * w.channels)
+            w, from_grad + image * size, from_argmax + image * size,
+            to_out + image * w.height * w.width * w.channels)
 
 
 cdef _average_forward(
@@ -179,12 +187,14 @@ cdef _average_forward(
     cdef Py_ssize_t task
     if w.images == 0:
         return
+    cdef const floating *from_x = &x[0, 0, 0, 0]
+    cdef floating *to_out = &out[0, 0, 0, 0]
     for task in prange(
         w.images * w.rows, num_threads=threads_for(w.images * w.rows, operations(w)), schedule="static", nogil=True,
     ):
         average_row(
-            w, &x[0, 0, 0, 0] + task // w.rows * w.height * w.width * w.channels, task % w.rows,
-            &out[0, 0, 0, 0] + task * w.columns * w.channels)
+            w, from_x + task // w.rows * w.height * w.width * w.channels, task % w.rows,
+            to_out + task * w.columns * w.channels)
 
 
 cdef _average_backward(
@@ -192,12 +202,16 @@ cdef _average_backward(
 ):
     cdef windows w = measure("average_pool_backward", out.shape, grad.shape, filter_size, stride, padding)
     cdef Py_ssize_t image
+    if w.images == 0:
+        return
+    cdef const floating *from_grad = &grad[0, 0, 0, 0]
+    cdef floating *to_out = &out[0, 0, 0, 0]
     for image in prange(
         w.images, num_threads=threads_for(w.images, operations(w)), schedule="static", nogil=True,
     ):
         average_backward_image(
-            w, &grad[0, 0, 0, 0] + image * w.rows * w.columns * w.channels,
-            &out[0, 0, 0, 0] + image * w.height * w.width * w.channels)
+            w, from_grad + image * w.rows * w.columns * w.channels,
+            to_out + image * w.height * w.width * w.channels)
 
 
 def max_pool_forward(x, filter_size, stride, padding, out, argmax):

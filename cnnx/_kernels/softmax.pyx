@@ -71,8 +71,12 @@ cdef _softmax_forward(const floating[:, ::1] x, floating[:, ::1] out):
     cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
     if not same_shape(x.shape, out.shape, 2) or K < 1:
         raise ValueError(f"softmax_forward: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(out.shape, 2)}")
+    if N == 0:
+        return
+    cdef const floating *from_x = &x[0, 0]
+    cdef floating *to_out = &out[0, 0]
     for n in prange(N, num_threads=threads_for(N, <double>OPERATIONS * N * K), schedule="static", nogil=True):
-        softmax_example(&x[n, 0], K, &out[n, 0])
+        softmax_example(from_x + n * K, K, to_out + n * K)
 
 
 cdef _softmax_backward(const floating[:, ::1] grad, const floating[:, ::1] y, floating[:, ::1] out):
@@ -81,8 +85,13 @@ cdef _softmax_backward(const floating[:, ::1] grad, const floating[:, ::1] y, fl
         raise ValueError(
             f"softmax_backward: shapes do not fit: {as_tuple(grad.shape, 2)}, {as_tuple(y.shape, 2)}, "
             f"{as_tuple(out.shape, 2)}")
+    if N == 0:
+        return
+    cdef const floating *from_grad = &grad[0, 0]
+    cdef const floating *from_y = &y[0, 0]
+    cdef floating *to_out = &out[0, 0]
     for n in prange(N, num_threads=threads_for(N, 4.0 * N * K), schedule="static", nogil=True):
-        backward_example(&grad[n, 0], &y[n, 0], K, &out[n, 0])
+        backward_example(from_grad + n * K, from_y + n * K, K, to_out + n * K)
 
 
 cdef _cross_entropy_forward(
@@ -96,23 +105,33 @@ cdef _cross_entropy_forward(
         raise ValueError(
             f"softmax_cross_entropy_forward: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(targets.shape, 2)}, "
             f"{as_tuple(out.shape, 2)}, {(losses.shape[0],)}")
+    if N == 0:
+        return
+    cdef const floating *from_x = &x[0, 0]
+    cdef const floating *from_targets = &targets[0, 0]
+    cdef floating *to_out = &out[0, 0]
+    cdef floating *to_losses = &losses[0]
     for n in prange(N, num_threads=threads_for(N, <double>OPERATIONS * N * K), schedule="static", nogil=True):
-        losses[n] = <floating>cross_entropy_example(&x[n, 0], &targets[n, 0], K, &out[n, 0])
+        to_losses[n] = <floating>cross_entropy_example(from_x + n * K, from_targets + n * K, K, to_out + n * K)
 
 
 cdef _cross_entropy_backward(
     const floating[:, ::1] y, const floating[:, ::1] targets, floating[:, ::1] out,
 ):
-    cdef Py_ssize_t n, k, N = y.shape[0], K = y.shape[1]
+    cdef Py_ssize_t k, N = y.shape[0], K = y.shape[1]
     cdef floating scale = 1 / <floating>max(N, 1)
     if not same_shape(targets.shape, y.shape, 2) or not same_shape(y.shape, out.shape, 2):
         raise ValueError(
             f"softmax_cross_entropy_backward: shapes do not fit: {as_tuple(y.shape, 2)}, "
             f"{as_tuple(targets.shape, 2)}, {as_tuple(out.shape, 2)}")
+    if N * K == 0:
+        return
+    cdef const floating *from_y = &y[0, 0]
+    cdef const floating *from_targets = &targets[0, 0]
+    cdef floating *to_out = &out[0, 0]
     with nogil:
-        for n in range(N):
-            for k in range(K):
-                out[n, k] = (y[n, k] - targets[n, k]) * scale
+        for k in range(N * K):
+            to_out[k] = (from_y[k] - from_targets[k]) * scale
 
 
 def softmax_forward(x, out):

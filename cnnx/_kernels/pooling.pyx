@@ -139,7 +139,7 @@ cdef _max_forward(
     place[:, :, :, ::1] argmax,
 ):
     cdef windows w = measure("max_pool_forward", x.shape, out.shape, filter_size, stride, padding)
-    cdef Py_ssize_t task, row = w.columns * w.channels
+    cdef Py_ssize_t task, tasks = w.images * w.rows, row = w.columns * w.channels
     if not same_shape(argmax.shape, out.shape, 4):
         raise ValueError(
             f"max_pool_forward: shapes do not fit: outputs {as_tuple(out.shape, 4)}, "
@@ -150,7 +150,7 @@ cdef _max_forward(
     cdef floating *to_out = &out[0, 0, 0, 0]
     cdef place *to_argmax = &argmax[0, 0, 0, 0]
     for task in prange(
-        w.images * w.rows, num_threads=threads_for(w.images * w.rows, operations(w)), schedule="static", nogil=True,
+        tasks, num_threads=threads_for(tasks, operations(w)), schedule="static", nogil=True,
     ):
         max_row(
             w, from_x + task // w.rows * w.height * w.width * w.channels, task % w.rows,
@@ -184,13 +184,13 @@ cdef _average_forward(
     const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out,
 ):
     cdef windows w = measure("average_pool_forward", x.shape, out.shape, filter_size, stride, padding)
-    cdef Py_ssize_t task
+    cdef Py_ssize_t task, tasks = w.images * w.rows
     if w.images == 0:
         return
     cdef const floating *from_x = &x[0, 0, 0, 0]
     cdef floating *to_out = &out[0, 0, 0, 0]
     for task in prange(
-        w.images * w.rows, num_threads=threads_for(w.images * w.rows, operations(w)), schedule="static", nogil=True,
+        tasks, num_threads=threads_for(tasks, operations(w)), schedule="static", nogil=True,
     ):
         average_row(
             w, from_x + task // w.rows * w.height * w.width * w.channels, task % w.rows,

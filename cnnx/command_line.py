@@ -1,8 +1,10 @@
 """The command `cnnx`: train, evaluate, predict, verify, config."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cnnx
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from cnnx.network import Model
 
 DATA_HELP = "the word digits, a folder of IDX files (as MNIST's, gzipped or not), or an .npz file"
+DEFAULTS = {"epochs": 3, "batch_size": 32}
+DIGITS_DEFAULTS = {"epochs": 25, "batch_size": 16}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError) as error:
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError, MemoryError) as error:
         print(f"cnnx: error: {error}", file=sys.stderr)
         return 2
     return status
@@ -60,7 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("data", metavar="DATA", help=DATA_HELP)
     evaluate.set_defaults(run=_evaluate)
 
-    predict = commands.add_parser("predict", help="classify image files")
+    predict = commands.add_parser(
+        "predict",
+        help="classify image files",
+        description="Classify image files. They are resized to the model's input and scaled to [0, 1], black to white: "
+        "a model of the digits or of MNIST expects light strokes on a dark ground.",
+    )
     predict.add_argument("model", metavar="MODEL", help="a file that train has saved")
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="a PNG or JPEG file")
     predict.set_defaults(run=_predict)
@@ -82,10 +91,13 @@ def _parser() -> argparse.ArgumentParser:
 def _train(arguments: argparse.Namespace) -> int:
     name, ((X_train, y_train), (X_test, y_test)) = datasets.load(arguments.data)
     print(f"{name}: {len(X_train)} images to train on, {len(X_test)} to test on, each {_size(X_train)}")
-    model = MODELS[arguments.model](int(max(y_train.max(), y_test.max())) + 1)
+    output = arguments.output or f"{name}-{arguments.model}.safetensors"
+    _check_writable(output)
+    model = MODELS[arguments.model](_count_classes(y_train, y_test))
     model.build(X_train.shape[1:], seed=arguments.seed)
-    epochs = arguments.epochs or (25 if name == "digits" else 3)
-    batch_size = arguments.batch_size or (16 if name == "digits" else 32)
+    defaults = DIGITS_DEFAULTS if arguments.data == "digits" else DEFAULTS
+    epochs = defaults["epochs"] if arguments.epochs is None else arguments.epochs
+    batch_size = defaults["batch_size"] if arguments.batch_size is None else arguments.batch_size
     model.summary(batch_size)
     history = model.train(
         X_train,
@@ -100,7 +112,6 @@ def _train(arguments: argparse.Namespace) -> int:
         epoch, batch = history.interrupted
         print(f"interrupted in epoch {epoch} after batch {batch}; this is the model so far")
     _print_test(model, X_test, y_test)
-    output = arguments.output or f"{name}-{arguments.model}.safetensors"
     model.save(output)
     print(f"saved to {output}")
     return 0
@@ -139,13 +150,13 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     if arguments.samples < 1:
         raise ValueError(f"--samples: expected 1 or more, got {arguments.samples}")
-    if arguments.subject.endswith(".safetensors"):
+    if _is_data(arguments.subject):
+        _, ((X, y), _) = datasets.load(arguments.subject)
+        model = MODELS[arguments.model](_count_classes(y))
+        model.build(X.shape[1:], seed=0)
+    else:
         model = cnnx.Model.load(arguments.subject)
         _, ((X, y), _) = datasets.load(arguments.data or "digits")
-    else:
-        _, ((X, y), _) = datasets.load(arguments.subject)
-        model = MODELS[arguments.model](int(y.max()) + 1)
-        model.build(X.shape[1:], seed=0)
     try:
         print(model.verify(X[: arguments.samples], y[: arguments.samples]))
     except VerificationError as error:
@@ -169,6 +180,30 @@ def _print_test(model: "Model", X: "Array", y: "Array") -> None:
     for label, (images, precision, recall, f1) in enumerate(zip(*figures, strict=True)):
         print(f"{label:5}  {images:6}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}")
     print(f"\ntest loss {loss:.4f}, test accuracy {accuracy:.2%}")
+
+
+def _is_data(subject: str) -> bool:
+    """Whether the argument is a data set; a file is judged by its content, not its name."""
+    path = Path(subject)
+    return subject == "digits" or not path.exists() or path.is_dir() or datasets.is_npz(path)
+
+
+def _count_classes(*labels: "Array") -> int:
+    """One more than the largest label, within reason: a stray label must not ask for endless memory."""
+    lowest, largest = min(int(y.min()) for y in labels), max(int(y.max()) for y in labels)
+    if lowest < 0:
+        raise ValueError(f"labels: expected 0 or more, got {lowest}")
+    examples = sum(len(y) for y in labels)
+    if largest >= examples:
+        raise ValueError(f"labels: expected fewer classes than the {examples} examples, got the label {largest}")
+    return largest + 1
+
+
+def _check_writable(output: str) -> None:
+    """Before an hour of training, not after it."""
+    folder = Path(output).parent
+    if Path(output).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise OSError(f"--output: {output} cannot be written")
 
 
 def _size(X: "Array") -> str:

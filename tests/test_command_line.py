@@ -121,6 +121,16 @@ def test_a_bad_image_is_one_line_and_the_others_are_still_classified(saved, caps
     assert "missing.png" in second
 
 
+def test_an_image_of_16_bits_is_scaled_and_not_clipped(saved, capsys):
+    image = pytest.importorskip("PIL.Image")
+    _, (X, _) = cnnx.datasets.load_digits()
+    write_image("8.png", X[0, :, :, 0])
+    image.fromarray((X[0, :, :, 0] * 65535).astype(np.uint16)).save("16.png")
+    assert main(["predict", saved, "8.png", "16.png"]) == 0
+    eight, sixteen = capsys.readouterr().out.splitlines()
+    assert eight.removeprefix("8") == sixteen.removeprefix("16")
+
+
 def test_predict_without_pillow_names_the_extra(saved, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert main(["predict", saved, "digit.png"]) == 2
@@ -152,7 +162,12 @@ def test_config_prints_what_is_in_use(capsys):
     [
         (["train", "nowhere"], "nowhere: expected the word digits"),
         (["train", "digits", "--learning-rate", "-1"], "learning_rate: expected a finite number above 0"),
-        (["train", "digits", "--epochs", "-1"], "epochs: expected 1 or more"),
+        (["train", "digits", "--epochs", "0"], "epochs: expected 1 or more, got 0"),
+        (["train", "digits", "--batch-size", "0"], "batch_size: expected 1 or more, got 0"),
+        (["train", "digits", "--output", "no/such/folder/m"], "--output: no/such/folder/m cannot be written"),
+        (["train", "wild.npz"], "expected fewer classes than the 8 examples, got the label 10000000000000"),
+        (["train", "negative.npz"], "labels: expected 0 or more, got -4"),
+        (["verify", "nowhere"], "nowhere: expected the word digits"),
         (["train", "digits", "--model", "lenet"], r"a filter of 5x5 does not fit"),
         (["evaluate", "nothing.safetensors", "digits"], "nothing.safetensors"),
         (["evaluate", "text.safetensors", "digits"], "text.safetensors: not a safetensors file"),
@@ -162,6 +177,9 @@ def test_config_prints_what_is_in_use(capsys):
 def test_an_error_is_one_line_and_status_2(arguments, message, capsys):
     with open("text.safetensors", "w") as file:
         file.write("not a model")
+    for name, label in (("wild", 10**13), ("negative", -4)):
+        X, y = np.zeros((4, 8, 8), np.uint8), np.full(4, label)
+        np.savez(f"{name}.npz", X_train=X, y_train=y, X_test=X, y_test=y)
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("cnnx: error: ")

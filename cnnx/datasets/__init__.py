@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 from cnnx.datasets.digits import load_digits
-from cnnx.datasets.files import PathLike, Splits, load_folder, load_npz, read_idx
+from cnnx.datasets.files import PathLike, Splits, is_npz, load_folder, load_npz, read_idx
 
-__all__ = ["load", "load_digits", "load_folder", "load_npz", "read_idx"]
+__all__ = ["is_npz", "load", "load_digits", "load_folder", "load_npz", "read_idx"]
 
 
 def load(source: PathLike) -> tuple[str, Splits]:

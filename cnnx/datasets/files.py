@@ -235,6 +235,8 @@ def _labels(labels: Array, source: str) -> Array:
 
 def _splits(train: Split, test: Split, source: str) -> Splits:
     for name, (images, labels) in (("training", train), ("test", test)):
+        if len(images) == 0:
+            raise ValueError(f"{source}: expected at least one {name} image, got none")
         if len(images) != len(labels):
             raise ValueError(f"{source}: expected as many {name} images as labels, got {len(images)} and {len(labels)}")
     if train[0].shape[1:] != test[0].shape[1:]:

@@ -156,7 +156,8 @@ if pid == 0:
     os._exit(0 if same and cnnx.get_num_threads() == 1 else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
-    assert run_python(code, CNNX_BACKEND=cnnx.backend_in_use()) == ("0", "")
+    # Python itself warns of forks with threads, so nothing is asked of the standard error.
+    assert run_python(code, CNNX_BACKEND=cnnx.backend_in_use())[0] == "0"
 
 
 def test_show_config_prints_all_that_a_bug_report_needs(capsys):

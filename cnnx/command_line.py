@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DATA_HELP = "the word digits, a folder of IDX files (as MNIST's, gzipped or not), or an .npz file"
 DEFAULTS = {"epochs": 3, "batch_size": 32}
-DIGITS_DEFAULTS = {"epochs": 25, "batch_size": 16}
+DIGITS_DEFAULTS = {"epochs": 20, "batch_size": 8}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,8 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a network, test it and save it")
     train.add_argument("data", metavar="DATA", help=DATA_HELP)
     train.add_argument("--model", choices=MODELS, default="small", help="network to train (default: %(default)s)")
-    train.add_argument("--epochs", type=int, help="passes over the data (default: 25 for digits, else 3)")
-    train.add_argument("--batch-size", type=int, help="images a step (default: 16 for digits, else 32)")
+    train.add_argument("--epochs", type=int, help="passes over the data (default: 20 for digits, else 3)")
+    train.add_argument("--batch-size", type=int, help="images a step (default: 8 for digits, else 32)")
     train.add_argument("--learning-rate", type=float, default=0.1, help="step size (default: %(default)s)")
     train.add_argument("--seed", type=int, default=0, help="for weights and order of images (default: %(default)s)")
     train.add_argument("--output", metavar="FILE", help="where to save the model (default: DATA-MODEL.safetensors)")

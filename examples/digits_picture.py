@@ -15,7 +15,7 @@ import cnnx
 (X_train, y_train), (X_test, y_test) = cnnx.datasets.load_digits()
 model = cnnx.models.small()
 history = model.train(
-    X_train, y_train, 0.1, batch_size=16, epochs=25, seed=0, validation_data=(X_test, y_test), verbose=False
+    X_train, y_train, 0.1, batch_size=8, epochs=20, seed=0, validation_data=(X_test, y_test), verbose=False
 )
 accuracy = model.evaluate(X_test, y_test)[1]
 

@@ -9,6 +9,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import matplotlib.ticker
 
 import cnnx
 
@@ -47,6 +48,7 @@ right.plot(epochs, history["accuracy"], label="training", color="#8fa8c8")
 right.plot(epochs, history["validation_accuracy"], label="test", color="#1f4e8c")
 right.set(xlabel="epoch", ylabel="accuracy", ylim=(0.8, 1.003), xlim=(1, len(history["accuracy"])))
 right.set_title(f"8x8 digits: test accuracy {accuracy:.2%} after {sum(history['seconds']):.1f} s", fontsize=10)
+right.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
 right.grid(alpha=0.3)
 right.legend(loc="lower right")
 figure.tight_layout()

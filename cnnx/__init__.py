@@ -10,15 +10,26 @@
 from cnnx import datasets, models
 from cnnx._kernels import backend_in_use, get_num_threads, set_num_threads, use_backend
 from cnnx.configuration import show_config
-from cnnx.layers import ConvolutionLayer, DenseLayer, Flatten, PoolLayer, ReluLayer, SoftmaxLayer
+from cnnx.layers import (
+    BatchNormLayer,
+    ConvolutionLayer,
+    DenseLayer,
+    DropoutLayer,
+    Flatten,
+    PoolLayer,
+    ReluLayer,
+    SoftmaxLayer,
+)
 from cnnx.network import DivergenceError, History, Model
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchNormLayer",
     "ConvolutionLayer",
     "DenseLayer",
     "DivergenceError",
+    "DropoutLayer",
     "Flatten",
     "History",
     "Model",

@@ -74,6 +74,16 @@ def check_positive(value: Any, name: str) -> float:
     return number
 
 
+def check_share(value: Any, name: str) -> float:
+    """A number from 0 up to but not including 1."""
+    if isinstance(value, bool) or not isinstance(value, Real | np.number):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    share = float(value)
+    if not 0 <= share < 1:
+        raise ValueError(f"{name}: expected a number from 0 up to but not including 1, got {value!r}")
+    return share
+
+
 def check_labels(y: Any, classes: int, name: str) -> Array:
     """Integer labels (batch,) from 0 to classes - 1, or target probabilities (batch, classes)."""
     labels = check_numbers(y, f"{name}: labels")

@@ -21,6 +21,7 @@ from cnnx.checks import (
     check_same_length,
     check_shape,
 )
+from cnnx.fusion import fuse
 from cnnx.layers.base import Layer
 from cnnx.layers.loss import SoftmaxLayer
 from cnnx.training import DivergenceError, TrainingRun
@@ -45,6 +46,10 @@ class Model:
         In order. Once built, each is named ``layers[i] (Class)`` in errors and tables.
     parameters, gradients : ndarray of shape (parameter_count,)
         All parameters and all gradients; the layers' ``params`` and ``grads`` are views into them. They
+        exist once the model is built.
+
+    steps : list of Layer
+        What the passes run over: the layers, neighbours that are computed together as one (`cnnx.fusion`). They
         exist once the model is built.
 
     Examples
@@ -96,7 +101,7 @@ class Model:
             Where the starting weights come from.
         dtype : {float32, float64}
         params : sequence of mappings, optional
-            Values to start from instead, one mapping like ``layer.params`` for each layer.
+            Values to start from instead, for each layer one mapping like ``{**layer.params, **layer.state}``.
         """
         dtype = check_dtype(dtype)
         shape: Shape = tuple(check_count(n, "input_shape") for n in input_shape)
@@ -110,6 +115,7 @@ class Model:
         self.output_shape = shape
         self.parameters, self.gradients = _gather(self.layers, dtype)
         self._skip_input_gradients()
+        self.steps = fuse(self.layers)
         self.built = True
 
     def _initializers(self) -> list[str]:
@@ -234,11 +240,14 @@ class Model:
         with self._keeping_arrays():
             x = check_batch(X, self.input_shape, self.dtype, "X")
             targets = output.encode(y, training=True)
-            for layer in self.layers[:-1]:
-                x = layer.forward(x, training=True)
+            states = [layer.state for layer in self.layers]
+            for step in self.steps[:-1]:
+                x = step.forward(x, training=True)
             probabilities, losses = output.cross_entropy(x, targets, training=True)
             loss = float(losses.mean())
             if not math.isfinite(loss):
+                for layer, state in zip(self.layers, states, strict=True):
+                    layer.state = state
                 raise DivergenceError(_divergence(loss, X, learning_rate))
             right = int((probabilities.argmax(axis=1) == targets.argmax(axis=1)).sum())
             self._backward(targets)
@@ -260,8 +269,8 @@ class Model:
         """
         self._require_built("forward")
         x = check_batch(X, self.input_shape, self.dtype, "X")
-        for layer in self.layers:
-            x = layer.forward(x, training)
+        for step in self.steps:
+            x = step.forward(x, training)
         return x
 
     def backward(self, y: Any) -> None:
@@ -281,12 +290,12 @@ class Model:
 
     def _backward(self, targets: Array) -> None:
         grad: Array | None = self._output_layer("backward").cross_entropy_backward(targets)
-        for layer in reversed(self.layers[:-1]):
+        for step in reversed(self.steps[:-1]):
             if grad is None:
                 # Below the first layer with parameters there is nothing to compute.
-                layer.forget()
+                step.forget()
             else:
-                grad = layer.backward(grad)
+                grad = step.backward(grad)
 
     # -- Prediction ----------------------------------------------------------------------------------
 
@@ -336,8 +345,8 @@ class Model:
         for batch in _batches(len(X), check_count(batch_size, "batch_size")):
             x = check_batch(X[batch], self.input_shape, self.dtype, "X")
             targets = output.encode(y[batch])
-            for layer in self.layers[:-1]:
-                x = layer.forward(x)
+            for step in self.steps[:-1]:
+                x = step.forward(x)
             probabilities, losses = output.cross_entropy(x, targets)
             total += float(losses.sum(dtype=np.float64))
             right += int((probabilities.argmax(axis=1) == targets.argmax(axis=1)).sum())
@@ -432,14 +441,14 @@ class Model:
     @contextmanager
     def _keeping_arrays(self) -> Iterator[None]:
         """Inside a step no array reaches the user, so all of them can be used again in the next step."""
-        for layer in self.layers:
-            layer.keeps_arrays = True
+        for step in self.steps:
+            step.keeps_arrays = True
         try:
             yield
         finally:
-            for layer in self.layers:
-                layer.keeps_arrays = False
-                layer.forget()
+            for step in self.steps:
+                step.keeps_arrays = False
+                step.forget()
 
 
 def _batches(examples: int, batch_size: int) -> Iterator[slice]:

@@ -62,7 +62,11 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 
 def _tensors(model: Model) -> dict[str, Array]:
-    return {f"{index}.{key}": value for index, layer in enumerate(model.layers) for key, value in layer.params.items()}
+    return {
+        f"{index}.{key}": value
+        for index, layer in enumerate(model.layers)
+        for key, value in {**layer.params, **layer.state}.items()
+    }
 
 
 def _restore(metadata: dict[str, str], tensors: dict[str, Array]) -> Model:

@@ -12,18 +12,23 @@ if TYPE_CHECKING:
 def summarize(model: "Model", batch_size: int) -> str:
     """The table for batches of `batch_size` examples."""
     rows = [("Layer", "Input shape", "Output shape", "Parameters", "Memory")]
+    steps = {id(member): step for step in model.steps for member in getattr(step, "layers", [step])}
+    shown: set[int] = set()
     for layer in model.layers:
         parameters = sum(value.size for value in layer.params.values())
+        step = steps[id(layer)]
+        memory = "fused" if id(step) in shown else _size(step.array_bytes(batch_size))
+        shown.add(id(step))
         rows.append(
             (
                 layer.name,
                 _shape(batch_size, layer.input_shape),
                 _shape(batch_size, layer.output_shape),
                 f"{parameters:,}",
-                _size(layer.array_bytes(batch_size)),
+                memory,
             )
         )
-    arrays = sum(layer.array_bytes(batch_size) for layer in model.layers)
+    arrays = sum(step.array_bytes(batch_size) for step in model.steps)
     parameters_and_gradients = model.parameters.nbytes + model.gradients.nbytes
     lines = format_table(rows)
     lines.append(f"{model.parameter_count:,} parameters, {_size(model.parameters.nbytes)} in {model.dtype}.")

@@ -41,7 +41,7 @@ class Report:
     Attributes
     ----------
     rows : list of Row
-        For each layer its output, input gradient and parameter gradients: the largest absolute difference,
+        For each layer its output, input gradient, parameter gradients and state: the largest absolute difference,
         divided by the largest absolute value of the NumPy result.
     tolerance : float
     """
@@ -110,12 +110,14 @@ def _compare(model: Model, x: Array, y: Array) -> list[Row]:
 
 
 def _pass(layer: Layer, x: Array, grad: Array) -> dict[str, Array]:
-    """Copies of all that one forward and one backward pass compute."""
-    results = {"output": layer.forward(x, training=True)}
-    input_gradient = layer.backward(grad)
-    assert input_gradient is not None  # needs_input_gradient is set
-    results["input gradient"] = input_gradient
-    results.update({f"gradient of {key}": value.copy() for key, value in layer.grads.items()})
+    """Copies of all that one forward and one backward pass compute; random numbers are the same each time."""
+    with layer.rehearsal():
+        results = {"output": layer.forward(x, training=True)}
+        input_gradient = layer.backward(grad)
+        assert input_gradient is not None  # needs_input_gradient is set
+        results["input gradient"] = input_gradient
+        results.update({f"gradient of {key}": value.copy() for key, value in layer.grads.items()})
+        results.update(layer.state)
     return results
 
 

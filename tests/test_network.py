@@ -274,9 +274,9 @@ def test_a_second_step_makes_no_new_arrays(data):
     X, y = data
     model = tiny()
     model.train_on_batch(X, y, 0.1)
-    kept = {id(array) for layer in model.layers for array in layer._kept.values()}
+    kept = {id(array) for step in model.steps for array in step._kept.values()}
     model.train_on_batch(X, y, 0.1)
-    assert {id(array) for layer in model.layers for array in layer._kept.values()} == kept
+    assert {id(array) for step in model.steps for array in step._kept.values()} == kept
     assert kept
 
 

@@ -21,6 +21,6 @@ def test_the_memory_is_what_a_step_keeps():
     model = models.lenet()
     model.build((28, 28, 1), seed=0)
     model.train_on_batch(np.zeros((32, 28, 28, 1)), np.zeros(32, int), 0.1)
-    for layer in model.layers:
-        kept = sum(array.nbytes for array in layer._kept.values())
-        assert layer.array_bytes(32) == kept, layer.name
+    for step in model.steps:
+        kept = sum(array.nbytes for array in step._kept.values())
+        assert step.array_bytes(32) == kept, step.name

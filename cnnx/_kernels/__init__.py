@@ -13,12 +13,20 @@ from cnnx._kernels import reference
 from cnnx._kernels.reference import (
     average_pool_backward,
     average_pool_forward,
+    batch_norm_forward,
+    batch_norm_input_gradient,
+    batch_norm_parameter_gradient,
+    batch_norm_statistics,
     convolution_forward,
     convolution_input_gradient,
+    convolution_pool_forward,
+    convolution_pool_input_gradient,
+    convolution_pool_weight_gradient,
     convolution_weight_gradient,
     dense_forward,
     dense_input_gradient,
     dense_weight_gradient,
+    dropout,
     max_pool_backward,
     max_pool_forward,
     relu_backward,
@@ -34,8 +42,22 @@ from cnnx._kernels.threads import brief_spinning, default_threads
 # Every kernel, by the compiled module that has it.
 KERNELS = {
     "activation": ("relu_forward", "relu_backward"),
-    "convolution": ("convolution_forward", "convolution_input_gradient", "convolution_weight_gradient"),
+    "convolution": (
+        "convolution_forward",
+        "convolution_input_gradient",
+        "convolution_pool_forward",
+        "convolution_pool_input_gradient",
+        "convolution_pool_weight_gradient",
+        "convolution_weight_gradient",
+    ),
     "dense": ("dense_forward", "dense_input_gradient", "dense_weight_gradient"),
+    "dropout": ("dropout",),
+    "normalization": (
+        "batch_norm_statistics",
+        "batch_norm_forward",
+        "batch_norm_parameter_gradient",
+        "batch_norm_input_gradient",
+    ),
     "optimizer": ("sgd_step",),
     "pooling": ("max_pool_forward", "max_pool_backward", "average_pool_forward", "average_pool_backward"),
     "softmax": (
@@ -50,12 +72,20 @@ BACKENDS = ("compiled", "numpy")
 __all__ = [
     "average_pool_backward",
     "average_pool_forward",
+    "batch_norm_forward",
+    "batch_norm_input_gradient",
+    "batch_norm_parameter_gradient",
+    "batch_norm_statistics",
     "convolution_forward",
     "convolution_input_gradient",
+    "convolution_pool_forward",
+    "convolution_pool_input_gradient",
+    "convolution_pool_weight_gradient",
     "convolution_weight_gradient",
     "dense_forward",
     "dense_input_gradient",
     "dense_weight_gradient",
+    "dropout",
     "max_pool_backward",
     "max_pool_forward",
     "relu_backward",
@@ -73,7 +103,8 @@ def _load_compiled() -> tuple[dict[str, ModuleType], str]:
     try:
         with brief_spinning():
             return {
-                name: importlib.import_module(f"cnnx._kernels.{name}") for name in (*KERNELS, "gemm", "parallel")
+                name: importlib.import_module(f"cnnx._kernels.{name}")
+                for name in (*KERNELS, "gemm", "instruction_sets", "parallel")
             }, ""
     except ImportError as error:
         return {}, str(error)
@@ -178,19 +209,19 @@ def _set_threads(count: int, origin: str) -> None:
 
 def available_instruction_sets() -> tuple[str, ...]:
     """Names of the instruction sets the compiled kernels can use here, the slowest first."""
-    return tuple(_compiled["gemm"].available_instruction_sets()) if _compiled else ()
+    return tuple(_compiled["instruction_sets"].available_instruction_sets()) if _compiled else ()
 
 
 def instruction_set_in_use() -> str | None:
     """Name of the instruction set the compiled kernels use; None without compiled kernels."""
-    return str(_compiled["gemm"].instruction_set_in_use()) if _compiled else None
+    return str(_compiled["instruction_sets"].instruction_set_in_use()) if _compiled else None
 
 
 def use_instruction_set(name: str) -> None:
     """Switch the compiled kernels to another instruction set; not while a kernel runs."""
     if not _compiled:
         raise ImportError(f"use_instruction_set: the compiled kernels could not be loaded: {unavailable}")
-    _compiled["gemm"].use_instruction_set(name)
+    _compiled["instruction_sets"].use_instruction_set(name)
 
 
 def _choose_backend() -> None:

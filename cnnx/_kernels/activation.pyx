@@ -3,22 +3,11 @@
 from cython.parallel cimport prange
 
 from cnnx._kernels.floating cimport floating
+from cnnx._kernels.instruction_sets cimport loops as loops_table, loops_for
 from cnnx._kernels.parallel cimport threads_for
 
 cdef enum:
     RUN = 16384
-
-
-cdef void relu_run(const floating *x, floating *out, Py_ssize_t count) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(count):
-        out[i] = 0 if x[i] <= 0 else x[i]  # so that NaN stays NaN
-
-
-cdef void relu_backward_run(const floating *grad, const floating *y, floating *out, Py_ssize_t count) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(count):
-        out[i] = 0 if y[i] <= 0 else grad[i]
 
 
 cdef _relu_forward(const floating[::1] x, floating[::1] out):
@@ -29,8 +18,9 @@ cdef _relu_forward(const floating[::1] x, floating[::1] out):
         return
     cdef const floating *from_x = &x[0]
     cdef floating *to_out = &out[0]
+    cdef const loops_table *loops = loops_for(sizeof(floating))
     for task in prange(tasks, num_threads=threads_for(tasks, size), schedule="static", nogil=True):
-        relu_run(from_x + task * RUN, to_out + task * RUN, min(<Py_ssize_t>RUN, size - task * RUN))
+        loops.relu_row(from_x + task * RUN, to_out + task * RUN, min(<Py_ssize_t>RUN, size - task * RUN))
 
 
 cdef _relu_backward(const floating[::1] grad, const floating[::1] y, floating[::1] out):
@@ -42,8 +32,9 @@ cdef _relu_backward(const floating[::1] grad, const floating[::1] y, floating[::
     cdef const floating *from_grad = &grad[0]
     cdef const floating *from_y = &y[0]
     cdef floating *to_out = &out[0]
+    cdef const loops_table *loops = loops_for(sizeof(floating))
     for task in prange(tasks, num_threads=threads_for(tasks, size), schedule="static", nogil=True):
-        relu_backward_run(
+        loops.gate_row(
             from_grad + task * RUN, from_y + task * RUN, to_out + task * RUN,
             min(<Py_ssize_t>RUN, size - task * RUN))
 

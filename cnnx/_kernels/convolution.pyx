@@ -11,22 +11,32 @@ input gradient   the same, of the output gradient spread by the stride, with the
 weight gradient  W[K, F] = sum of columns[band, K]^T . grad[band, F]       task: a block of images
 
 K = filter_height * filter_width * channels. Bands and blocks depend on the shapes alone.
+
+With few filters, or few columns in a filter row, a vector of filters would be mostly empty. Then the product
+is turned over: forward, the tile is a plane for each channel and a vector holds neighbouring positions; for
+the weight gradient a vector holds a filter row.
+
+Where ReLU and a max pooling of windows that do not overlap follow, a band of output rows stays in a thread's
+buffer and only the pooled rows are written, with the place of each maximum; the gradient's rows are spread
+out again from these when a tile or a band asks for them. What lies between is never in memory.
 """
 
 from cython.parallel cimport prange, threadid
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport (
-    cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels, product,
+    cut_panels, multiply, pack_panel, padded_columns, panel_columns, panel_offset, panel_width, panels,
 )
+from cnnx._kernels.instruction_sets cimport CLOSED, in_use, loops_for, product
 from cnnx._kernels.parallel cimport allocate, release, threads_for
-from cnnx._kernels.shapes cimport as_tuple
 
 # Bytes. Forward, a tile shares the second-level cache with a panel of weights. For the weight gradient, a tile of
 # a few channels and a panel of the gradients of its positions stay in the first-level cache.
 cdef enum:
     FORWARD_TILE = 98304
+    POOLED_BAND = 49152
     GRADIENT_TILE = 18432
     GRADIENT_CHANNELS = 32
     GRADIENT_POSITIONS = 128
@@ -48,6 +58,8 @@ cdef struct geometry:
     Py_ssize_t tile_width                           # columns of the padded image that are read
     Py_ssize_t band                                 # output rows at a time
     bint copied                                     # False: read the image where it lies
+    Py_ssize_t pool_height, pool_width              # windows pooled after the convolution; 1 for none
+    const uint8_t *places                           # where an image read is a pooled gradient: its maxima
 
 
 cdef geometry measure(
@@ -72,15 +84,17 @@ cdef geometry measure(
     if not g.copied:
         g.tile_width = width
     g.band = rows
+    g.pool_height = g.pool_width = 1
+    g.places = NULL
     return g
 
 
-cdef Py_ssize_t band_rows(geometry g, Py_ssize_t most) noexcept nogil:
-    """At most `most` output rows at a time, in bands that differ little."""
-    cdef Py_ssize_t count
-    most = max(1, min(most, g.rows))
-    count = (g.rows + most - 1) // most
-    return (g.rows + count - 1) // count
+cdef Py_ssize_t band_rows(geometry g, Py_ssize_t most, Py_ssize_t window) noexcept nogil:
+    """At most `most` output rows at a time, in bands of whole windows of rows that differ little."""
+    cdef Py_ssize_t count, windows = g.rows // window
+    most = max(1, min(most // window, windows))
+    count = (windows + most - 1) // most
+    return (windows + count - 1) // count * window
 
 
 cdef Py_ssize_t bands(geometry g) noexcept nogil:
@@ -93,9 +107,24 @@ cdef Py_ssize_t tile_size(geometry g, Py_ssize_t channels) noexcept nogil:
     return ((g.band - 1) * g.row_stride + g.filter_height) * g.tile_width * channels
 
 
+cdef const floating *image_row(
+    geometry g, const floating *x, Py_ssize_t image, Py_ssize_t row, floating *spare,
+) noexcept nogil:
+    """A row of an image; that of a pooled gradient is spread out into `spare`."""
+    cdef Py_ssize_t pooled, pooled_columns
+    if g.places == NULL:
+        return x + (image * g.height + row) * g.width * g.channels
+    pooled_columns = g.width // g.pool_width
+    pooled = (image * (g.height // g.pool_height) + row // g.pool_height) * pooled_columns * g.channels
+    loops_for(sizeof(floating)).spread_row(
+        x + pooled, g.places + pooled, pooled_columns, g.pool_width, row % g.pool_height * g.pool_width,
+        g.channels, spare)
+    return spare
+
+
 cdef const floating *view_tile(
-    geometry g, const floating *image, Py_ssize_t first, Py_ssize_t count,
-    Py_ssize_t channel, Py_ssize_t channels, floating *tile,
+    geometry g, const floating *x, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
+    Py_ssize_t channel, Py_ssize_t channels, floating *tile, floating *spare,
 ) noexcept nogil:
     """Channels of the padded rows behind output rows first .. first + count, copied if they must be."""
     cdef Py_ssize_t origin = first * g.row_stride - g.top, row_size = g.tile_width * channels
@@ -103,7 +132,7 @@ cdef const floating *view_tile(
     cdef const floating *source
     cdef floating *row
     if not g.copied:
-        return image + origin * g.width * g.channels
+        return x + (image * g.height + origin) * g.width * g.channels
     # The source columns begin .. end fall into the tile.
     begin = 0 if g.left >= 0 else (-g.left + g.column_spread - 1) // g.column_spread
     end = (g.tile_width - g.left + g.column_spread - 1) // g.column_spread
@@ -114,7 +143,7 @@ cdef const floating *view_tile(
         if source_row < 0 or source_row % g.row_spread or source_row // g.row_spread >= g.height or begin == end:
             memset(row, 0, row_size * sizeof(floating))
             continue
-        source = image + (source_row // g.row_spread) * g.width * g.channels + channel
+        source = image_row(g, x, image, source_row // g.row_spread, spare) + channel
         if g.column_spread == 1:
             memset(row, 0, (begin + g.left) * channels * sizeof(floating))
             if channels == g.channels:
@@ -134,68 +163,200 @@ cdef const floating *view_tile(
 
 
 cdef void correlate_band(
-    geometry g, const floating *x, panels cut, const floating *packed, const floating *bias,
-    floating *out, Py_ssize_t task, floating *tile, Py_ssize_t *runs,
+    geometry g, const floating *x, panels cut, const floating *packed, const floating *bias, bint relu,
+    floating *out, uint8_t *argmax, Py_ssize_t task, floating *tile, floating *spare, floating *rows,
+    Py_ssize_t *runs,
 ) noexcept nogil:
-    """Output rows of one band of one image."""
+    """Output rows of one band of one image, into `out` or, to be pooled, into `rows`."""
     cdef Py_ssize_t image = task // bands(g), first = (task % bands(g)) * g.band
     cdef Py_ssize_t count = min(g.band, g.rows - first)
     cdef Py_ssize_t row_size = g.tile_width * g.channels
     cdef Py_ssize_t i, oh, panel
-    cdef const floating *columns = view_tile(
-        g, x + image * g.height * g.width * g.channels, first, count, 0, g.channels, tile)
+    cdef const floating *columns = view_tile(g, x, image, first, count, 0, g.channels, tile, spare)
     cdef product p
-    out += (image * g.rows + first) * g.columns * g.filters
-    for i in range(g.filter_height):
-        runs[i] = i * row_size
+    cdef Py_ssize_t *packed_runs = runs + g.filter_height
     p.runs, p.depth = g.filter_height, g.filter_width * g.channels
     p.a_runs, p.a_depth = runs, 1
-    p.c_row, p.accumulate = g.filters, False
+    p.b_runs = packed_runs
+    p.accumulate, p.relu = False, relu
+    if argmax == NULL:
+        p.c_row = g.filters
+        rows = out + (image * g.rows + first) * g.columns * g.filters
+    else:
+        p.c_row = padded_columns(cut)
     for panel in range(cut.count):
-        p.columns = panel_columns(cut, panel)
+        p.columns = panel_columns(cut, panel) if argmax == NULL else panel_width(cut, panel)
         p.b_depth = panel_width(cut, panel)
-        p.b_run = p.depth * p.b_depth
-        p.bias = NULL if bias == NULL else bias + panel * 2 * cut.lanes
+        for i in range(g.filter_height):
+            runs[i] = i * row_size
+            packed_runs[i] = i * p.depth * p.b_depth
+        p.bias = NULL if bias == NULL else <const void *>(bias + panel * 2 * cut.lanes)
         for oh in range(count):
             multiply(
                 p, g.columns, g.column_stride * g.channels,
                 columns + oh * g.row_stride * row_size,
                 packed + panel_offset(cut, panel),
-                out + oh * g.columns * g.filters + panel * 2 * cut.lanes,
+                rows + oh * g.columns * p.c_row + panel * 2 * cut.lanes,
             )
+    if argmax != NULL:
+        pool_band(g, image, first, count, rows, p.c_row, relu, out, argmax)
+
+
+cdef void pool_band(
+    geometry g, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, const floating *rows, Py_ssize_t channels,
+    bint relu, floating *out, uint8_t *argmax,
+) noexcept nogil:
+    """The largest of each window of a band's rows, whose positions are `channels` apart."""
+    cdef Py_ssize_t oh, pooled_columns = g.columns // g.pool_width
+    cdef Py_ssize_t pooled = (image * g.rows + first) // g.pool_height * pooled_columns * g.filters
+    for oh in range(0, count // g.pool_height):
+        loops_for(sizeof(floating)).max_row(
+            rows + oh * g.pool_height * g.columns * channels, g.pool_height, g.pool_width, g.columns * channels,
+            g.pool_width, pooled_columns, channels, g.filters, relu, out + pooled, argmax + pooled)
+        pooled += pooled_columns * g.filters
+
+
+cdef void fill_planes(
+    geometry g, const floating *x, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
+    Py_ssize_t plane, Py_ssize_t plane_row, floating *planes, floating *spare,
+) noexcept nogil:
+    """The padded rows behind output rows first .. first + count, a plane for each channel."""
+    cdef Py_ssize_t origin = first * g.row_stride - g.top, C = g.channels
+    cdef Py_ssize_t h, w, c, begin = max(0, -g.left), end = min(g.width, g.tile_width - g.left)
+    cdef const floating *source
+    cdef floating *row
+    for h in range((count - 1) * g.row_stride + g.filter_height):
+        for c in range(C):
+            memset(planes + c * plane + h * plane_row, 0, plane_row * sizeof(floating))
+        if 0 <= origin + h < g.height and begin < end:
+            source = image_row(g, x, image, origin + h, spare)
+            for c in range(C):
+                row = planes + c * plane + h * plane_row + g.left
+                for w in range(begin, end):
+                    row[w] = source[w * C + c]
+
+
+cdef void correlate_planes(
+    geometry g, const floating *x, panels cut, const floating *W, const floating *bias, bint relu,
+    floating *out, uint8_t *argmax, Py_ssize_t task, floating *tile, floating *spare, floating *rows,
+    Py_ssize_t *runs,
+) noexcept nogil:
+    """`correlate_band` with few filters: the product's rows are filters, its columns are positions."""
+    cdef Py_ssize_t image = task // bands(g), first = (task % bands(g)) * g.band
+    cdef Py_ssize_t count = min(g.band, g.rows - first), F = g.filters, wide = 2 * cut.lanes
+    cdef Py_ssize_t plane_row = plane_row_size(g, cut)
+    cdef Py_ssize_t plane = ((g.band - 1) * g.row_stride + g.filter_height) * plane_row
+    cdef Py_ssize_t i, c, f, oh, ow, position, channels = F if argmax == NULL else padded_columns(cut)
+    cdef Py_ssize_t *plane_runs = runs + g.filter_height * g.channels
+    cdef floating *turned = tile + g.channels * plane  # one block, filter by filter
+    cdef floating *target
+    cdef floating value
+    cdef product p
+    fill_planes(g, x, image, first, count, plane, plane_row, tile, spare)
+    for i in range(g.filter_height):
+        for c in range(g.channels):
+            runs[i * g.channels + c] = (i * g.filter_width * g.channels + c) * F
+            plane_runs[i * g.channels + c] = c * plane + i * plane_row
+    p.runs, p.depth = g.filter_height * g.channels, g.filter_width
+    p.a_runs, p.a_depth = runs, g.channels * F
+    p.b_runs, p.b_depth = plane_runs, 1
+    p.accumulate, p.relu, p.bias = False, False, NULL
+    p.c_row, p.columns = wide, wide
+    if argmax == NULL:
+        rows = out + (image * g.rows + first) * g.columns * F
+    for oh in range(count):
+        for position in range((g.columns + wide - 1) // wide):
+            ow = position * wide
+            multiply(p, F, 1, W, tile + oh * g.row_stride * plane_row + ow, turned)
+            for i in range(min(wide, g.columns - ow)):
+                target = rows + (oh * g.columns + ow + i) * channels
+                for f in range(F):
+                    value = turned[f * wide + i]
+                    if bias != NULL:
+                        value = value + bias[f]
+                    target[f] = 0 if relu and value <= 0 else value
+    if argmax != NULL:
+        pool_band(g, image, first, count, rows, channels, relu, out, argmax)
+
+
+cdef bint few_filters(geometry g) noexcept nogil:
+    """Whether positions fill vectors better than filters do."""
+    return (
+        g.filters <= in_use().wide_rows and g.column_stride == 1 and g.row_spread == 1 and g.column_spread == 1
+        and g.columns >= 8
+    )
+
+
+cdef Py_ssize_t plane_row_size(geometry g, panels cut) noexcept nogil:
+    """Columns of a plane's row: the last vector of positions is read whole, for every column of the filter."""
+    cdef Py_ssize_t wide = 2 * cut.lanes
+    return max(g.tile_width, (g.columns + wide - 1) // wide * wide + g.filter_width - 1)
+
+
+cdef Py_ssize_t lines(Py_ssize_t size) noexcept nogil:
+    """Rounded up to whole cache lines."""
+    return (size + 15) // 16 * 16
+
+
+cdef Py_ssize_t spare_size(geometry g) noexcept nogil:
+    return 0 if g.places == NULL else g.width * g.channels
 
 
 cdef int correlate(
-    geometry g, const floating *x, const floating *W, const floating *bias, floating *out,
+    geometry g, const floating *x, const floating *W, const floating *bias, bint relu, floating *out,
+    uint8_t *argmax,
 ) except -1 nogil:
-    """out[n, oh, ow, f] = bias[f] + sum of x[n, oh*stride + i - top, ow*stride + j - left, c] W[i, j, c, f]."""
+    """out[n, oh, ow, f] = bias[f] + sum of x[n, oh*stride + i - top, ow*stride + j - left, c] W[i, j, c, f],
+    then ReLU, and pooled where `argmax` is given."""
     cdef panels cut = cut_panels[floating](g.filter_height * g.filter_width * g.channels, g.filters, 0)
+    cdef Py_ssize_t widened = cut.count * 2 * cut.lanes
     cdef Py_ssize_t row_bytes = g.tile_width * g.channels * sizeof(floating)
-    g.band = band_rows(g, (FORWARD_TILE // row_bytes - g.filter_height + 1) // g.row_stride)
+    cdef Py_ssize_t most = (FORWARD_TILE // row_bytes - g.filter_height + 1) // g.row_stride
+    cdef bint turned = few_filters(g)
+    if turned:
+        g.tile_width = g.columns - 1 + g.filter_width
+    if argmax != NULL:
+        most = min(most, POOLED_BAND // (g.columns * padded_columns(cut) * <Py_ssize_t>sizeof(floating)))
+    g.band = band_rows(g, most, 1 if argmax == NULL else g.pool_height)
     cdef Py_ssize_t tasks = g.images * bands(g), task, panel
     cdef int threads = threads_for(
         tasks, 2.0 * g.images * g.rows * g.columns * g.filters * cut.depth)
-    cdef Py_ssize_t widened = cut.count * 2 * cut.lanes, tile_room = (tile_size(g, g.channels) + 15) // 16 * 16
-    cdef Py_ssize_t private = tile_room * sizeof(floating) + (g.filter_height + 7) // 8 * 64
-    cdef Py_ssize_t shared = ((cut.size + widened) * sizeof(floating) + 63) // 64 * 64
+    cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels)), spare_room = lines(spare_size(g))
+    cdef Py_ssize_t tables = 2 * g.filter_height * (g.channels if turned else 1)
+    if turned:
+        tile_room = lines(
+            ((g.band - 1) * g.row_stride + g.filter_height) * plane_row_size(g, cut) * g.channels
+            + g.filters * 2 * cut.lanes)
+    cdef Py_ssize_t rows_room = 0 if argmax == NULL else lines(g.band * g.columns * padded_columns(cut))
+    cdef Py_ssize_t private = (
+        (tile_room + spare_room + rows_room) * sizeof(floating) + lines(tables) * sizeof(Py_ssize_t))
+    cdef Py_ssize_t shared = lines(cut.size + widened) * sizeof(floating)
     cdef char *memory = <char *>allocate(shared + threads * private)
     cdef floating *packed = <floating *>memory
     cdef floating *wide_bias = packed + cut.size
-    cdef char *mine
+    cdef floating *mine
     if bias == NULL:
         wide_bias = NULL
     else:
         memset(wide_bias, 0, widened * sizeof(floating))
         memcpy(wide_bias, bias, g.filters * sizeof(floating))
-    for panel in prange(cut.count, num_threads=threads_for(cut.count, cut.size), schedule="static"):
-        pack_panel(W, g.filters, 1, cut, panel, packed + panel_offset(cut, panel))
+    if not turned:
+        for panel in prange(cut.count, num_threads=threads_for(cut.count, cut.size), schedule="static"):
+            pack_panel(W, g.filters, 1, cut, panel, packed + panel_offset(cut, panel))
     for task in prange(tasks, num_threads=threads, schedule="dynamic"):
-        mine = memory + shared + threadid() * private
-        correlate_band(
-            g, x, cut, packed, wide_bias, out, task,
-            <floating *>mine, <Py_ssize_t *>(mine + tile_room * sizeof(floating)))
+        mine = <floating *>(memory + shared + threadid() * private)
+        if turned:
+            correlate_planes(
+                g, x, cut, W, wide_bias, relu, out, argmax, task, mine, mine + tile_room,
+                mine + tile_room + spare_room, <Py_ssize_t *>(mine + tile_room + spare_room + rows_room))
+        else:
+            correlate_band(
+                g, x, cut, packed, wide_bias, relu, out, argmax, task, mine, mine + tile_room,
+                mine + tile_room + spare_room, <Py_ssize_t *>(mine + tile_room + spare_room + rows_room))
     release(memory)
     return 0
+
+
 
 
 cdef void flip_weights(geometry g, const floating *W, floating *flipped) noexcept nogil:
@@ -207,9 +368,22 @@ cdef void flip_weights(geometry g, const floating *W, floating *flipped) noexcep
                 flipped[tap * size + f * g.filters + c] = W[(taps - 1 - tap) * size + c * g.channels + f]
 
 
+cdef const floating *spread_band(
+    geometry g, const floating *grad, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, floating *spread,
+) noexcept nogil:
+    """Rows first .. first + count of a pooled gradient, spread out."""
+    cdef Py_ssize_t row, pooled, pooled_columns = g.columns // g.pool_width
+    for row in range(first, first + count):
+        pooled = (image * (g.rows // g.pool_height) + row // g.pool_height) * pooled_columns * g.filters
+        loops_for(sizeof(floating)).spread_row(
+            grad + pooled, g.places + pooled, pooled_columns, g.pool_width, row % g.pool_height * g.pool_width,
+            g.filters, spread + (row - first) * g.columns * g.filters)
+    return spread
+
+
 cdef void weight_gradient_block(
     geometry g, const floating *x, const floating *grad, panels cut, Py_ssize_t begin, Py_ssize_t end,
-    floating *W_sums, floating *b_sums, floating *tile, floating *right, Py_ssize_t *runs,
+    floating *W_sums, floating *b_sums, floating *tile, floating *right, floating *spread, Py_ssize_t *runs,
 ) noexcept nogil:
     """Gradients of the weights, in panels, and of the biases, summed over images begin .. end.
 
@@ -225,27 +399,44 @@ cdef void weight_gradient_block(
     cdef floating *panel_grad
     cdef floating *panel_sums
     cdef panels band_cut
+    cdef geometry plain = g  # the image is one; only the gradient is pooled
     cdef product p
+    plain.places = NULL
     memset(W_sums, 0, cut.size * sizeof(floating))
     memset(b_sums, 0, F * sizeof(floating))
-    p.depth, p.a_runs = g.columns, runs
-    p.accumulate, p.bias = True, NULL
+    cdef bint turned = few_columns(g, cut)
+    cdef Py_ssize_t *right_runs = runs + g.band
+    p.depth, p.a_runs, p.b_runs = g.columns, runs, right_runs
+    p.accumulate, p.relu, p.bias = True, False, NULL
     for image in range(begin, end):
         for band in range(bands(g)):
             first = band * g.band
             count = min(g.band, g.rows - first)
-            band_grad = grad + (image * g.rows + first) * g.columns * F
+            if g.places == NULL:
+                band_grad = grad + (image * g.rows + first) * g.columns * F
+            else:
+                band_grad = spread_band(g, grad, image, first, count, spread)
             for position in range(count * g.columns):
                 for f in range(F):
                     b_sums[f] += band_grad[position * F + f]
+            p.runs = count
+            if turned:
+                columns = view_tile(plain, x, image, first, count, 0, C, tile, <floating *>NULL)
+                p.a_depth, p.b_depth = F, g.column_stride * C
+                p.columns, p.c_row = g.filter_width * C, g.filter_height * g.filter_width * C
+                for i in range(count):
+                    runs[i] = i * g.columns * F
+                    right_runs[i] = i * g.row_stride * g.tile_width * C
+                for i in range(g.filter_height):
+                    multiply(p, F, 1, band_grad, columns + i * g.tile_width * C, W_sums + i * p.columns)
+                continue
             band_cut = cut_panels[floating](count * g.columns, F, 0)
             for panel in range(cut.count):
                 pack_panel(band_grad, F, 1, band_cut, panel, right + panel_offset(band_cut, panel))
-            p.runs = count
             for group in range(groups):
                 channel = C * group // groups
                 channels = C * (group + 1) // groups - channel
-                columns = view_tile(g, x + image * g.height * g.width * C, first, count, channel, channels, tile)
+                columns = view_tile(plain, x, image, first, count, channel, channels, tile, <floating *>NULL)
                 p.a_depth = g.column_stride * channels
                 for i in range(count):
                     runs[i] = i * g.row_stride * g.tile_width * channels
@@ -253,7 +444,9 @@ cdef void weight_gradient_block(
                     panel_grad = right + panel_offset(band_cut, panel)
                     width = panel_width(cut, panel)
                     panel_sums = W_sums + panel_offset(cut, panel) + channel * width
-                    p.columns, p.c_row, p.b_depth, p.b_run = width, width, width, g.columns * width
+                    p.columns, p.c_row, p.b_depth = width, width, width
+                    for i in range(count):
+                        right_runs[i] = i * g.columns * width
                     for i in range(g.filter_height):
                         if groups == 1:
                             multiply(
@@ -266,25 +459,41 @@ cdef void weight_gradient_block(
                                     panel_sums + (i * g.filter_width + j) * C * width)
 
 
+cdef bint few_columns(geometry g, panels cut) noexcept nogil:
+    """Whether a filter row fills vectors better than the filters do."""
+    return g.filters <= in_use().wide_rows and g.filter_width * g.channels <= 2 * cut.lanes
+
+
 cdef int weight_gradient(
-    geometry g, const floating *x, const floating *grad, floating *W_grad, floating *b_grad,
+    geometry g, Py_ssize_t all_rows, Py_ssize_t all_columns, const floating *x, const floating *grad,
+    floating *W_grad, floating *b_grad,
 ) except -1 nogil:
+    """The work is cut as for all the convolution's outputs, of which a pooling may not cover the last ones:
+    these have no gradient, and leaving them out changes no bit."""
     cdef Py_ssize_t depth = g.filter_height * g.filter_width * g.channels, F = g.filters
     cdef panels cut = cut_panels[floating](depth, F, 0)
     cdef Py_ssize_t most_channels = min(g.channels, GRADIENT_CHANNELS)
-    g.copied = g.copied or g.channels > GRADIENT_CHANNELS
+    cdef bint turned = few_columns(g, cut)
+    # Vectors may read past a filter row: past the last row of an image only where there is room.
+    g.copied = g.copied or g.channels > GRADIENT_CHANNELS or turned
     if g.copied:
         g.tile_width = (g.columns - 1) * g.column_stride + g.filter_width
-    cdef Py_ssize_t row_bytes = g.tile_width * most_channels * sizeof(floating)
-    g.band = band_rows(g, min(GRADIENT_TILE // (row_bytes * g.row_stride), GRADIENT_POSITIONS // g.columns))
-    cdef Py_ssize_t positions = g.rows * g.columns
+    cdef Py_ssize_t row_bytes = (
+        ((all_columns - 1) * g.column_stride + g.filter_width) * most_channels * sizeof(floating))
+    cdef geometry everything = g
+    everything.rows = all_rows
+    g.band = band_rows(
+        everything, min(GRADIENT_TILE // (row_bytes * g.row_stride), GRADIENT_POSITIONS // all_columns), 1)
+    cdef Py_ssize_t positions = all_rows * all_columns
     cdef Py_ssize_t blocks = max(1, min(
         min(g.images, MOST_BLOCKS), g.images * positions // BLOCK_POSITIONS))
     cdef int threads = threads_for(blocks, 2.0 * g.images * positions * F * depth)
-    cdef Py_ssize_t sums = (cut.size + F + 15) // 16 * 16, block
-    cdef Py_ssize_t tile_room = (tile_size(g, most_channels) + 15) // 16 * 16
-    cdef Py_ssize_t right_room = cut_panels[floating](g.band * g.columns, F, 0).size
-    cdef Py_ssize_t private = (tile_room + right_room) * sizeof(floating) + (g.band + 7) // 8 * 64
+    cdef Py_ssize_t sums = lines(cut.size + F), block
+    cdef Py_ssize_t tile_room = lines(tile_size(g, most_channels) + 2 * cut.lanes)
+    cdef Py_ssize_t right_room = lines(cut_panels[floating](g.band * g.columns, F, 0).size)
+    cdef Py_ssize_t spread_room = 0 if g.places == NULL else lines(g.band * g.columns * F)
+    cdef Py_ssize_t private = (
+        (tile_room + right_room + spread_room) * sizeof(floating) + lines(2 * g.band) * sizeof(Py_ssize_t))
     cdef char *memory = <char *>allocate(blocks * sums * sizeof(floating) + threads * private)
     cdef floating *partial = <floating *>memory
     cdef floating *mine
@@ -293,21 +502,24 @@ cdef int weight_gradient(
         weight_gradient_block(
             g, x, grad, cut, g.images * block // blocks, g.images * (block + 1) // blocks,
             partial + block * sums, partial + block * sums + cut.size,
-            mine, mine + tile_room, <Py_ssize_t *>(mine + tile_room + right_room))
-    add_blocks(cut, partial, blocks, sums, W_grad, b_grad)
+            mine, mine + tile_room, mine + tile_room + right_room,
+            <Py_ssize_t *>(mine + tile_room + right_room + spread_room))
+    add_blocks(cut, turned, partial, blocks, sums, W_grad, b_grad)
     release(memory)
     return 0
 
 
 cdef void add_blocks(
-    panels cut, const floating *partial, Py_ssize_t blocks, Py_ssize_t sums, floating *W_grad, floating *b_grad,
+    panels cut, bint turned, const floating *partial, Py_ssize_t blocks, Py_ssize_t sums,
+    floating *W_grad, floating *b_grad,
 ) noexcept nogil:
-    """The blocks' sums in the order of the images, out of their panels."""
+    """The blocks' sums in the order of the images, out of their panels or turned back."""
     cdef Py_ssize_t block, panel, columns, width, k, j
     cdef const floating *source
     cdef floating *row
+    cdef floating value
     for block in range(blocks):
-        for panel in range(cut.count):
+        for panel in range(0 if turned else cut.count):
             source = partial + block * sums + panel_offset(cut, panel)
             columns, width = panel_columns(cut, panel), panel_width(cut, panel)
             for k in range(cut.depth):
@@ -318,94 +530,156 @@ cdef void add_blocks(
                 else:
                     for j in range(columns):
                         row[j] += source[k * width + j]
+        if turned:
+            source = partial + block * sums
+            for k in range(cut.depth):
+                for j in range(cut.columns):
+                    value = source[j * cut.depth + k]
+                    W_grad[k * cut.columns + j] = value if block == 0 else W_grad[k * cut.columns + j] + value
         source = partial + block * sums + cut.size
         for j in range(cut.columns):
             b_grad[j] = source[j] if block == 0 else b_grad[j] + source[j]
 
 
-cdef int check(
-    const char *name, Py_ssize_t[4] x, Py_ssize_t[4] W, Py_ssize_t filters, Py_ssize_t[4] out, stride, padding,
-) except -1:
+cdef int check(str name, x, W, filters, out, stride, padding, size=None, pool_size=(1, 1), argmax=None) except -1:
     """Shapes that fit together: a kernel trusts them without bounds checks."""
+    if size is None:
+        size = out.shape[1:3]
     if (
-        stride[0] < 1 or stride[1] < 1 or padding[0] < 0 or padding[1] < 0
-        or W[0] < 1 or W[1] < 1 or W[2] != x[3] or W[3] != out[3] or filters != out[3]
-        or x[0] != out[0] or min(x[1], min(x[2], x[3])) < 1 or min(out[1], min(out[2], out[3])) < 1
+        min(stride) < 1 or min(padding) < 0 or min(pool_size) < 1 or pool_size[0] * pool_size[1] >= CLOSED
+        or min(W.shape) < 1 or W.shape[2] != x.shape[3] or W.shape[3] != out.shape[3] or filters != out.shape[3]
+        or x.shape[0] != out.shape[0] or min(x.shape[1:]) < 1 or min(out.shape[1:]) < 1
+        or (argmax is not None and argmax.shape != out.shape)
+        or out.shape[1] != size[0] // pool_size[0] or out.shape[2] != size[1] // pool_size[1]
     ):
         raise ValueError(
-            f"{name.decode()}: shapes do not fit: images {as_tuple(x, 4)}, "
-            f"weights {as_tuple(W, 4)}, {filters} biases, "
-            f"outputs {as_tuple(out, 4)}, stride {stride}, padding {padding}")
+            f"{name}: shapes do not fit: images {x.shape}, weights {W.shape}, {filters} biases, outputs {out.shape}, "
+            f"stride {stride}, padding {padding}, size {size}, pooling {pool_size}, "
+            f"argmax {argmax if argmax is None else argmax.shape}")
     return 0
+
+
+cdef geometry with_pooling(geometry g, pool_size) except *:
+    """Convolution outputs that no window covers are not computed: their gradient is zero."""
+    g.pool_height, g.pool_width = pool_size
+    return g
 
 
 cdef _forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b,
-    stride, padding, floating[:, :, :, ::1] out,
+    stride, padding, bint relu, floating[:, :, :, ::1] out,
 ):
-    check("convolution_forward", x.shape, W.shape, b.shape[0], out.shape, stride, padding)
     cdef geometry g = measure(
         x.shape[0], x.shape[1], x.shape[2], x.shape[3], W.shape[0], W.shape[1],
         out.shape[1], out.shape[2], out.shape[3], stride[0], stride[1], padding[0], padding[1], 1, 1)
     if x.shape[0] == 0:
         return
     with nogil:
-        correlate(g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], &out[0, 0, 0, 0])
+        correlate(g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0], NULL)
+
+
+cdef _pool_forward(
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b,
+    stride, padding, pool_size, bint relu, floating[:, :, :, ::1] out, uint8_t[:, :, :, ::1] argmax,
+):
+    cdef geometry g = with_pooling(measure(
+        x.shape[0], x.shape[1], x.shape[2], x.shape[3], W.shape[0], W.shape[1],
+        out.shape[1] * pool_size[0], out.shape[2] * pool_size[1], out.shape[3],
+        stride[0], stride[1], padding[0], padding[1], 1, 1), pool_size)
+    if x.shape[0] == 0:
+        return
+    with nogil:
+        correlate(
+            g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0], &argmax[0, 0, 0, 0])
 
 
 cdef _input_gradient(
-    const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, stride, padding,
-    floating[:, :, :, ::1] out,
+    const floating[:, :, :, ::1] grad, const uint8_t[:, :, :, ::1] argmax, const floating[:, :, :, ::1] W,
+    stride, padding, pool_size, floating[:, :, :, ::1] out,
 ):
-    check("convolution_input_gradient", out.shape, W.shape, W.shape[3], grad.shape, stride, padding)
-    cdef geometry g = measure(
-        grad.shape[0], grad.shape[1], grad.shape[2], grad.shape[3], W.shape[0], W.shape[1],
-        out.shape[1], out.shape[2], out.shape[3], 1, 1,
-        W.shape[0] - 1 - padding[0], W.shape[1] - 1 - padding[1], stride[0], stride[1])
+    cdef geometry g = with_pooling(measure(
+        grad.shape[0], grad.shape[1] * pool_size[0], grad.shape[2] * pool_size[1], grad.shape[3],
+        W.shape[0], W.shape[1], out.shape[1], out.shape[2], out.shape[3], 1, 1,
+        W.shape[0] - 1 - padding[0], W.shape[1] - 1 - padding[1], stride[0], stride[1]), pool_size)
     cdef floating *flipped
     if grad.shape[0] == 0:
         return
+    if argmax is not None:
+        g.places, g.copied = &argmax[0, 0, 0, 0], True
+        g.tile_width = (g.columns - 1) + g.filter_width
     with nogil:
         flipped = <floating *>allocate(W.shape[0] * W.shape[1] * W.shape[2] * W.shape[3] * sizeof(floating))
         try:
             flip_weights(g, &W[0, 0, 0, 0], flipped)
-            correlate(g, &grad[0, 0, 0, 0], flipped, <const floating *>NULL, &out[0, 0, 0, 0])
+            correlate(g, &grad[0, 0, 0, 0], flipped, <const floating *>NULL, False, &out[0, 0, 0, 0], NULL)
         finally:
             release(flipped)
 
 
 cdef _weight_gradient(
-    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, stride, padding,
-    floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, const uint8_t[:, :, :, ::1] argmax,
+    stride, padding, size, pool_size, floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
-    check("convolution_weight_gradient", x.shape, W_grad.shape, b_grad.shape[0], grad.shape, stride, padding)
-    cdef geometry g = measure(
+    cdef geometry g = with_pooling(measure(
         x.shape[0], x.shape[1], x.shape[2], x.shape[3], W_grad.shape[0], W_grad.shape[1],
-        grad.shape[1], grad.shape[2], grad.shape[3], stride[0], stride[1], padding[0], padding[1], 1, 1)
+        grad.shape[1] * pool_size[0], grad.shape[2] * pool_size[1], grad.shape[3],
+        stride[0], stride[1], padding[0], padding[1], 1, 1), pool_size)
+    cdef Py_ssize_t all_rows = size[0], all_columns = size[1]
     if x.shape[0] == 0:
         W_grad[...] = 0
         b_grad[...] = 0
         return
+    if argmax is not None:
+        g.places = &argmax[0, 0, 0, 0]
     with nogil:
-        weight_gradient(g, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
+        weight_gradient(
+            g, all_rows, all_columns, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
 
 
-def convolution_forward(x, W, b, stride, padding, out):
+def convolution_forward(x, W, b, stride, padding, relu, out):
+    check("convolution_forward", x, W, b.shape[0], out, stride, padding)
     if out.dtype.char == "f":
-        _forward[float](x, W, b, stride, padding, out)
+        _forward[float](x, W, b, stride, padding, relu, out)
     else:
-        _forward[double](x, W, b, stride, padding, out)
+        _forward[double](x, W, b, stride, padding, relu, out)
+
+
+def convolution_pool_forward(x, W, b, stride, padding, size, pool_size, relu, out, argmax):
+    check("convolution_pool_forward", x, W, b.shape[0], out, stride, padding, size, pool_size, argmax)
+    if out.dtype.char == "f":
+        _pool_forward[float](x, W, b, stride, padding, pool_size, relu, out, argmax)
+    else:
+        _pool_forward[double](x, W, b, stride, padding, pool_size, relu, out, argmax)
 
 
 def convolution_input_gradient(grad, W, stride, padding, out):
+    check("convolution_input_gradient", out, W, W.shape[3], grad, stride, padding)
     if out.dtype.char == "f":
-        _input_gradient[float](grad, W, stride, padding, out)
+        _input_gradient[float](grad, None, W, stride, padding, (1, 1), out)
     else:
-        _input_gradient[double](grad, W, stride, padding, out)
+        _input_gradient[double](grad, None, W, stride, padding, (1, 1), out)
+
+
+def convolution_pool_input_gradient(grad, argmax, W, stride, padding, size, pool_size, out):
+    check("convolution_pool_input_gradient", out, W, W.shape[3], grad, stride, padding, size, pool_size, argmax)
+    if out.dtype.char == "f":
+        _input_gradient[float](grad, argmax, W, stride, padding, pool_size, out)
+    else:
+        _input_gradient[double](grad, argmax, W, stride, padding, pool_size, out)
 
 
 def convolution_weight_gradient(x, grad, stride, padding, W_grad, b_grad):
+    check("convolution_weight_gradient", x, W_grad, b_grad.shape[0], grad, stride, padding)
     if W_grad.dtype.char == "f":
-        _weight_gradient[float](x, grad, stride, padding, W_grad, b_grad)
+        _weight_gradient[float](x, grad, None, stride, padding, grad.shape[1:3], (1, 1), W_grad, b_grad)
     else:
-        _weight_gradient[double](x, grad, stride, padding, W_grad, b_grad)
+        _weight_gradient[double](x, grad, None, stride, padding, grad.shape[1:3], (1, 1), W_grad, b_grad)
+
+
+def convolution_pool_weight_gradient(x, grad, argmax, stride, padding, size, pool_size, W_grad, b_grad):
+    check(
+        "convolution_pool_weight_gradient", x, W_grad, b_grad.shape[0], grad, stride, padding, size, pool_size, argmax)
+    if W_grad.dtype.char == "f":
+        _weight_gradient[float](x, grad, argmax, stride, padding, size, pool_size, W_grad, b_grad)
+    else:
+        _weight_gradient[double](x, grad, argmax, stride, padding, size, pool_size, W_grad, b_grad)

@@ -8,8 +8,9 @@ from cython.parallel cimport prange
 
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport (
-    cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels, product,
+    cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels,
 )
+from cnnx._kernels.instruction_sets cimport product
 from cnnx._kernels.parallel cimport allocate, release, threads_for
 
 cdef enum:
@@ -26,10 +27,10 @@ cdef void multiply_task(
     cdef Py_ssize_t column = panel * 2 * cut.lanes
     cdef product p
     p.runs, p.a_runs, p.a_depth = 1, &zero, a_depth
-    p.b_depth, p.b_run = panel_width(cut, panel), 0
+    p.b_depth, p.b_runs = panel_width(cut, panel), &zero
     p.c_row, p.columns = cut.columns, panel_columns(cut, panel)
     p.bias = NULL
-    p.accumulate = False
+    p.accumulate = p.relu = False
     for block in range((cut.depth + DEPTH - 1) // DEPTH):
         start = block * DEPTH
         p.depth = min(<Py_ssize_t>DEPTH, cut.depth - start)

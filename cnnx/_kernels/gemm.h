@@ -7,15 +7,15 @@
  *   BITS          the signed integer of the same size
  *   NAME(x)       x with the suffix of this instance
  *   TARGET        the function attribute that permits the instruction set
- *   VECTOR_BYTES  width of a vector register
+ *   VECTOR_BYTES  width of a vector register; undefined for plain C
  *   TALL_ROWS     rows of a block one vector wide
  *   WIDE_ROWS     rows of a block two vectors wide; 2 * WIDE_ROWS sums and 3 operands fit the registers
  *
  * One block of the result, `rows` x `columns`, is
  *
- *   c[i, j] = sum over runs r, depths k of  a[a_runs[r] + i*a_row + k*a_depth] * b[r*b_run + k*b_depth + j]
+ *   c[i, j] = sum over runs r, depths k of  a[a_runs[r] + i*a_row + k*a_depth] * b[b_runs[r] + k*b_depth + j]
  *
- * The left operand is read through strides, so a row of image positions, its transpose, and a batch of
+ * Both operands are read through strides, so a row of image positions, its transpose, and a batch of
  * feature vectors are all read where they lie; a filter row is one run, because its pixels are neighbours
  * in memory. Every element of the result is one chain of sums in the order of (r, k), whatever block
  * it falls in: how the work is cut changes no bit.
@@ -23,6 +23,8 @@
  * Register blocking after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
  * ACM TOMS 34(3), 2008.
  */
+
+#ifdef VECTOR_BYTES
 
 #define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
 #define VECTOR NAME(vector)
@@ -46,7 +48,7 @@ TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const p
     const ptrdiff_t a_row = p->a_row, a_step = p->a_depth, b_step = p->b_depth;
     for (ptrdiff_t r = 0; r < p->runs; r++) {
         const REAL *left = a + p->a_runs[r];
-        const REAL *right = b + r * p->b_run;
+        const REAL *right = b + p->b_runs[r];
         for (ptrdiff_t k = p->depth; k > 0; k--) {
             VECTOR columns[2];
             for (int v = 0; v < vectors; v++)
@@ -75,6 +77,8 @@ TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const p
                 sum += LOAD(target + v * LANES);
             if (p->bias)
                 sum += LOAD((const REAL *)p->bias + v * LANES);
+            if (p->relu)
+                sum = (VECTOR)(~(sum <= zero) & (NAME(bits))sum);
             STORE(target + v * LANES, sum);
         }
         if (!whole)
@@ -110,3 +114,28 @@ TARGET static void NAME(any_block)(ptrdiff_t rows, const product *p, const void 
 #undef UNALIGNED
 #undef VECTOR
 #undef LANES
+
+#else
+
+TARGET static void NAME(any_block)(ptrdiff_t rows, const product *p, const void *a_, const void *b_, void *c_)
+{
+    enum { lanes = 16 / sizeof(REAL) };
+    const REAL *a = (const REAL *)a_, *b = (const REAL *)b_, *bias = (const REAL *)p->bias;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        REAL *row = (REAL *)c_ + i * p->c_row;
+        REAL sums[2 * lanes] = {0};
+        for (ptrdiff_t r = 0; r < p->runs; r++)
+            for (ptrdiff_t k = 0; k < p->depth; k++) {
+                const REAL left = a[p->a_runs[r] + i * p->a_row + k * p->a_depth];
+                const REAL *right = b + p->b_runs[r] + k * p->b_depth;
+                for (ptrdiff_t j = 0; j < p->columns; j++)
+                    sums[j] += left * right[j];
+            }
+        for (ptrdiff_t j = 0; j < p->columns; j++) {
+            REAL sum = (p->accumulate ? sums[j] + row[j] : sums[j]) + (bias ? bias[j] : 0);
+            row[j] = p->relu && sum <= 0 ? 0 : sum;
+        }
+    }
+}
+
+#endif

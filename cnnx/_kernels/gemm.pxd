@@ -1,14 +1,5 @@
 from cnnx._kernels.floating cimport floating
-
-cdef extern from "product.h" nogil:
-    ctypedef struct product:
-        Py_ssize_t runs, depth
-        Py_ssize_t a_row, a_depth
-        const Py_ssize_t *a_runs
-        Py_ssize_t b_depth, b_run
-        Py_ssize_t c_row, columns
-        const void *bias
-        int accumulate
+from cnnx._kernels.instruction_sets cimport product
 
 
 cdef struct panels:
@@ -19,6 +10,7 @@ cdef struct panels:
 cdef panels cut_panels(Py_ssize_t depth, Py_ssize_t columns, floating kind) noexcept nogil
 cdef Py_ssize_t panel_columns(panels cut, Py_ssize_t panel) noexcept nogil
 cdef Py_ssize_t panel_width(panels cut, Py_ssize_t panel) noexcept nogil
+cdef Py_ssize_t padded_columns(panels cut) noexcept nogil
 cdef Py_ssize_t panel_offset(panels cut, Py_ssize_t panel) noexcept nogil
 cdef void pack_panel(
     const floating *matrix, Py_ssize_t row_stride, Py_ssize_t column_stride,

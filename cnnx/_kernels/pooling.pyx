@@ -10,6 +10,7 @@ from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset
 
 from cnnx._kernels.floating cimport floating
+from cnnx._kernels.instruction_sets cimport loops_for
 from cnnx._kernels.parallel cimport threads_for
 from cnnx._kernels.shapes cimport as_tuple, same_shape
 
@@ -48,12 +49,25 @@ cdef windows measure(
     return w
 
 
+cdef bint whole(windows w) noexcept nogil:
+    """Whether every window lies inside the image, as without padding."""
+    return (
+        w.top == 0 and w.left == 0 and (w.rows - 1) * w.row_stride + w.filter_height <= w.height
+        and (w.columns - 1) * w.column_stride + w.filter_width <= w.width
+    )
+
+
 cdef void max_row(windows w, const floating *image, Py_ssize_t oh, floating *best, place *argmax) noexcept nogil:
     """One output row. A cell wins if it is larger or the first NaN, so that NaN passes and ties go to the first."""
     cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, w0, ow, i, j, c
     cdef const floating *cell
     cdef floating value
     cdef bint first, wins
+    if place is uint8_t and whole(w):
+        loops_for(sizeof(floating)).max_row(
+            image + h0 * w.width * C, w.filter_height, w.filter_width, w.width * C, w.column_stride, w.columns,
+            C, C, False, best, argmax)
+        return
     for ow in range(w.columns):
         w0 = ow * w.column_stride - w.left
         first = True
@@ -78,7 +92,19 @@ cdef void max_row(windows w, const floating *image, Py_ssize_t oh, floating *bes
 cdef void max_backward_image(
     windows w, const floating *grad, const place *argmax, floating *out,
 ) noexcept nogil:
-    cdef Py_ssize_t C = w.channels, oh, ow, c, h, v
+    cdef Py_ssize_t C = w.channels, oh, ow, c, h, v, row = w.width * w.channels
+    cdef Py_ssize_t covered = w.columns * w.filter_width * C
+    if place is uint8_t and whole(w) and w.row_stride == w.filter_height and w.column_stride == w.filter_width:
+        # Windows that do not overlap: every pixel has one gradient or none.
+        for h in range(w.rows * w.filter_height):
+            oh = h // w.filter_height
+            loops_for(sizeof(floating)).spread_row(
+                grad + oh * w.columns * C, argmax + oh * w.columns * C, w.columns, w.filter_width,
+                h % w.filter_height * w.filter_width, C, out + h * row)
+            memset(out + h * row + covered, 0, (row - covered) * sizeof(floating))
+        h = w.rows * w.filter_height
+        memset(out + h * row, 0, (w.height - h) * row * sizeof(floating))
+        return
     memset(out, 0, w.height * w.width * C * sizeof(floating))
     for oh in range(w.rows):
         for ow in range(w.columns):

@@ -12,6 +12,9 @@ import numpy as np
 
 from cnnx._typing import Array, Pair
 
+# The place of a pooled maximum that ReLU has closed.
+CLOSED = 255
+
 
 def _taps(filter_size: Pair) -> Iterator[Pair]:
     """Positions (i, j) within a filter."""
@@ -40,12 +43,17 @@ def _tap(canvas: Array, tap: Pair, stride: Pair, out: Array) -> Array:
     return canvas[:, rows, columns]
 
 
-def convolution_forward(x: Array, W: Array, b: Array, stride: Pair, padding: Pair, out: Array) -> None:
-    """out[n, oh, ow, f] = b[f] + sum of x[n, oh*stride + i - padding, ow*stride + j - padding, c] * W[i, j, c, f]."""
+def convolution_forward(x: Array, W: Array, b: Array, stride: Pair, padding: Pair, relu: bool, out: Array) -> None:
+    """out[n, oh, ow, f] = b[f] + sum of x[n, oh*stride + i - padding, ow*stride + j - padding, c] * W[i, j, c, f].
+
+    Then max(0, out), if `relu`.
+    """
     canvas = _padded(x, W.shape[:2], stride, padding, out)
     out[...] = b
     for tap in _taps(W.shape[:2]):
         out += _tap(canvas, tap, stride, out) @ W[tap]
+    if relu:
+        relu_forward(out, out)
 
 
 def convolution_input_gradient(grad: Array, W: Array, stride: Pair, padding: Pair, out: Array) -> None:
@@ -64,6 +72,58 @@ def convolution_weight_gradient(
     for tap in _taps(W_grad.shape[:2]):
         W_grad[tap] = np.tensordot(_tap(canvas, tap, stride, grad), grad, axes=([0, 1, 2], [0, 1, 2]))
     b_grad[...] = grad.sum(axis=(0, 1, 2))
+
+
+def convolution_pool_forward(
+    x: Array,
+    W: Array,
+    b: Array,
+    stride: Pair,
+    padding: Pair,
+    size: Pair,
+    pool_size: Pair,
+    relu: bool,
+    out: Array,
+    argmax: Array,
+) -> None:
+    """Convolution to `size` positions, ReLU if `relu`, then the largest of each window of `pool_size`.
+
+    Windows do not overlap. The place of a maximum that ReLU has made 0 is `CLOSED`: its gradient goes nowhere.
+    """
+    y = np.empty((len(x), *size, out.shape[3]), out.dtype)
+    convolution_forward(x, W, b, stride, padding, relu, y)
+    max_pool_forward(y, pool_size, pool_size, (0, 0), out, argmax)
+    if relu:
+        argmax[out <= 0] = CLOSED
+
+
+def _spread(grad: Array, argmax: Array, size: Pair, pool_size: Pair) -> Array:
+    """The gradient of a pooling's input of `size` positions."""
+    out = np.empty((len(grad), *size, grad.shape[3]), grad.dtype)
+    max_pool_backward(grad, argmax, pool_size, pool_size, (0, 0), out)
+    return out
+
+
+def convolution_pool_input_gradient(
+    grad: Array, argmax: Array, W: Array, stride: Pair, padding: Pair, size: Pair, pool_size: Pair, out: Array
+) -> None:
+    """`convolution_input_gradient` of what the pooling passes back."""
+    convolution_input_gradient(_spread(grad, argmax, size, pool_size), W, stride, padding, out)
+
+
+def convolution_pool_weight_gradient(
+    x: Array,
+    grad: Array,
+    argmax: Array,
+    stride: Pair,
+    padding: Pair,
+    size: Pair,
+    pool_size: Pair,
+    W_grad: Array,
+    b_grad: Array,
+) -> None:
+    """`convolution_weight_gradient` of what the pooling passes back."""
+    convolution_weight_gradient(x, _spread(grad, argmax, size, pool_size), stride, padding, W_grad, b_grad)
 
 
 def max_pool_forward(x: Array, filter_size: Pair, stride: Pair, padding: Pair, out: Array, argmax: Array) -> None:
@@ -128,6 +188,72 @@ def dense_weight_gradient(x: Array, grad: Array, W_grad: Array, b_grad: Array) -
     """W_grad = x^T grad; b_grad is the sum of grad over the batch."""
     np.matmul(x.T, grad, out=W_grad)
     grad.sum(axis=0, out=b_grad)
+
+
+def batch_norm_statistics(x: Array, mean: Array, variance: Array) -> None:
+    """Mean and variance of each channel over all positions; both are 0 where there are none."""
+    if x.size == 0:
+        mean[...], variance[...] = 0, 0
+        return
+    positions = tuple(range(x.ndim - 1))
+    mean[...] = x.mean(axis=positions, dtype=np.float64)
+    variance[...] = x.var(axis=positions, dtype=np.float64)
+
+
+def batch_norm_forward(
+    x: Array, mean: Array, inv_std: Array, gamma: Array, beta: Array, relu: bool, out: Array
+) -> None:
+    """out = gamma * (x - mean) * inv_std + beta, and max(0, out) of that where `relu`."""
+    out[...] = (x - mean) * (gamma * inv_std) + beta
+    if relu:
+        relu_forward(out, out)
+
+
+def _behind_relu(grad: Array, x: Array, mean: Array, inv_std: Array, gamma: Array, beta: Array, relu: bool) -> Array:
+    """The gradient with respect to the normalised array before its ReLU, if it has one."""
+    return np.where((x - mean) * (gamma * inv_std) + beta <= 0, 0, grad) if relu else grad
+
+
+def batch_norm_parameter_gradient(
+    grad: Array,
+    x: Array,
+    mean: Array,
+    inv_std: Array,
+    gamma: Array,
+    beta: Array,
+    relu: bool,
+    gamma_grad: Array,
+    beta_grad: Array,
+) -> None:
+    """beta_grad is the sum of g over all positions, gamma_grad that of g * (x - mean) * inv_std."""
+    g = _behind_relu(grad, x, mean, inv_std, gamma, beta, relu)
+    positions = tuple(range(x.ndim - 1))
+    beta_grad[...] = g.sum(axis=positions, dtype=np.float64)
+    gamma_grad[...] = (g * (x - mean)).sum(axis=positions, dtype=np.float64) * inv_std
+
+
+def batch_norm_input_gradient(
+    grad: Array,
+    x: Array,
+    mean: Array,
+    inv_std: Array,
+    gamma: Array,
+    beta: Array,
+    gamma_grad: Array,
+    beta_grad: Array,
+    relu: bool,
+    out: Array,
+) -> None:
+    """out = gamma * inv_std * (g - mean of g - normalised x * mean of (g * normalised x)): moments depend on x too."""
+    g = _behind_relu(grad, x, mean, inv_std, gamma, beta, relu)
+    count = max(x.size // len(mean), 1)
+    out[...] = gamma * inv_std * (g - beta_grad / count - (x - mean) * inv_std * (gamma_grad / count))
+
+
+def dropout(x: Array, bits: Array, dropped: int, out: Array) -> None:
+    """Each value is 0 where its 16 random bits are below `dropped`, else scaled so that the expectation stays."""
+    scale = x.dtype.type(65536 / (65536 - dropped))
+    out[...] = np.where(bits.reshape(x.shape) < dropped, 0, x * scale)
 
 
 def relu_forward(x: Array, out: Array) -> None:

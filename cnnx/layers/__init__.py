@@ -4,18 +4,32 @@ from cnnx.layers.activation import ReluLayer
 from cnnx.layers.base import Layer
 from cnnx.layers.convolution import ConvolutionLayer
 from cnnx.layers.dense import DenseLayer
+from cnnx.layers.dropout import DropoutLayer
 from cnnx.layers.flatten import Flatten
 from cnnx.layers.loss import SoftmaxLayer
+from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
 
 LAYERS: dict[str, type[Layer]] = {
-    layer.__name__: layer for layer in (ConvolutionLayer, DenseLayer, Flatten, PoolLayer, ReluLayer, SoftmaxLayer)
+    layer.__name__: layer
+    for layer in (
+        BatchNormLayer,
+        ConvolutionLayer,
+        DenseLayer,
+        DropoutLayer,
+        Flatten,
+        PoolLayer,
+        ReluLayer,
+        SoftmaxLayer,
+    )
 }
 
 __all__ = [
     "LAYERS",
+    "BatchNormLayer",
     "ConvolutionLayer",
     "DenseLayer",
+    "DropoutLayer",
     "Flatten",
     "Layer",
     "PoolLayer",

@@ -1,6 +1,7 @@
 """What every layer has in common: building, parameters, working arrays, and the cache for the backward pass."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +22,12 @@ class Layer:
     params, grads : dict of str to ndarray
         Parameters, and the gradients of the loss with respect to them, by the same keys. Inside a `Model`
         they are views into its one parameter vector: change them in place.
+    state : dict of str to ndarray
+        Arrays that training changes but gradient descent does not, such as running averages. A step puts a new
+        dict with new arrays in its place and leaves the old ones as they are, so that a step can be taken back and a
+        prediction in another thread reads values that belong together.
+    rng : numpy.random.Generator or None
+        Of a layer that draws random numbers in training.
     input_shape, output_shape : tuple of int
         Shapes of one example; known once the layer is built.
     dtype : numpy.dtype
@@ -39,6 +46,8 @@ class Layer:
         self.name = type(self).__name__
         self.params: dict[str, Array] = {}
         self.grads: dict[str, Array] = {}
+        self.state: dict[str, Array] = {}
+        self.rng: np.random.Generator | None = None
         self.built = False
         self.default_initializer = "glorot_uniform"
         self.needs_input_gradient = True
@@ -65,7 +74,7 @@ class Layer:
             Where the starting weights come from.
         dtype : {float32, float64}
         params : mapping of str to ndarray, optional
-            Values to start from instead, by the keys of `params`.
+            Values to start from instead, by the keys of `params` and `state`.
 
         Returns
         -------
@@ -79,11 +88,13 @@ class Layer:
         """
         self.dtype = check_dtype(dtype)
         self.input_shape: Shape = tuple(input_shape)
-        self.params, self.grads, self._reserved, self._kept, self._cache = {}, {}, {}, {}, None
+        self.params, self.grads, self.state = {}, {}, {}
+        self._reserved, self._kept, self._cache = {}, {}, None
         self._given = params
         self.output_shape: Shape = self.create(self.input_shape, np.random.default_rng(seed))
-        if params is not None and params.keys() != self.params.keys():
-            raise ValueError(f"{self.name}: expected parameters {sorted(self.params)}, got {sorted(params)}")
+        expected = self.params.keys() | self.state.keys()
+        if params is not None and params.keys() != expected:
+            raise ValueError(f"{self.name}: expected parameters {sorted(expected)}, got {sorted(params)}")
         self._given = None
         self.built = True
         return self.output_shape
@@ -120,17 +131,35 @@ class Layer:
         """Let go of what `forward` kept for `backward`."""
         self._cache = None
 
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Leave no trace: at the end, `state` and the random numbers to come are what they were before."""
+        state, bits = self.state, None if self.rng is None else self.rng.bit_generator.state
+        try:
+            yield
+        finally:
+            self.state = state
+            if self.rng is not None and bits is not None:
+                self.rng.bit_generator.state = bits
+
     def _add_parameter(self, key: str, shape: Shape, make: Callable[[], Array]) -> None:
-        """A parameter, made or given. A given one is checked first, so that no file can ask for endless memory."""
-        if self._given is None:
-            self.params[key] = make().astype(self.dtype)
-        else:
-            value = self._given.get(key)
-            if value is None or value.shape != shape or value.dtype != self.dtype:
-                came = "nothing" if value is None else f"{value.dtype} {value.shape}"
-                raise ValueError(f"{self.name}: parameter {key}: expected {self.dtype} {shape}, got {came}")
-            self.params[key] = value.copy()
+        """A parameter, made or given."""
+        self.params[key] = self._made_or_given(key, shape, make)
         self.grads[key] = np.zeros(shape, self.dtype)
+
+    def _add_state(self, key: str, shape: Shape, make: Callable[[], Array]) -> None:
+        """An array of `state`, made or given."""
+        self.state[key] = self._made_or_given(key, shape, make)
+
+    def _made_or_given(self, key: str, shape: Shape, make: Callable[[], Array]) -> Array:
+        """A given array is checked before one is made, so that no file can ask for endless memory."""
+        if self._given is None:
+            return make().astype(self.dtype)
+        value = self._given.get(key)
+        if value is None or value.shape != shape or value.dtype != self.dtype:
+            came = "nothing" if value is None else f"{value.dtype} {value.shape}"
+            raise ValueError(f"{self.name}: parameter {key}: expected {self.dtype} {shape}, got {came}")
+        return value.copy()
 
     def _reserve(self, name: str, shape: Shape, dtype: DTypeLike | None = None) -> None:
         """Declare a working array with `shape` for each example."""

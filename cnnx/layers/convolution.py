@@ -75,7 +75,7 @@ class ConvolutionLayer(Layer):
         """Weights (filter_height, filter_width, channels, filters) and biases (filters,)."""
         height, width, channels = check_image_shape(input_shape, self.name)
         windows = slide((height, width), self.filter_size, self.stride, self.padding, self.name)
-        self._offset = windows.padding
+        self.offset = windows.padding
         pixels = self.filter_size[0] * self.filter_size[1]
         initialize = INITIALIZERS[self.initializer or self.default_initializer]
         shape = (*self.filter_size, channels, self.filters)
@@ -90,7 +90,7 @@ class ConvolutionLayer(Layer):
         """(batch, height, width, channels) to (batch, rows, columns, filters)."""
         x = self._checked_input(x)
         y = self._array("output", len(x), training)
-        _kernels.convolution_forward(x, self.params["W"], self.params["b"], self.stride, self._offset, y)
+        _kernels.convolution_forward(x, self.params["W"], self.params["b"], self.stride, self.offset, False, y)
         if training:
             self._cache = (x,)
         return y
@@ -98,11 +98,11 @@ class ConvolutionLayer(Layer):
     def backward(self, grad: Array) -> Array | None:
         """(batch, rows, columns, filters) to (batch, height, width, channels)."""
         grad, x = self._use_up_cache(grad)
-        _kernels.convolution_weight_gradient(x, grad, self.stride, self._offset, self.grads["W"], self.grads["b"])
+        _kernels.convolution_weight_gradient(x, grad, self.stride, self.offset, self.grads["W"], self.grads["b"])
         if not self.needs_input_gradient:
             return None
         out = self._array("input_gradient", len(x))
-        _kernels.convolution_input_gradient(grad, self.params["W"], self.stride, self._offset, out)
+        _kernels.convolution_input_gradient(grad, self.params["W"], self.stride, self.offset, out)
         return out
 
     def config(self) -> dict[str, Any]:

@@ -67,7 +67,11 @@ class PoolLayer(Layer):
         """No parameters."""
         height, width, channels = check_image_shape(input_shape, self.name)
         windows = slide((height, width), self.filter_size, self.stride, self.padding, self.name)
-        self._offset = windows.padding
+        self.offset = windows.padding
+        self.fits = self.offset == (0, 0) and all(
+            (positions - 1) * s + f <= n
+            for positions, s, f, n in zip(windows.output, self.stride, self.filter_size, (height, width), strict=True)
+        )
         output_shape = (*windows.output, channels)
         self._reserve("output", output_shape)
         self._reserve("input_gradient", input_shape)
@@ -83,9 +87,9 @@ class PoolLayer(Layer):
         argmax = None
         if self.mode == "max":
             argmax = self._array("argmax", len(x), training)
-            _kernels.max_pool_forward(x, self.filter_size, self.stride, self._offset, y, argmax)
+            _kernels.max_pool_forward(x, self.filter_size, self.stride, self.offset, y, argmax)
         else:
-            _kernels.average_pool_forward(x, self.filter_size, self.stride, self._offset, y)
+            _kernels.average_pool_forward(x, self.filter_size, self.stride, self.offset, y)
         if training:
             self._cache = (y, argmax)
         return y
@@ -97,9 +101,9 @@ class PoolLayer(Layer):
             return None
         out = self._array("input_gradient", len(grad))
         if self.mode == "max":
-            _kernels.max_pool_backward(grad, argmax, self.filter_size, self.stride, self._offset, out)
+            _kernels.max_pool_backward(grad, argmax, self.filter_size, self.stride, self.offset, out)
         else:
-            _kernels.average_pool_backward(grad, self.filter_size, self.stride, self._offset, out)
+            _kernels.average_pool_backward(grad, self.filter_size, self.stride, self.offset, out)
         return out
 
     def config(self) -> dict[str, Any]:

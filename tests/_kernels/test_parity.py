@@ -80,9 +80,41 @@ def test_convolution_agrees_with_its_twin(instruction_set, case, filters, dtype,
     )
     b = rng.standard_normal(filters).astype(dtype)
     grad = (rng.standard_normal((images, *output, filters)) / max(images * np.prod(output), 1)).astype(dtype)
-    assert_twins_agree("convolution_forward", [x, W, b, stride, padding], [grad])
+    for relu in (False, True):
+        assert_twins_agree("convolution_forward", [x, W, b, stride, padding, relu], [grad])
     assert_twins_agree("convolution_input_gradient", [grad, W, stride, padding], [x])
     assert_twins_agree("convolution_weight_gradient", [x, grad, stride, padding], [W, b])
+
+
+@on_every_instruction_set
+@given(
+    case=windows(most_padding=9),
+    filters=st.sampled_from([1, 3, 6, 8, 9, 16, 17, 33]),
+    pool_size=st.sampled_from([(2, 2), (1, 1), (3, 2), (2, 5)]),
+    dtype=dtypes,
+    seed=seeds,
+    threads=st.integers(1, 4),
+)
+def test_convolution_with_pooling_agrees_with_its_twin(instruction_set, case, filters, pool_size, dtype, seed, threads):
+    images, size, channels, filter_size, stride, padding, output = case
+    _kernels.use_instruction_set(instruction_set)
+    cnnx.set_num_threads(threads)
+    size_before = tuple(max(n, p) for n, p in zip(output, pool_size, strict=True))
+    pooled = tuple(n // p for n, p in zip(size_before, pool_size, strict=True))
+    rng = np.random.default_rng(seed)
+    # Small integers, so that sums are exact: rounding must not choose another maximum in one of the twins.
+    x = rng.integers(-3, 4, (images, *size, channels)).astype(dtype)
+    W = rng.integers(-3, 4, (*filter_size, channels, filters)).astype(dtype)
+    b = rng.integers(-3, 4, filters).astype(dtype)
+    y, argmax = np.empty((images, *pooled, filters), dtype), np.empty((images, *pooled, filters), np.uint8)
+    for relu in (False, True):
+        arguments = [x, W, b, stride, padding, size_before, pool_size, relu]
+        assert_twins_agree("convolution_pool_forward", arguments, [y, argmax], exact=True)
+        reference.convolution_pool_forward(*arguments, y, argmax)
+        grad = rng.integers(-3, 4, y.shape).astype(dtype)
+        window = [stride, padding, size_before, pool_size]
+        assert_twins_agree("convolution_pool_input_gradient", [grad, argmax, W, *window], [x], exact=True)
+        assert_twins_agree("convolution_pool_weight_gradient", [x, grad, argmax, *window], [W, b], exact=True)
 
 
 @given(windows(), dtypes, seeds, st.integers(1, 4), st.sampled_from([np.uint8, np.int32]))
@@ -155,6 +187,40 @@ def test_relu_agrees_with_its_twin(shape, dtype, seed, threads):
     assert_twins_agree("relu_backward", [grad, y], [x], exact=True)
 
 
+@given(
+    positions=st.sampled_from([(0,), (1,), (2,), (7,), (3, 5, 4), (70, 9), (2, 50, 61)]),
+    channels=st.sampled_from([1, 2, 3, 10, 16, 33, 63, 64, 70, 300]),
+    dtype=dtypes,
+    seed=seeds,
+    threads=st.integers(1, 4),
+    relu=st.booleans(),
+)
+def test_batch_normalization_agrees_with_its_twin(positions, channels, dtype, seed, threads, relu):
+    cnnx.set_num_threads(threads)
+    rng = np.random.default_rng(seed)
+    x = (3 + rng.standard_normal((*positions, channels))).astype(dtype)
+    grad = rng.standard_normal(x.shape).astype(dtype) / max(x.size // channels, 1)
+    mean, inv_std, gamma, beta = (a.astype(dtype) for a in rng.uniform(0.5, 2, (4, channels)) * [[3], [1], [1], [-1]])
+    normalized = [x, mean, inv_std, gamma, beta]
+    assert_twins_agree("batch_norm_statistics", [x], [mean, mean])
+    assert_twins_agree("batch_norm_forward", [*normalized, relu], [x])
+    # For a gate, one bit decides: the output must not lie so near to zero that rounding does.
+    y = (x - mean) * (gamma * inv_std) + beta
+    grad[np.abs(y) < 1e-4] = 0
+    assert_twins_agree("batch_norm_parameter_gradient", [grad, *normalized, relu], [gamma, beta])
+    sums = [a.astype(dtype) for a in rng.standard_normal((2, channels))]
+    assert_twins_agree("batch_norm_input_gradient", [grad, *normalized, *sums, relu], [x])
+
+
+@given(st.sampled_from([(0,), (1,), (7, 5), (40000,)]), st.integers(0, 65535), dtypes, seeds, st.integers(1, 4))
+def test_dropout_agrees_with_its_twin(shape, dropped, dtype, seed, threads):
+    cnnx.set_num_threads(threads)
+    rng = np.random.default_rng(seed)
+    x = rng.choice(np.array([-2, 0.3, 1.5, np.nan, np.inf], dtype), shape)
+    bits = rng.choice(np.array([0, dropped, max(dropped, 1) - 1, 65535, 300], np.uint16), x.size)
+    assert_twins_agree("dropout", [x, bits, dropped], [x], exact=True)
+
+
 @given(st.sampled_from([0, 1, 17, 40000]), dtypes, seeds, st.integers(1, 4))
 def test_sgd_agrees_with_its_twin(size, dtype, seed, threads):
     cnnx.set_num_threads(threads)
@@ -183,8 +249,12 @@ def test_every_kernel_has_a_twin_with_the_same_arguments_and_a_parity_test():
 def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name):
     four, two, one = np.zeros((2, 5, 5, 3)), np.zeros((2, 3)), np.zeros(3)
     window = [(2, 2), (1, 1), (0, 0)]
+    filters, mask = np.zeros((2, 2, 3, 3)), np.zeros((2, 5, 5, 3), np.uint8)
     calls = {
-        "convolution_forward": [four, np.zeros((2, 2, 4, 3)), one, (1, 1), (0, 0), four],
+        "convolution_forward": [four, np.zeros((2, 2, 4, 3)), one, (1, 1), (0, 0), False, four],
+        "convolution_pool_forward": [four, filters, one, (1, 1), (0, 0), (5, 5), (2, 2), True, four, mask],
+        "convolution_pool_input_gradient": [four, mask, filters, (1, 1), (0, 0), (5, 5), (0, 2), four],
+        "convolution_pool_weight_gradient": [four, four, mask[:1], (1, 1), (0, 0), (10, 10), (2, 2), filters, one],
         "convolution_input_gradient": [four, np.zeros((2, 2, 4, 3)), (1, 1), (0, 0), four],
         "convolution_weight_gradient": [four, four, (0, 1), (0, 0), np.zeros((2, 2, 3, 3)), one],
         "max_pool_forward": [four, *window, np.zeros((2, 4, 4, 4)), np.zeros((2, 4, 4, 4), np.uint8)],
@@ -200,6 +270,11 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "softmax_cross_entropy_backward": [two, np.zeros((3, 3)), two],
         "relu_forward": [two, np.zeros((3, 3))],
         "relu_backward": [two, two, np.zeros((3, 3))],
+        "dropout": [two, np.zeros(7, np.uint16), 5, two],
+        "batch_norm_statistics": [four, np.zeros(4), one],
+        "batch_norm_forward": [four, one, one, one, one, False, np.zeros((2, 5, 4, 3))],
+        "batch_norm_parameter_gradient": [two, two, one, one, one, np.zeros(2), True, one, one],
+        "batch_norm_input_gradient": [two, two, one, one, one, one, one, one, False, np.zeros((3, 3))],
         "sgd_step": [one, np.zeros(4), 0.1],
     }
     module = next(module for module, functions in KERNELS.items() if name in functions)

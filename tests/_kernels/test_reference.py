@@ -29,7 +29,7 @@ def test_convolution_is_the_sum_of_products_over_each_window(rng, filter_size, s
     W, b = rng.standard_normal((*filter_size, 3, 4)), rng.standard_normal(4)
     output = output_size((7, 6), filter_size, stride, padding)
     out = np.full((2, *output, 4), np.nan)
-    reference.convolution_forward(x, W, b, stride, padding, out)
+    reference.convolution_forward(x, W, b, stride, padding, False, out)
     for n, oh, ow, cells in naive_windows(x, filter_size, stride, padding, output):
         expected = b.copy()
         for cell, weights in zip(cells, W.reshape(-1, 3, 4), strict=True):
@@ -44,7 +44,7 @@ def test_convolution_gradients_are_the_adjoints_of_the_linear_forward_pass(rng, 
     W, b = rng.standard_normal((*filter_size, 3, 4)), np.zeros(4)
     grad = rng.standard_normal((2, *output_size((7, 6), filter_size, stride, padding), 4))
     y, x_grad, W_grad, b_grad = np.empty_like(grad), np.empty_like(x), np.empty_like(W), np.empty(4)
-    reference.convolution_forward(x, W, b, stride, padding, y)
+    reference.convolution_forward(x, W, b, stride, padding, False, y)
     reference.convolution_input_gradient(grad, W, stride, padding, x_grad)
     reference.convolution_weight_gradient(x, grad, stride, padding, W_grad, b_grad)
     product = np.vdot(grad, y)

@@ -5,8 +5,10 @@ import pytest
 
 from cnnx.layers import (
     LAYERS,
+    BatchNormLayer,
     ConvolutionLayer,
     DenseLayer,
+    DropoutLayer,
     Flatten,
     PoolLayer,
     ReluLayer,
@@ -30,6 +32,11 @@ CASES = [
     (lambda: ReluLayer(), (4, 3, 2)),
     (lambda: ReluLayer(), (9,)),
     (lambda: SoftmaxLayer(), (5,)),
+    (lambda: DropoutLayer(rate=0.5), (4, 3, 2)),
+    (lambda: DropoutLayer(rate=0.0), (9,)),
+    (lambda: BatchNormLayer(), (5, 4, 3)),
+    (lambda: BatchNormLayer(momentum=0.5, epsilon=0.1), (2, 1, 70)),
+    (lambda: BatchNormLayer(), (9,)),
 ]
 STEP = 1e-5
 
@@ -47,6 +54,12 @@ def well_spaced(rng, shape):
     count = int(np.prod(shape))
     values = (np.arange(count) - count // 2 + 0.5) * (40 * STEP + 2 / count)
     return rng.permutation(values).reshape(shape)
+
+
+def training_pass(layer, x, upstream):
+    """Output and input gradient; random numbers and running averages are the same for the next pass."""
+    with layer.rehearsal():
+        return layer.forward(x, training=True), layer.backward(upstream)
 
 
 def directional_derivative(function, array, direction):
@@ -72,13 +85,16 @@ def test_gradients_equal_central_differences(case, rng):
     x = well_spaced(rng, (3, *shape))
     upstream = rng.standard_normal((3, *layer.output_shape))
 
-    layer.forward(x, training=True)
-    input_gradient = layer.backward(upstream)
+    # In training, for that is the function that backward differentiates: dropout draws, batch
+    # normalization takes the batch's own mean.
+    _, input_gradient = training_pass(layer, x, upstream)
     analytic = {"input": input_gradient, **{key: value.copy() for key, value in layer.grads.items()}}
     for name, array in {"input": x, **layer.params}.items():
         for _ in range(3):
             direction = rng.uniform(-1, 1, array.shape)
-            numeric = directional_derivative(lambda: np.vdot(upstream, layer.forward(x)), array, direction)
+            numeric = directional_derivative(
+                lambda: np.vdot(upstream, training_pass(layer, x, upstream)[0]), array, direction
+            )
             exact = np.vdot(analytic[name], direction)
             assert abs(numeric - exact) <= 1e-7 * max(abs(numeric), abs(exact), 1e-2), name
 
@@ -146,15 +162,13 @@ def test_every_memory_layout_gives_the_same_result_and_is_left_as_it_was(case, d
     x = rng.integers(0, 5, (3, *shape)).astype(dtype)
     upstream = rng.integers(0, 3, (3, *layer.output_shape)).astype(dtype)
     expected = layer.forward(x)
-    layer.forward(x, training=True)
-    expected_gradient = layer.backward(upstream)
+    _, expected_gradient = training_pass(layer, x, upstream)
     for name, array in layouts(x):
         copy = np.array(array)
         np.testing.assert_array_equal(layer.forward(array), expected, err_msg=name)
         np.testing.assert_array_equal(array, copy, err_msg=f"{name}: changed its input")
     for name, array in layouts(upstream):
-        layer.forward(x, training=True)
-        np.testing.assert_array_equal(layer.backward(array), expected_gradient, err_msg=f"gradient, {name}")
+        np.testing.assert_array_equal(training_pass(layer, x, array)[1], expected_gradient, err_msg=f"gradient, {name}")
 
 
 def test_backward_without_forward_is_an_error(case):
@@ -226,9 +240,16 @@ def test_config_makes_an_equal_layer(case, rng):
     np.testing.assert_array_equal(layer.forward(x), twin.forward(x))
 
 
-@pytest.mark.parametrize("weighted_case", [case for case in CASES if case[0]().has_weights])
-def test_without_need_for_it_the_input_gradient_is_left_out(weighted_case, rng):
-    make, shape = weighted_case
+def has_parameters(case):
+    make, shape = case
+    layer = make()
+    layer.build(shape, seed=0)
+    return bool(layer.params)
+
+
+@pytest.mark.parametrize("case_with_parameters", [*filter(has_parameters, CASES)], ids=lambda case: repr(case[0]()))
+def test_without_need_for_it_the_input_gradient_is_left_out(case_with_parameters, rng):
+    make, shape = case_with_parameters
     layer = make()
     layer.build(shape, seed=0)
     x = rng.standard_normal((2, *shape))

@@ -1,0 +1,16 @@
+/* One instruction set's loops for float and for double. */
+#define REAL float
+#define BITS int32_t
+#include "gemm.h"
+#include "rows.h"
+static const loops NAME(loops) = LOOPS;
+#undef BITS
+#undef REAL
+
+#define REAL double
+#define BITS int64_t
+#include "gemm.h"
+#include "rows.h"
+static const loops NAME(loops) = LOOPS;
+#undef BITS
+#undef REAL

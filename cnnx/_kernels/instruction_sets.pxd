@@ -1,0 +1,36 @@
+from libc.stdint cimport uint8_t
+
+cdef extern from "loops.h" nogil:
+    ctypedef struct product:
+        Py_ssize_t runs, depth
+        Py_ssize_t a_row, a_depth
+        const Py_ssize_t *a_runs
+        Py_ssize_t b_depth
+        const Py_ssize_t *b_runs
+        Py_ssize_t c_row, columns
+        const void *bias
+        int accumulate, relu
+
+    enum: CLOSED
+
+    ctypedef struct loops:
+        void block(Py_ssize_t rows, const product *p, const void *a, const void *b, void *c) noexcept nogil
+        void max_row(
+            const void *image, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row_step, Py_ssize_t column_stride,
+            Py_ssize_t columns, Py_ssize_t channels, Py_ssize_t kept, int gated, void *best, uint8_t *places,
+        ) noexcept nogil
+        void spread_row(
+            const void *grad, const uint8_t *places, Py_ssize_t columns, Py_ssize_t width, Py_ssize_t first,
+            Py_ssize_t channels, void *out,
+        ) noexcept nogil
+        void relu_row(const void *x, void *out, Py_ssize_t count) noexcept nogil
+        void gate_row(const void *grad, const void *y, void *out, Py_ssize_t count) noexcept nogil
+
+    ctypedef struct instruction_set:
+        const char *name
+        loops for_float, for_double
+        Py_ssize_t vector_bytes, tall_rows, wide_rows
+
+
+cdef const instruction_set *in_use() noexcept nogil
+cdef const loops *loops_for(Py_ssize_t itemsize) noexcept nogil

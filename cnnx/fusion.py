@@ -1,0 +1,124 @@
+"""Which neighbouring layers are computed together. It is decided here, once, when a model is built.
+
+A fused step computes what its layers compute one after the other, bit for bit, with fewer passes over memory. The
+layers keep their parameters; the steps hold no state of their own but working arrays.
+"""
+
+import numpy as np
+
+from cnnx import _kernels
+from cnnx._typing import Array
+from cnnx.layers.activation import ReluLayer
+from cnnx.layers.base import Layer
+from cnnx.layers.convolution import ConvolutionLayer
+from cnnx.layers.pooling import PoolLayer
+
+# Places in a window are bytes, and the last value says that ReLU has closed the maximum.
+MOST_PLACES = 254
+
+
+class FusedStep(Layer):
+    """Several layers as one; it stands for them in a model's passes, with the first one's parameters."""
+
+    def __init__(self, *layers: Layer) -> None:
+        super().__init__()
+        self.layers = layers
+        self.name = layers[0].name
+        self.dtype = layers[0].dtype
+        self.params, self.grads = layers[0].params, layers[0].grads
+        self.input_shape, self.output_shape = layers[0].input_shape, layers[-1].output_shape
+        self.needs_input_gradient = layers[0].needs_input_gradient
+        self.built = True
+        self._reserve("output", self.output_shape)
+        self._reserve("input_gradient", self.input_shape)
+
+
+class ConvolutionRelu(FusedStep):
+    """ReLU is applied to each block of outputs before it leaves the registers."""
+
+    def __init__(self, convolution: ConvolutionLayer, relu: ReluLayer) -> None:
+        super().__init__(convolution, relu)
+        self.convolution = convolution
+        self._reserve("gated", self.output_shape)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """(batch, height, width, channels) to (batch, rows, columns, filters)."""
+        x = self._checked_input(x)
+        y = self._array("output", len(x), training)
+        W, b, stride, offset = self.params["W"], self.params["b"], self.convolution.stride, self.convolution.offset
+        _kernels.convolution_forward(x, W, b, stride, offset, True, y)
+        if training:
+            self._cache = (x, y)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(batch, rows, columns, filters) to (batch, height, width, channels)."""
+        grad, x, y = self._use_up_cache(grad)
+        gated = self._array("gated", len(x))
+        _kernels.relu_backward(grad, y, gated)
+        stride, offset = self.convolution.stride, self.convolution.offset
+        _kernels.convolution_weight_gradient(x, gated, stride, offset, self.grads["W"], self.grads["b"])
+        if not self.needs_input_gradient:
+            return None
+        out = self._array("input_gradient", len(x))
+        _kernels.convolution_input_gradient(gated, self.params["W"], stride, offset, out)
+        return out
+
+
+class ConvolutionPool(FusedStep):
+    """Convolution, perhaps ReLU, and max pooling: only the pooled outputs and their places are written."""
+
+    def __init__(self, convolution: ConvolutionLayer, relu: ReluLayer | None, pool: PoolLayer) -> None:
+        super().__init__(*(layer for layer in (convolution, relu, pool) if layer is not None))
+        self.relu = relu is not None
+        rows, columns, _ = convolution.output_shape
+        self.window = (convolution.stride, convolution.offset, (rows, columns), pool.filter_size)
+        self._reserve("argmax", self.output_shape, np.uint8)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """(batch, height, width, channels) to (batch, pooled rows, pooled columns, filters)."""
+        x = self._checked_input(x)
+        y, argmax = self._array("output", len(x), training), self._array("argmax", len(x), training)
+        W, b, window = self.params["W"], self.params["b"], self.window
+        _kernels.convolution_pool_forward(x, W, b, *window, self.relu, y, argmax)
+        if training:
+            self._cache = (x, argmax)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(batch, pooled rows, pooled columns, filters) to (batch, height, width, channels)."""
+        grad, x, argmax = self._use_up_cache(grad)
+        _kernels.convolution_pool_weight_gradient(x, grad, argmax, *self.window, self.grads["W"], self.grads["b"])
+        if not self.needs_input_gradient:
+            return None
+        out = self._array("input_gradient", len(x))
+        _kernels.convolution_pool_input_gradient(grad, argmax, self.params["W"], *self.window, out)
+        return out
+
+
+def fuse(layers: list[Layer]) -> list[Layer]:
+    """The steps of a model's passes: its layers, those that can be computed together as one."""
+    steps: list[Layer] = []
+    rest = list(layers)
+    while rest:
+        layer = rest.pop(0)
+        if isinstance(layer, ConvolutionLayer):
+            relu = rest.pop(0) if rest and isinstance(rest[0], ReluLayer) else None
+            pool = rest.pop(0) if rest and _pools_whole_windows(rest[0]) else None
+            if isinstance(pool, PoolLayer):
+                layer = ConvolutionPool(layer, relu, pool)  # type: ignore[arg-type]
+            elif relu is not None:
+                layer = ConvolutionRelu(layer, relu)  # type: ignore[arg-type]
+        steps.append(layer)
+    return steps
+
+
+def _pools_whole_windows(layer: Layer) -> bool:
+    """Max pooling of windows that neither overlap nor reach into padding."""
+    return (
+        isinstance(layer, PoolLayer)
+        and layer.mode == "max"
+        and layer.stride == layer.filter_size
+        and layer.fits
+        and layer.filter_size[0] * layer.filter_size[1] <= MOST_PLACES
+    )

@@ -1,0 +1,80 @@
+"""Dropout: in training each value is dropped with probability `rate`, and the others make up for it.
+
+    y = x * m        dL/dx = g * m        with m = 0 for the share `rate` of all values, else 1 / (1 - rate)
+
+and g = dL/dy. Values keep their expectation, so that inference leaves x as it is ("inverted" dropout).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from cnnx import _kernels
+from cnnx._typing import Array, Seed, Shape
+from cnnx.checks import check_share
+from cnnx.layers.base import Layer
+
+# Random bits are compared with the rate 16 at a time: four values for each draw of the generator.
+LEVELS = 2**16
+
+
+class DropoutLayer(Layer):
+    """Drop values at random in training; (batch, ...) to the same shape. In inference the output is the input itself.
+
+    Parameters
+    ----------
+    rate : float
+        Probability that a value is dropped, in [0, 1); it is rounded to a multiple of 1/65536, and values are scaled by
+        what is really kept.
+    seed : int, numpy.random.Generator or None
+        Where the choice of values comes from; by default from the seed of `build`. It is no part of `config`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `rate` is not as above.
+
+    Notes
+    -----
+    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: A Simple Way to Prevent Neural Networks from
+    Overfitting", JMLR 15, 2014, section 10 for the scaling in training.
+    """
+
+    def __init__(self, rate: float, seed: Seed = None) -> None:
+        super().__init__()
+        self.rate = check_share(rate, f"{self.name}: rate")
+        self.seed = seed
+        self._dropped = min(round(self.rate * LEVELS), LEVELS - 1)
+
+    def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
+        """No parameters; the shape stays."""
+        # Drawn in any case, so that the weights of later layers do not depend on where this seed comes from.
+        derived = int(rng.integers(2**63))
+        self.rng = np.random.default_rng(derived if self.seed is None else self.seed)
+        self._reserve("output", input_shape)
+        self._reserve("input_gradient", input_shape)
+        return input_shape
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """(batch, ...) to the same shape."""
+        x = self._checked_input(x)
+        if not training:
+            return x
+        assert self.rng is not None  # made by create
+        bits = self.rng.integers(2**64, size=-(-x.size // 4), dtype=np.uint64).view(np.uint16)[: x.size]
+        self._cache = (x, bits)
+        return self._scaled(x, bits, "output")
+
+    def backward(self, grad: Array) -> Array | None:
+        """(batch, ...) to the same shape."""
+        grad, _, bits = self._use_up_cache(grad)
+        return self._scaled(grad, bits, "input_gradient") if self.needs_input_gradient else None
+
+    def _scaled(self, values: Array, bits: Array, name: str) -> Array:
+        out = self._array(name, len(values))
+        _kernels.dropout(values, bits, self._dropped, out)
+        return out
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, but for the seed."""
+        return {"rate": self.rate}

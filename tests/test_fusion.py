@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from cnnx import ConvolutionLayer, DenseLayer, Flatten, Model, PoolLayer, ReluLayer, SoftmaxLayer
+from cnnx.fusion import fuse
+
+
+def steps_of(*layers, input_shape=(12, 12, 2)):
+    model = Model(*layers, Flatten(), DenseLayer(units=3), SoftmaxLayer())
+    model.build(input_shape, seed=0)
+    return [type(step).__name__ for step in model.steps]
+
+
+REST = ["Flatten", "DenseLayer", "SoftmaxLayer"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        (lambda: [ConvolutionLayer(3, 3)], ["ConvolutionLayer"]),
+        (lambda: [ConvolutionLayer(3, 3), ReluLayer()], ["ConvolutionRelu"]),
+        (lambda: [ConvolutionLayer(3, 3), ReluLayer(), PoolLayer(2)], ["ConvolutionPool"]),
+        (lambda: [ConvolutionLayer(3, 3), PoolLayer((3, 2))], ["ConvolutionPool"]),
+        (lambda: [ConvolutionLayer(3, 3), ReluLayer(), PoolLayer(3, stride=2)], ["ConvolutionRelu", "PoolLayer"]),
+        (lambda: [ConvolutionLayer(3, 3), PoolLayer(2, mode="average")], ["ConvolutionLayer", "PoolLayer"]),
+        (lambda: [ConvolutionLayer(3, 4), PoolLayer(2, padding=1)], ["ConvolutionLayer", "PoolLayer"]),
+        (lambda: [ConvolutionLayer(3, 4), PoolLayer(2, padding="same")], ["ConvolutionLayer", "PoolLayer"]),
+        (lambda: [ConvolutionLayer(3, 3, padding=5), PoolLayer(16)], ["ConvolutionLayer", "PoolLayer"]),
+        (lambda: [ReluLayer(), PoolLayer(2)], ["ReluLayer", "PoolLayer"]),
+    ],
+)
+def test_what_is_computed_together(layers, expected):
+    assert steps_of(*layers()) == expected + REST
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [ConvolutionLayer(20, 3, padding=1), ReluLayer()],
+        lambda: [ConvolutionLayer(5, 3, stride=2), ReluLayer(), PoolLayer(2)],
+        lambda: [ConvolutionLayer(33, (2, 5), padding="same"), PoolLayer((2, 3))],
+        lambda: [ConvolutionLayer(3, 3, padding=1), ReluLayer(), ConvolutionLayer(7, 4), ReluLayer(), PoolLayer(2)],
+    ],
+)
+def test_a_fused_network_gives_the_same_bits_as_its_layers_one_by_one(layers, dtype, rng):
+    model = Model(*layers(), Flatten(), DenseLayer(units=3), SoftmaxLayer())
+    model.build((13, 12, 2), seed=0, dtype=dtype)
+    assert len(model.steps) < len(model.layers)
+    X, y = rng.standard_normal((9, 13, 12, 2)).astype(dtype), rng.integers(0, 3, 9)
+
+    probabilities = model.forward(X, training=True)
+    model.backward(y)
+    fused = model.gradients.copy()
+
+    model.gradients[...] = np.nan
+    x = X
+    for layer in model.layers[:-1]:
+        x = layer.forward(x, training=True)
+    output = model.layers[-1]
+    np.testing.assert_array_equal(output.forward(x, training=True), probabilities)
+    grad = output.cross_entropy_backward(output.targets(y))
+    for layer in reversed(model.layers[:-1]):
+        grad = layer.backward(grad)
+    np.testing.assert_array_equal(model.gradients, fused)
+
+
+def test_steps_share_the_parameters_of_their_layers():
+    layer = ConvolutionLayer(3, 3)
+    model = Model(layer, ReluLayer(), Flatten(), SoftmaxLayer())
+    model.build((4, 4, 1), seed=0)
+    assert model.steps[0].params["W"] is layer.params["W"]
+    assert fuse(model.layers)[0].grads["b"] is layer.grads["b"]

@@ -1,0 +1,95 @@
+"""Arguments, and the order of things."""
+
+import argparse
+import datetime
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import chart, machine, report, suites, targets
+from benchmarks.contestants import CEILING, CNNX, CONTESTANTS
+from benchmarks.interleave import QUICK, Plan
+from benchmarks.networks import NETWORKS
+
+BUSY = 0.5  # load average of the last minute
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    plan = QUICK if options.quick else Plan()
+    settings = suites.Settings(options.threads, plan, options.quick, options.networks, options.without)
+    about = {
+        **machine.describe(),
+        "threads": options.threads,
+        "date": datetime.date.today().isoformat(),
+        "command": command(options),
+    }
+    if about["load"] is not None and about["load"] > BUSY:
+        print(f"warning: this machine is busy (load {about['load']}); the figures will be off", file=sys.stderr)
+    rows = []
+    for suite in options.only:
+        of_suite = []
+        for row in suites.run(suite, settings):
+            # As they come, for who waits; the tables follow.
+            figures = ", ".join(f"{name} {value:.2f}" for name, value in row.figures.items())
+            print(f"{suite}: {row.name}: {figures or 'not measured'}", file=sys.stderr, flush=True)
+            of_suite.append(row)
+        rows += of_suite
+        print(f"\n## {report.NAMES[suite]}\n\n{report.table(of_suite)}", flush=True)
+    if options.json:
+        options.json.write_text(report.as_json(about, rows), encoding="utf-8")
+    if options.markdown:
+        options.markdown.write_text(report.as_markdown(about, rows), encoding="utf-8")
+    if options.chart:
+        chart.draw(rows, options.chart)
+    if options.check:
+        missed = targets.misses(rows)
+        print("\n".join(missed) if missed else "All targets of these rows are met.")
+        return 1 if missed else 0
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks", description="cnnx against its peers, measured in turn.")
+    parser.add_argument("--only", metavar="SUITE,...", type=_list(suites.SUITES), default=suites.SUITES)
+    parser.add_argument("--networks", metavar="NETWORK,...", type=_list(tuple(NETWORKS)))
+    peers = tuple(name for name in CONTESTANTS if name not in (CNNX, CEILING))
+    parser.add_argument("--without", metavar="PEER,...", type=_list(peers), default=(), help="peers to leave out")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="few repetitions: to try the suite, not to report")
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    parser.add_argument("--markdown", metavar="FILE", type=Path)
+    parser.add_argument("--chart", metavar="FILE.png", help="of the training steps; needs matplotlib")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target of these rows is not met")
+    return parser.parse_args(arguments)
+
+
+def _list(allowed: Sequence[str]):
+    def convert(text: str) -> tuple[str, ...]:
+        names = tuple(text.split(","))
+        unknown = [name for name in names if name not in allowed]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: expected some of {', '.join(allowed)}")
+        return names
+
+    return convert
+
+
+def command(options: argparse.Namespace) -> str:
+    """What to type for these measurements again."""
+    words = ["python -m benchmarks"]
+    if options.only != suites.SUITES:
+        words.append(f"--only {','.join(options.only)}")
+    if options.networks:
+        words.append(f"--networks {','.join(options.networks)}")
+    if options.without:
+        words.append(f"--without '{','.join(options.without)}'")
+    if options.threads != 2:
+        words.append(f"--threads {options.threads}")
+    if options.quick:
+        words.append("--quick")
+    return " ".join(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

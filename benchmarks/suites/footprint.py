@@ -1,0 +1,62 @@
+"""Import times in fresh processes, taken in turn, and installed sizes of the packages' own folders."""
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.interleave import Measurement, environment
+from benchmarks.rows import Row
+from benchmarks.suites import Settings
+
+MODULES = {
+    "numpy": "numpy",
+    "cnnx": "cnnx",
+    "PyTorch": "torch",
+    "TensorFlow": "tensorflow",
+    "JAX": "jax",
+    "ONNX Runtime": "onnxruntime",
+}
+TO_NUMPY = "cnnx / numpy"
+SIZE = "cnnx, MB"
+
+
+def run(settings: Settings) -> Iterator[Row]:
+    found = {name: importlib.util.find_spec(module) for name, module in MODULES.items()}
+    skipped = {name: f"not installed: {MODULES[name]}" for name, spec in found.items() if spec is None}
+    present = {name: spec for name, spec in found.items() if spec is not None}
+
+    row = Row("footprint", "import", skipped=skipped)
+    seconds: dict[str, list[float]] = {name: [] for name in present}
+    heavy_rounds, light_rounds = (1, 3) if settings.quick else (5, 21)
+    for number in range(-1, light_rounds):  # the first fills the disk's cache and is not counted
+        for name in present:
+            if name in ("numpy", "cnnx") or number < heavy_rounds:
+                once = import_seconds(MODULES[name], settings.threads)
+                if number >= 0:
+                    seconds[name].append(once)
+    row.seconds = {name: Measurement.of(values) for name, values in seconds.items()}
+    row.figures[TO_NUMPY] = row.seconds["cnnx"].median / row.seconds["numpy"].median
+    yield row
+
+    row = Row("footprint", "installed size, the package's own folder", skipped=skipped)
+    row.values = {
+        f"{name} MB": sum(folder_bytes(Path(place)) for place in spec.submodule_search_locations or ()) / 1e6
+        for name, spec in present.items()
+    }
+    row.figures[SIZE] = row.values["cnnx MB"]
+    yield row
+
+
+def import_seconds(module: str, threads: int) -> float:
+    code = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(threads))
+    return float(done.stdout.split()[-1])
+
+
+def folder_bytes(folder: Path) -> int:
+    """Without bytecode, which Python writes itself."""
+    files = (path for path in folder.rglob("*") if "__pycache__" not in path.parts and not path.is_symlink())
+    return sum(path.stat().st_size for path in files if path.is_file())

@@ -1,0 +1,41 @@
+"""Training steps: forward, loss, backward and plain SGD on one batch, float32."""
+
+from collections.abc import Iterator
+
+from benchmarks.contestants import CNNX, CONTESTANTS, PYTORCH
+from benchmarks.interleave import Team, interleave
+from benchmarks.networks import NETWORKS
+from benchmarks.rows import Row, compare
+from benchmarks.suites import Settings
+
+BATCHES = (64, 256)
+CONTENDERS = tuple(name for name in CONTESTANTS if name == CNNX or name.startswith(("PyTorch", "Tensor", "JAX")))
+PEERS = CONTENDERS[1:]
+CHECKED = (CNNX, PYTORCH, "TensorFlow", "JAX")
+TOLERANCE = 1e-3
+
+
+def run(settings: Settings) -> Iterator[Row]:
+    for network in settings.chosen(tuple(NETWORKS)):
+        with settings.team(CONTENDERS) as team:
+            check(team, network)
+            for batch in BATCHES:
+                # Ours first: without it there is nothing to compare, and no peer needs to compile.
+                answers, skipped = team.only(CNNX).ask("training", network=network, batch=batch)
+                if answers:
+                    answers, skipped = team.ask("training", network=network, batch=batch)
+                row = Row("training", f"{network}, batch {batch}", skipped=skipped)
+                if CNNX in answers:
+                    turns = {name: (team.members[name], "step") for name in answers}
+                    row.seconds = interleave(turns, settings.plan)
+                    compare(row, PEERS)
+                yield row
+
+
+def check(team: Team, network: str, batch: int = 64, steps: int = 3) -> None:
+    """Given the same weights, all must report the same losses of the first steps: then they do the same work."""
+    losses, _ = team.only(*CHECKED).ask("losses", network=network, batch=batch, steps=steps)
+    expected = losses.get(CNNX)
+    for name, values in losses.items():
+        if expected and any(abs(a - b) > TOLERANCE * abs(b) for a, b in zip(values, expected, strict=True)):
+            raise SystemExit(f"{network}: {name} and cnnx do not agree on the loss: {values} and {expected}")

@@ -250,7 +250,6 @@ cdef void correlate_planes(
     cdef Py_ssize_t *plane_runs = runs + g.filter_height * g.channels
     cdef floating *turned = tile + g.channels * plane  # one block, filter by filter
     cdef floating *target
-    cdef floating value
     cdef product p
     fill_planes(g, x, image, first, count, plane, plane_row, tile, spare)
     for i in range(g.filter_height):
@@ -268,13 +267,15 @@ cdef void correlate_planes(
         for position in range((g.columns + wide - 1) // wide):
             ow = position * wide
             multiply(p, F, 1, W, tile + oh * g.row_stride * plane_row + ow, turned)
-            for i in range(min(wide, g.columns - ow)):
-                target = rows + (oh * g.columns + ow + i) * channels
-                for f in range(F):
-                    value = turned[f * wide + i]
-                    if bias != NULL:
-                        value = value + bias[f]
-                    target[f] = 0 if relu and value <= 0 else value
+            for f in range(F):
+                if bias != NULL:
+                    for i in range(wide):
+                        turned[f * wide + i] += bias[f]
+                if relu:
+                    loops_for(sizeof(floating)).relu_row(turned + f * wide, turned + f * wide, wide)
+                target = rows + (oh * g.columns + ow) * channels + f
+                for i in range(min(wide, g.columns - ow)):
+                    target[i * channels] = turned[f * wide + i]
     if argmax != NULL:
         pool_band(g, image, first, count, rows, channels, relu, out, argmax)
 

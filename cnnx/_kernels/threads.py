@@ -8,7 +8,7 @@ from pathlib import Path
 # How long an idle OpenMP thread spins before it sleeps: long enough to span the few microseconds between two
 # kernels, short enough to leave the processor to others. Where another process wants the same processors, the
 # runtimes' own choices (milliseconds and more) made a training step 50 times slower.
-SPINNING = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
+SPINNING = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "0"}
 
 
 @contextmanager

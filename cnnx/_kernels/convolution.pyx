@@ -29,7 +29,7 @@ from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport (
     cut_panels, multiply, pack_panel, padded_columns, panel_columns, panel_offset, panel_width, panels,
 )
-from cnnx._kernels.instruction_sets cimport CLOSED, in_use, loops_for, product
+from cnnx._kernels.instruction_sets cimport CLOSED, MOST_WINDOWS, in_use, loops_for, pooled_gradient, product
 from cnnx._kernels.parallel cimport allocate, release, threads_for
 
 # Bytes. Forward, a tile shares the second-level cache with a panel of weights. For the weight gradient, a tile of
@@ -40,6 +40,9 @@ cdef enum:
     GRADIENT_TILE = 18432
     GRADIENT_CHANNELS = 32
     GRADIENT_POSITIONS = 128
+    # With few columns in a filter row a tile is small; a band is whole windows of the usual poolings.
+    TURNED_TILE = 65536
+    TURNED_BAND = 12
 
 # Blocks of images with a partial weight gradient each. More would let more threads work, and cost memory
 # and a longer final sum; so a block also has at least so many positions.
@@ -382,6 +385,32 @@ cdef const floating *spread_band(
     return spread
 
 
+cdef void pooled_band(
+    geometry g, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, const floating *grad, const floating *columns,
+    floating *W_sums, floating *b_sums,
+) noexcept nogil:
+    """The sums of one band straight from the pooled gradient: only one position of each window has one.
+
+    In the order of the positions, like the product over the gradient spread out, so that no bit differs.
+    """
+    cdef Py_ssize_t F = g.filters, f, window = first // g.pool_height
+    cdef pooled_gradient p
+    p.window_columns = g.columns // g.pool_width
+    p.height, p.width = g.pool_height, g.pool_width
+    p.windows = (count + g.pool_height - 1) // g.pool_height
+    p.channels = F
+    p.step = g.column_stride * g.channels
+    p.position_row = g.row_stride * g.tile_width * g.channels
+    p.filter_row = g.tile_width * g.channels
+    p.columns = g.filter_width * g.channels
+    window += image * (g.rows // g.pool_height)
+    grad += window * p.window_columns * F
+    for f in range(F):
+        loops_for(sizeof(floating)).pooled_weights(
+            g.filter_height, &p, grad + f, g.places + window * p.window_columns * F + f, columns,
+            W_sums + f * g.filter_height * p.columns, b_sums + f)
+
+
 cdef void weight_gradient_block(
     geometry g, const floating *x, const floating *grad, panels cut, Py_ssize_t begin, Py_ssize_t end,
     floating *W_sums, floating *b_sums, floating *tile, floating *right, floating *spread, Py_ssize_t *runs,
@@ -413,6 +442,12 @@ cdef void weight_gradient_block(
         for band in range(bands(g)):
             first = band * g.band
             count = min(g.band, g.rows - first)
+            if turned and g.places != NULL and g.columns // g.pool_width < MOST_WINDOWS and (
+                g.band % g.pool_height == 0 or g.rows <= g.band
+            ):
+                columns = view_tile(plain, x, image, first, count, 0, C, tile, <floating *>NULL)
+                pooled_band(g, image, first, count, grad, columns, W_sums, b_sums)
+                continue
             if g.places == NULL:
                 band_grad = grad + (image * g.rows + first) * g.columns * F
             else:
@@ -485,6 +520,8 @@ cdef int weight_gradient(
     everything.rows = all_rows
     g.band = band_rows(
         everything, min(GRADIENT_TILE // (row_bytes * g.row_stride), GRADIENT_POSITIONS // all_columns), 1)
+    if turned:
+        g.band = min(all_rows, max(1, TURNED_TILE // (row_bytes * g.row_stride * TURNED_BAND)) * TURNED_BAND)
     cdef Py_ssize_t positions = all_rows * all_columns
     cdef Py_ssize_t blocks = max(1, min(
         min(g.images, MOST_BLOCKS), g.images * positions // BLOCK_POSITIONS))

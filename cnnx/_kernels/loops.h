@@ -21,17 +21,31 @@ typedef struct {
 /* The place of a pooled maximum that ReLU has closed: its gradient goes nowhere. */
 #define CLOSED 255
 
+/* A pooled gradient and the image it belongs to; rows.h has the formula. */
+#define MOST_POOLED_COLUMNS 8 /* in plain C */
+#define MOST_WINDOWS 256     /* in a row, less one */
+typedef struct {
+    ptrdiff_t windows, window_columns, height, width; /* rows of windows, windows in a row, their size */
+    ptrdiff_t channels;                               /* of the gradient */
+    ptrdiff_t step, position_row;                     /* to the next position, and to the next row of positions */
+    ptrdiff_t filter_row, columns;                    /* to the next row of the filter, and its length */
+} pooled_gradient;
+
 typedef struct {
     void (*block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c);
     void (*max_row)(const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step, ptrdiff_t column_stride,
                     ptrdiff_t columns, ptrdiff_t channels, ptrdiff_t kept, int gated, void *best, uint8_t *places);
     void (*spread_row)(const void *grad, const uint8_t *places, ptrdiff_t columns, ptrdiff_t width, ptrdiff_t first,
                        ptrdiff_t channels, void *out);
+    void (*pooled_weights)(ptrdiff_t rows, const pooled_gradient *p, const void *grad, const uint8_t *places,
+                           const void *x, void *sums, void *bias);
     void (*relu_row)(const void *x, void *out, ptrdiff_t count);
     void (*gate_row)(const void *grad, const void *y, void *out, ptrdiff_t count);
 } loops;
 
-#define LOOPS {NAME(any_block), NAME(any_max_row), NAME(spread_row), NAME(relu_row), NAME(gate_row)}
+#define LOOPS                                                                                           \
+    {NAME(any_block),      NAME(any_max_row), NAME(spread_row),                                         \
+     NAME(pooled_weights), NAME(relu_row),    NAME(gate_row)}
 
 typedef struct {
     const char *name;

@@ -117,6 +117,100 @@ TARGET static void NAME(spread_row)(const void *grad_, const uint8_t *places, pt
         }
 }
 
+/* The gradient of one filter's weights from a pooled gradient, without spreading it out:
+ *
+ *   sums[i, k] += sum over positions of  gradient(position) * x[row + i, position * step + k],   i < rows, k < columns
+ *
+ * over `windows` rows of windows, each `height` x `width`. Positions are walked in row-major order, as the
+ * product over the spread gradient walks them; a position whose gradient is zero adds exactly nothing. The
+ * image row behind the first position is `x`; those of the next positions are `x_row` apart, as are those
+ * under the next row of the filter. Vectors may read past the last column. */
+TARGET ALWAYS_INLINE REAL NAME(pooled_rows)(const int rows, const int vectors, const pooled_gradient *p,
+                                            const REAL *grad, const uint8_t *places, const REAL *x, REAL *sums,
+                                            REAL total)
+{
+    REAL gradients[MOST_WINDOWS];
+    ptrdiff_t offsets[MOST_WINDOWS];
+#ifdef VECTOR_BYTES
+    VECTOR sum[6];
+    for (int i = 0; i < rows * vectors; i++)
+        sum[i] = (VECTOR){0};
+#else
+    REAL sum[6 * MOST_POOLED_COLUMNS] = {0};
+#endif
+    for (ptrdiff_t window = 0; window < p->windows; window++) {
+        const ptrdiff_t first = window * p->window_columns * p->channels;
+        ptrdiff_t count = 0;
+        for (ptrdiff_t h = 0; h < p->height; h++)
+            for (ptrdiff_t column = 0; column < p->window_columns; column++) {
+                const ptrdiff_t place = (ptrdiff_t)places[first + column * p->channels] - h * p->width;
+                gradients[count] = grad[first + column * p->channels];
+                offsets[count] = h * p->position_row + (column * p->width + place) * p->step;
+                count += place >= 0 && place < p->width;
+            }
+        const REAL *row = x + window * p->height * p->position_row;
+        for (ptrdiff_t n = 0; n < count; n++) {
+            const REAL *at = row + offsets[n];
+            total += gradients[n];
+#ifdef VECTOR_BYTES
+            const VECTOR left = gradients[n] - (VECTOR){0};
+            for (int i = 0; i < rows; i++)
+                for (int v = 0; v < vectors; v++)
+                    sum[i * vectors + v] += left * LOAD(at + i * p->filter_row + v * LANES);
+#else
+            for (int i = 0; i < rows; i++)
+                for (ptrdiff_t k = 0; k < p->columns; k++)
+                    sum[i * MOST_POOLED_COLUMNS + k] += gradients[n] * at[i * p->filter_row + k];
+#endif
+        }
+    }
+    for (int i = 0; i < rows; i++)
+        for (ptrdiff_t k = 0; k < p->columns; k++)
+#ifdef VECTOR_BYTES
+            sums[i * p->columns + k] += sum[i * vectors + k / LANES][k % LANES];
+#else
+            sums[i * p->columns + k] += sum[i * MOST_POOLED_COLUMNS + k];
+#endif
+    return total;
+}
+
+#define CASE(rows, vectors)                                                                     \
+    case rows:                                                                                  \
+        total = NAME(pooled_rows)(rows, vectors, p, grad, places, from, to, before);            \
+        break;
+
+/* All rows of the filter, as many at a time as registers hold; goes on with the sum of the gradient in `bias`. */
+TARGET static void NAME(pooled_weights)(ptrdiff_t rows, const pooled_gradient *p, const void *grad,
+                                        const uint8_t *places, const void *x_, void *sums_, void *bias_)
+{
+    const REAL *x = x_;
+    REAL *sums = sums_, *bias = bias_;
+    const REAL before = *bias;
+#ifdef VECTOR_BYTES
+    const ptrdiff_t most = p->columns > LANES ? 3 : 6;
+#else
+    const ptrdiff_t most = 6;
+#endif
+    for (ptrdiff_t i = 0; i < rows; i += most) {
+        REAL total = before;
+        const REAL *from = x + i * p->filter_row;
+        REAL *to = sums + i * p->columns;
+        const ptrdiff_t count = rows - i < most ? rows - i : most;
+        if (most == 3)
+            switch (count) {
+                CASE(1, 2) CASE(2, 2) CASE(3, 2)
+            }
+        else
+            switch (count) {
+                CASE(1, 1) CASE(2, 1) CASE(3, 1) CASE(4, 1) CASE(5, 1) CASE(6, 1)
+            }
+        if (i == 0)
+            *bias = total;
+    }
+}
+
+#undef CASE
+
 TARGET static void NAME(relu_row)(const void *x_, void *out_, ptrdiff_t count)
 {
     const REAL *x = x_;

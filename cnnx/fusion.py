@@ -11,6 +11,7 @@ from cnnx._typing import Array
 from cnnx.layers.activation import ReluLayer
 from cnnx.layers.base import Layer
 from cnnx.layers.convolution import ConvolutionLayer
+from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
 
 # Places in a window are bytes, and the last value says that ReLU has closed the maximum.
@@ -96,6 +97,30 @@ class ConvolutionPool(FusedStep):
         return out
 
 
+class BatchNormRelu(FusedStep):
+    """ReLU is applied as each value is normalised; backward finds out again which values it has closed."""
+
+    def __init__(self, normalization: BatchNormLayer, relu: ReluLayer) -> None:
+        super().__init__(normalization, relu)
+        self.normalization = normalization
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """(batch, ..., channels) to the same shape."""
+        x = self._checked_input(x)
+        y = self._array("output", len(x), training)
+        mean, inv_std = self.normalization.normalize(x, training, True, y)
+        if training:
+            self._cache = (x, mean, inv_std)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(batch, ..., channels) to the same shape."""
+        grad, x, mean, inv_std = self._use_up_cache(grad)
+        out = self._array("input_gradient", len(x)) if self.needs_input_gradient else None
+        self.normalization.normalize_backward(grad, x, mean, inv_std, True, out)
+        return out
+
+
 def fuse(layers: list[Layer]) -> list[Layer]:
     """The steps of a model's passes: its layers, those that can be computed together as one."""
     steps: list[Layer] = []
@@ -109,6 +134,8 @@ def fuse(layers: list[Layer]) -> list[Layer]:
                 layer = ConvolutionPool(layer, relu, pool)  # type: ignore[arg-type]
             elif relu is not None:
                 layer = ConvolutionRelu(layer, relu)  # type: ignore[arg-type]
+        elif isinstance(layer, BatchNormLayer) and rest and isinstance(rest[0], ReluLayer):
+            layer = BatchNormRelu(layer, rest.pop(0))  # type: ignore[arg-type]
         steps.append(layer)
     return steps
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cnnx import ConvolutionLayer, DenseLayer, Flatten, Model, PoolLayer, ReluLayer, SoftmaxLayer
+from cnnx import BatchNormLayer, ConvolutionLayer, DenseLayer, Flatten, Model, PoolLayer, ReluLayer, SoftmaxLayer
 from cnnx.fusion import fuse
 
 
@@ -27,6 +27,8 @@ REST = ["Flatten", "DenseLayer", "SoftmaxLayer"]
         (lambda: [ConvolutionLayer(3, 4), PoolLayer(2, padding="same")], ["ConvolutionLayer", "PoolLayer"]),
         (lambda: [ConvolutionLayer(3, 3, padding=5), PoolLayer(16)], ["ConvolutionLayer", "PoolLayer"]),
         (lambda: [ReluLayer(), PoolLayer(2)], ["ReluLayer", "PoolLayer"]),
+        (lambda: [ConvolutionLayer(3, 3), BatchNormLayer(), ReluLayer()], ["ConvolutionLayer", "BatchNormRelu"]),
+        (lambda: [BatchNormLayer(), PoolLayer(2)], ["BatchNormLayer", "PoolLayer"]),
     ],
 )
 def test_what_is_computed_together(layers, expected):
@@ -40,6 +42,7 @@ def test_what_is_computed_together(layers, expected):
         lambda: [ConvolutionLayer(20, 3, padding=1), ReluLayer()],
         lambda: [ConvolutionLayer(5, 3, stride=2), ReluLayer(), PoolLayer(2)],
         lambda: [ConvolutionLayer(33, (2, 5), padding="same"), PoolLayer((2, 3))],
+        lambda: [ConvolutionLayer(6, 3), BatchNormLayer(), ReluLayer(), PoolLayer(2)],
         lambda: [ConvolutionLayer(3, 3, padding=1), ReluLayer(), ConvolutionLayer(7, 4), ReluLayer(), PoolLayer(2)],
     ],
 )

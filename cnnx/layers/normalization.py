@@ -59,8 +59,6 @@ class BatchNormLayer(Layer):
         super().__init__()
         self.momentum = check_share(momentum, f"{self.name}: momentum")
         self.epsilon = check_positive(epsilon, f"{self.name}: epsilon")
-        # A ReLU behind this layer can be computed in the same pass over memory.
-        self.relu = False
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
         """Scale, shift and running averages, each (channels,); the shape stays."""
@@ -80,10 +78,8 @@ class BatchNormLayer(Layer):
     def forward(self, x: Array, training: bool = False) -> Array:
         """(batch, ..., channels) to the same shape; with `training`, the running averages take a step."""
         x = self._checked_input(x)
-        mean, variance = self._batch_statistics(x) if training else (self.state["mean"], self.state["variance"])
-        inv_std = 1 / np.sqrt(variance + self.dtype.type(self.epsilon))
         y = self._array("output", len(x), training)
-        _kernels.batch_norm_forward(x, mean, inv_std, self.params["gamma"], self.params["beta"], self.relu, y)
+        mean, inv_std = self.normalize(x, training, False, y)
         if training:
             self._cache = (x, mean, inv_std)
         return y
@@ -91,14 +87,26 @@ class BatchNormLayer(Layer):
     def backward(self, grad: Array) -> Array | None:
         """(batch, ..., channels) to the same shape."""
         grad, x, mean, inv_std = self._use_up_cache(grad)
+        out = self._array("input_gradient", len(x)) if self.needs_input_gradient else None
+        self.normalize_backward(grad, x, mean, inv_std, False, out)
+        return out
+
+    def normalize(self, x: Array, training: bool, relu: bool, out: Array) -> tuple[Array, Array]:
+        """Fill `out`, with ReLU in the same pass if `relu`; returns the mean and 1 / deviation that were used."""
+        mean, variance = self._batch_statistics(x) if training else (self.state["mean"], self.state["variance"])
+        inv_std = 1 / np.sqrt(variance + self.dtype.type(self.epsilon))
+        _kernels.batch_norm_forward(x, mean, inv_std, self.params["gamma"], self.params["beta"], relu, out)
+        return mean, inv_std
+
+    def normalize_backward(
+        self, grad: Array, x: Array, mean: Array, inv_std: Array, relu: bool, out: Array | None
+    ) -> None:
+        """Fill `grads` and, where it is wanted, the input gradient `out`."""
         normalized = (grad, x, mean, inv_std, self.params["gamma"], self.params["beta"])
         gamma_grad, beta_grad = self.grads["gamma"], self.grads["beta"]
-        _kernels.batch_norm_parameter_gradient(*normalized, self.relu, gamma_grad, beta_grad)
-        if not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(x))
-        _kernels.batch_norm_input_gradient(*normalized, gamma_grad, beta_grad, self.relu, out)
-        return out
+        _kernels.batch_norm_parameter_gradient(*normalized, relu, gamma_grad, beta_grad)
+        if out is not None:
+            _kernels.batch_norm_input_gradient(*normalized, gamma_grad, beta_grad, relu, out)
 
     def _batch_statistics(self, x: Array) -> tuple[Array, Array]:
         """Mean and biased variance of the batch, (channels,), which the running averages take in."""

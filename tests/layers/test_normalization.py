@@ -152,10 +152,10 @@ def test_bad_arguments_are_named(arguments, error, message):
 @pytest.mark.parametrize("shape", [(5, 7, 3), (2, 3, 64), (19,)])
 def test_relu_in_the_same_pass_is_relu_after_it(shape, dtype, rng):
     x, grad = rng.standard_normal((2, 20, *shape)).astype(dtype)
-    plain, fused, relu = built(shape, dtype), built(shape, dtype), ReluLayer()
+    plain, normalization, relu = built(shape, dtype), built(shape, dtype), ReluLayer()
     relu.build(shape, dtype=dtype)
-    fused.relu = True
-    for layer in (plain, fused):
+    fused = BatchNormRelu(normalization, relu)
+    for layer in (plain, normalization):
         layer.params["beta"][...] = np.linspace(-1, 1, shape[-1])
     expected = relu.forward(plain.forward(x, training=True), training=True)
     np.testing.assert_array_equal(fused.forward(x, training=True), expected)
@@ -169,9 +169,9 @@ def test_relu_in_the_same_pass_is_relu_after_it(shape, dtype, rng):
 def test_nan_passes_through_its_own_channel_alone(rng):
     x = rng.standard_normal((9, 4, 3, 2))
     x[2, 1, 1, 0] = np.nan
-    for relu in (False, True):
-        layer = built((4, 3, 2))
-        layer.relu = relu
+    relu = ReluLayer()
+    relu.build((4, 3, 2))
+    for layer in (built((4, 3, 2)), BatchNormRelu(built((4, 3, 2)), relu)):
         y = layer.forward(x, training=True)
         assert np.isnan(y[..., 0]).all()
         assert np.isfinite(y[..., 1]).all()

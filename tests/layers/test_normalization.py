@@ -16,6 +16,7 @@ from cnnx import (
     _kernels,
 )
 from cnnx._kernels import KERNELS, _compiled, reference
+from cnnx.fusion import BatchNormRelu
 
 
 def built(shape, dtype=np.float64, **arguments):

@@ -181,7 +181,7 @@ cdef void correlate_band(
     p.runs, p.depth = g.filter_height, g.filter_width * g.channels
     p.a_runs, p.a_depth = runs, 1
     p.b_runs = packed_runs
-    p.accumulate, p.relu = False, relu
+    p.accumulate, p.relu = False, relu and argmax == NULL
     if argmax == NULL:
         p.c_row = g.filters
         rows = out + (image * g.rows + first) * g.columns * g.filters
@@ -233,6 +233,9 @@ cdef void fill_planes(
             memset(planes + c * plane + h * plane_row, 0, plane_row * sizeof(floating))
         if 0 <= origin + h < g.height and begin < end:
             source = image_row(g, x, image, origin + h, spare)
+            if C == 1:
+                memcpy(planes + h * plane_row + g.left + begin, source + begin, (end - begin) * sizeof(floating))
+                continue
             for c in range(C):
                 row = planes + c * plane + h * plane_row + g.left
                 for w in range(begin, end):
@@ -249,10 +252,11 @@ cdef void correlate_planes(
     cdef Py_ssize_t count = min(g.band, g.rows - first), F = g.filters, wide = 2 * cut.lanes
     cdef Py_ssize_t plane_row = plane_row_size(g, cut)
     cdef Py_ssize_t plane = ((g.band - 1) * g.row_stride + g.filter_height) * plane_row
-    cdef Py_ssize_t i, c, f, oh, ow, position, channels = F if argmax == NULL else padded_columns(cut)
+    cdef Py_ssize_t i, c, f, oh, ow, position, block, channels = F if argmax == NULL else padded_columns(cut)
     cdef Py_ssize_t *plane_runs = runs + g.filter_height * g.channels
     cdef floating *turned = tile + g.channels * plane  # one block, filter by filter
     cdef floating *target
+    cdef floating value
     cdef product p
     fill_planes(g, x, image, first, count, plane, plane_row, tile, spare)
     for i in range(g.filter_height):
@@ -262,22 +266,23 @@ cdef void correlate_planes(
     p.runs, p.depth = g.filter_height * g.channels, g.filter_width
     p.a_runs, p.a_depth = runs, g.channels * F
     p.b_runs, p.b_depth = plane_runs, 1
-    p.accumulate, p.relu, p.bias = False, False, NULL
+    p.accumulate, p.relu, p.bias = True, relu and argmax == NULL, NULL
     p.c_row, p.columns = wide, wide
     if argmax == NULL:
         rows = out + (image * g.rows + first) * g.columns * F
     for oh in range(count):
         for position in range((g.columns + wide - 1) // wide):
             ow = position * wide
-            multiply(p, F, 1, W, tile + oh * g.row_stride * plane_row + ow, turned)
+            # A bias belongs to a row here: the product is added to it.
             for f in range(F):
-                if bias != NULL:
-                    for i in range(wide):
-                        turned[f * wide + i] += bias[f]
-                if relu:
-                    loops_for(sizeof(floating)).relu_row(turned + f * wide, turned + f * wide, wide)
+                value = 0 if bias == NULL else bias[f]
+                for i in range(wide):
+                    turned[f * wide + i] = value
+            multiply(p, F, 1, W, tile + oh * g.row_stride * plane_row + ow, turned)
+            block = min(wide, g.columns - ow)
+            for f in range(F):
                 target = rows + (oh * g.columns + ow) * channels + f
-                for i in range(min(wide, g.columns - ow)):
+                for i in range(block):
                     target[i * channels] = turned[f * wide + i]
     if argmax != NULL:
         pool_band(g, image, first, count, rows, channels, relu, out, argmax)

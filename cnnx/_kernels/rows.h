@@ -20,7 +20,8 @@ typedef uint8_t PLACES __attribute__((vector_size(VECTOR_BYTES / sizeof(REAL)), 
 /* mask ? a : b, lane by lane */
 #define SELECT(mask, a, b) ((VECTOR)(((mask) & (MASK)(a)) | (~(mask) & (MASK)(b))))
 
-/* The largest cell of a window and its place; the first of equals, the first NaN above all. */
+/* The largest cell of a window and its place; the first of equals, the first NaN above all. Where `gated`, ReLU
+ * follows: that is the same as before the maximum, and once instead of for every cell. */
 TARGET ALWAYS_INLINE void NAME(max_window)(const REAL *cells, const int height, const int width, ptrdiff_t row_step,
                                            ptrdiff_t channels, int gated, REAL *best, uint8_t *places)
 {
@@ -34,8 +35,11 @@ TARGET ALWAYS_INLINE void NAME(max_window)(const REAL *cells, const int height, 
             most = SELECT(wins, value, most);
             place = (wins & (i * width + j)) | (~wins & place);
         }
-    if (gated)
-        place |= (most <= zero) & CLOSED;
+    if (gated) {
+        const MASK closed = most <= zero;
+        place |= closed & CLOSED;
+        most = (VECTOR)(~closed & (MASK)most);
+    }
     STORE(best, most);
     *(PLACES *)places = __builtin_convertvector(place, PLACES);
 }
@@ -54,8 +58,9 @@ TARGET ALWAYS_INLINE void NAME(max_cell)(const REAL *cells, const int height, co
             most = wins ? value : most;
             place = wins ? i * width + j : place;
         }
-    *best = most;
-    *places = (uint8_t)(gated && most <= 0 ? CLOSED : place);
+    const int closed = gated && most <= 0;
+    *best = closed ? 0 : most;
+    *places = (uint8_t)(closed ? CLOSED : place);
 }
 
 /* One row of whole windows. `channels` lie side by side in the image, of which the first `kept` are pooled. */

@@ -7,7 +7,9 @@
 ...     cnnx.ReluLayer(), cnnx.DenseLayer(units=10), cnnx.SoftmaxLayer())
 """
 
-from cnnx import datasets, models
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from cnnx._kernels import backend_in_use, get_num_threads, set_num_threads, use_backend
 from cnnx.configuration import show_config
 from cnnx.layers import (
@@ -21,6 +23,9 @@ from cnnx.layers import (
     SoftmaxLayer,
 )
 from cnnx.network import DivergenceError, History, Model
+
+if TYPE_CHECKING:
+    from cnnx import datasets, models
 
 __version__ = "0.1.0"
 
@@ -45,3 +50,10 @@ __all__ = [
     "show_config",
     "use_backend",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `datasets` and `models` at their first use: file formats take longer to import than the kernels."""
+    if name in ("datasets", "models"):
+        return importlib.import_module(f"cnnx.{name}")
+    raise AttributeError(f"module 'cnnx' has no attribute {name!r}")

@@ -9,6 +9,8 @@ glorot   variance 2 / (fan_in + fan_out): keeps activations and gradients near l
 `fan_in` counts the inputs that one output sums, `fan_out` the outputs that one input reaches.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from cnnx._typing import Array, Shape
 
-Initializer = Callable[[np.random.Generator, Shape, int, int], Array]
+Initializer = Callable[["np.random.Generator", Shape, int, int], Array]
 
 
 def he_normal(rng: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Array:

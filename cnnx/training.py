@@ -4,6 +4,8 @@ It draws the batches, has the model take one step on each, and tells the callbac
 layers, the pictures are in the callbacks.
 """
 
+from __future__ import annotations
+
 import math
 import signal
 import threading
@@ -35,7 +37,7 @@ class Interruption:
         # Python delivers signals to the main thread alone.
         self._active = threading.current_thread() is threading.main_thread()
 
-    def __enter__(self) -> "Interruption":
+    def __enter__(self) -> Interruption:
         if self._active:
             self._previous = signal.signal(signal.SIGINT, self._request)
         return self
@@ -64,7 +66,7 @@ def draw_batches(examples: int, batch_size: int, rng: np.random.Generator | None
 class TrainingRun:
     """What one call of `Model.train` does; all arguments are checked."""
 
-    model: "Model"
+    model: Model
     X: Array
     y: Array
     learning_rate: float

@@ -5,6 +5,8 @@
 with g = dL/dy. The deck's "ReLU Acts as a Differentiable Gate"; at 0 the gradient is 0.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What every layer has in common: building, parameters, working arrays, and the cache for the backward pass."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar

@@ -9,6 +9,8 @@
     dL/dx             = each g[n, oh, ow, f] back to its window, times the filter
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

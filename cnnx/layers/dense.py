@@ -5,6 +5,8 @@
 with g = dL/dy. The deck writes Z = W A + B with a column for each example, which is the transpose.
 """
 
+from __future__ import annotations
+
 from typing import Any, ClassVar
 
 import numpy as np

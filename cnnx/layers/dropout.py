@@ -5,6 +5,8 @@
 and g = dL/dy. Values keep their expectation, so that inference leaves x as it is ("inverted" dropout).
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

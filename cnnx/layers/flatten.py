@@ -3,6 +3,8 @@
 (The deck's ``Z.reshape(-1, batch)`` mixes the values of different examples; a row per example does not.)
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -9,6 +9,8 @@ The mean is taken here and nowhere else, so that a step does not depend on how m
 (the deck's "scaling bug"). Bishop, "Pattern Recognition and Machine Learning", 2006, section 4.3.4.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -14,6 +14,8 @@ In inference, running averages that training has gathered stand in for mean and 
     running = momentum * running + (1 - momentum) * batch
 """
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

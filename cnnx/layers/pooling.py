@@ -6,6 +6,8 @@
 (the deck's "Max Pooling Shrinks Height and Width, Preserves Strongest Activations").
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, Literal
 

@@ -37,7 +37,7 @@ class Plan(NamedTuple):
     fewest: int = 3
     most: int = 1000
     # Before each turn: the threads of the contestant before it spin for a while and then sleep.
-    pause: float = 0.05
+    pause: float = 0.3
 
 
 QUICK = Plan(rounds=3, turn_seconds=0.02, fewest=2, most=50)

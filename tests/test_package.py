@@ -1,5 +1,7 @@
 """The package as a whole: names, version, imports."""
 
+import doctest
+import importlib
 import subprocess
 import sys
 from importlib import metadata
@@ -25,3 +27,10 @@ def test_import_leaves_for_later_what_only_some_use(heavy):
     code = f"import numpy, sys; known = set(sys.modules); import cnnx; print({heavy!r} in set(sys.modules) - known)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("module", ["cnnx", "cnnx._kernels", "cnnx.network", "cnnx.datasets", "cnnx.datasets.digits"])
+def test_the_examples_in_docstrings_run(module):
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted > 0
+    assert result.failed == 0

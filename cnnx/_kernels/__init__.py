@@ -8,38 +8,47 @@ import importlib
 import os
 import warnings
 from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING
 
-from cnnx._kernels import reference
-from cnnx._kernels.reference import (
-    average_pool_backward,
-    average_pool_forward,
-    batch_norm_forward,
-    batch_norm_input_gradient,
-    batch_norm_parameter_gradient,
-    batch_norm_statistics,
-    convolution_forward,
-    convolution_input_gradient,
-    convolution_pool_forward,
-    convolution_pool_input_gradient,
-    convolution_pool_weight_gradient,
-    convolution_weight_gradient,
-    dense_forward,
-    dense_input_gradient,
-    dense_weight_gradient,
-    dropout,
-    max_pool_backward,
-    max_pool_forward,
-    relu_backward,
-    relu_forward,
-    sgd_step,
-    softmax_backward,
-    softmax_cross_entropy_backward,
-    softmax_cross_entropy_forward,
-    softmax_forward,
-)
 from cnnx._kernels.threads import brief_spinning, default_threads
 
-# Every kernel, by the compiled module that has it.
+if TYPE_CHECKING:  # the names that `_bind` sets below
+    from cnnx._kernels.reference.activation import relu_backward as relu_backward, relu_forward as relu_forward
+    from cnnx._kernels.reference.convolution import (
+        convolution_forward as convolution_forward,
+        convolution_input_gradient as convolution_input_gradient,
+        convolution_pool_forward as convolution_pool_forward,
+        convolution_pool_input_gradient as convolution_pool_input_gradient,
+        convolution_pool_weight_gradient as convolution_pool_weight_gradient,
+        convolution_weight_gradient as convolution_weight_gradient,
+    )
+    from cnnx._kernels.reference.dense import (
+        dense_forward as dense_forward,
+        dense_input_gradient as dense_input_gradient,
+        dense_weight_gradient as dense_weight_gradient,
+    )
+    from cnnx._kernels.reference.dropout import dropout as dropout
+    from cnnx._kernels.reference.normalization import (
+        batch_norm_forward as batch_norm_forward,
+        batch_norm_input_gradient as batch_norm_input_gradient,
+        batch_norm_parameter_gradient as batch_norm_parameter_gradient,
+        batch_norm_statistics as batch_norm_statistics,
+    )
+    from cnnx._kernels.reference.optimizer import sgd_step as sgd_step
+    from cnnx._kernels.reference.pooling import (
+        average_pool_backward as average_pool_backward,
+        average_pool_forward as average_pool_forward,
+        max_pool_backward as max_pool_backward,
+        max_pool_forward as max_pool_forward,
+    )
+    from cnnx._kernels.reference.softmax import (
+        softmax_backward as softmax_backward,
+        softmax_cross_entropy_backward as softmax_cross_entropy_backward,
+        softmax_cross_entropy_forward as softmax_cross_entropy_forward,
+        softmax_forward as softmax_forward,
+    )
+
+# Every kernel, by the family that has it: a compiled module, and one of the same name in `reference`.
 KERNELS = {
     "activation": ("relu_forward", "relu_backward"),
     "convolution": (
@@ -69,34 +78,6 @@ KERNELS = {
 }
 BACKENDS = ("compiled", "numpy")
 
-__all__ = [
-    "average_pool_backward",
-    "average_pool_forward",
-    "batch_norm_forward",
-    "batch_norm_input_gradient",
-    "batch_norm_parameter_gradient",
-    "batch_norm_statistics",
-    "convolution_forward",
-    "convolution_input_gradient",
-    "convolution_pool_forward",
-    "convolution_pool_input_gradient",
-    "convolution_pool_weight_gradient",
-    "convolution_weight_gradient",
-    "dense_forward",
-    "dense_input_gradient",
-    "dense_weight_gradient",
-    "dropout",
-    "max_pool_backward",
-    "max_pool_forward",
-    "relu_backward",
-    "relu_forward",
-    "sgd_step",
-    "softmax_backward",
-    "softmax_cross_entropy_backward",
-    "softmax_cross_entropy_forward",
-    "softmax_forward",
-]
-
 
 def _load_compiled() -> tuple[dict[str, ModuleType], str]:
     """The compiled modules, or none of them and the reason."""
@@ -112,6 +93,11 @@ def _load_compiled() -> tuple[dict[str, ModuleType], str]:
 
 _compiled, unavailable = _load_compiled()
 _backend = "numpy"
+
+
+def twins(family: str) -> ModuleType:
+    """The NumPy twins of a family, imported when they are first asked for."""
+    return importlib.import_module(f"cnnx._kernels.reference.{family}")
 
 
 class BackendChoice:
@@ -131,8 +117,8 @@ class BackendChoice:
 
 def _bind(name: str) -> None:
     global _backend
-    for module, functions in KERNELS.items():
-        source = _compiled[module] if name == "compiled" else reference
+    for family, functions in KERNELS.items():
+        source = _compiled[family] if name == "compiled" else twins(family)
         for function in functions:
             globals()[function] = getattr(source, function)
     _backend = name

@@ -9,7 +9,7 @@ import pytest
 
 import cnnx
 from cnnx import _kernels
-from cnnx._kernels import reference
+from cnnx._kernels.reference import dense
 
 compiled_only = pytest.mark.skipif(
     os.environ.get("CNNX_BACKEND") == "numpy", reason="CNNX_BACKEND=numpy says that no kernels are compiled"
@@ -38,7 +38,7 @@ def test_use_backend_switches_every_kernel_and_restores_it():
     before = cnnx.backend_in_use()
     with cnnx.use_backend("numpy"):
         assert cnnx.backend_in_use() == "numpy"
-        assert _kernels.dense_forward is reference.dense_forward
+        assert _kernels.dense_forward is dense.dense_forward
     assert cnnx.backend_in_use() == before
 
 

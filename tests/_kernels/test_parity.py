@@ -1,45 +1,22 @@
 """Every compiled kernel against its NumPy twin, over shapes, strides, paddings, dtypes, threads, instruction sets."""
 
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
+from parity import TOLERANCE, assert_twins_agree, dtypes, on_every_instruction_set, seeds
 
 import cnnx
 from cnnx import _kernels
-from cnnx._kernels import KERNELS, _compiled, available_instruction_sets, reference
+from cnnx._kernels import KERNELS, _compiled, twins
+from cnnx._kernels.reference import activation, convolution, optimizer, pooling, softmax
 
 pytestmark = [
     pytest.mark.skipif(not _compiled, reason="a build without compiled kernels has nothing to compare"),
     pytest.mark.usefixtures("restored_kernels"),
 ]
-on_every_instruction_set = pytest.mark.parametrize("instruction_set", available_instruction_sets())
-
-TOLERANCE = {"f": 2e-5, "d": 1e-12}
-dtypes = st.sampled_from([np.float32, np.float64])
-seeds = st.integers(0, 2**32 - 1)
-
-
-def assert_twins_agree(name, arguments, outputs, exact=False):
-    """Call both twins; `outputs` are arrays like those they fill, whose content they must not rely on."""
-    module = next(module for module, functions in KERNELS.items() if name in functions)
-    results = []
-    for function in (getattr(_compiled[module], name), getattr(reference, name)):
-        filled = [np.full_like(array, np.nan if array.dtype.kind == "f" else 77) for array in outputs]
-        given = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
-        function(*given, *filled)
-        for before, after in zip(arguments, given, strict=True):
-            if isinstance(before, np.ndarray):
-                np.testing.assert_array_equal(before, after, err_msg=f"{name} changed its input")
-        results.append(filled)
-    for compiled, expected in zip(*results, strict=True):
-        if exact or expected.dtype.kind != "f":
-            np.testing.assert_array_equal(compiled, expected, err_msg=name)
-        else:
-            tolerance = TOLERANCE[expected.dtype.char]
-            np.testing.assert_allclose(compiled, expected, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
 @st.composite
@@ -110,7 +87,7 @@ def test_convolution_with_pooling_agrees_with_its_twin(instruction_set, case, fi
     for relu in (False, True):
         arguments = [x, W, b, stride, padding, size_before, pool_size, relu]
         assert_twins_agree("convolution_pool_forward", arguments, [y, argmax], exact=True)
-        reference.convolution_pool_forward(*arguments, y, argmax)
+        convolution.convolution_pool_forward(*arguments, y, argmax)
         grad = rng.integers(-3, 4, y.shape).astype(dtype)
         window = [stride, padding, size_before, pool_size]
         assert_twins_agree("convolution_pool_input_gradient", [grad, argmax, W, *window], [x], exact=True)
@@ -129,7 +106,7 @@ def test_pooling_agrees_with_its_twin(case, dtype, seed, threads, place):
     window = [filter_size, stride, padding]
     y, argmax = np.empty(out_shape, dtype), np.empty(out_shape, place)
     assert_twins_agree("max_pool_forward", [x, *window], [y, argmax], exact=True)
-    reference.max_pool_forward(x, *window, y, argmax)
+    pooling.max_pool_forward(x, *window, y, argmax)
     grad = rng.standard_normal(out_shape).astype(dtype)
     assert_twins_agree("max_pool_backward", [grad, argmax, *window], [x])
     x = rng.standard_normal(shape).astype(dtype)
@@ -167,7 +144,7 @@ def test_softmax_agrees_with_its_twin(batch, classes, dtype, seed, spread):
     targets = np.eye(classes, dtype=dtype)[rng.integers(0, classes, batch)]
     soft = rng.dirichlet(np.ones(classes), batch).astype(dtype)
     y = np.empty_like(x)
-    reference.softmax_forward(x, y)
+    softmax.softmax_forward(x, y)
     assert_twins_agree("softmax_forward", [x], [x])
     assert_twins_agree("softmax_backward", [grad, y], [x])
     for target in (targets, soft):
@@ -183,7 +160,7 @@ def test_relu_agrees_with_its_twin(shape, dtype, seed, threads):
     grad = rng.standard_normal(shape).astype(dtype)
     assert_twins_agree("relu_forward", [x], [x], exact=True)
     y = np.empty_like(x)
-    reference.relu_forward(x, y)
+    activation.relu_forward(x, y)
     assert_twins_agree("relu_backward", [grad, y], [x], exact=True)
 
 
@@ -227,7 +204,7 @@ def test_sgd_agrees_with_its_twin(size, dtype, seed, threads):
     rng = np.random.default_rng(seed)
     params, grads = rng.standard_normal((2, size)).astype(dtype)
     results = []
-    for function in (_compiled["optimizer"].sgd_step, reference.sgd_step):
+    for function in (_compiled["optimizer"].sgd_step, optimizer.sgd_step):
         updated = params.copy()
         function(updated, grads, 0.1)
         results.append(updated)
@@ -235,14 +212,14 @@ def test_sgd_agrees_with_its_twin(size, dtype, seed, threads):
 
 
 def test_every_kernel_has_a_twin_with_the_same_arguments_and_a_parity_test():
-    tested = inspect.getsource(inspect.getmodule(assert_twins_agree))
+    tested = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
     for module, functions in KERNELS.items():
         for name in functions:
             compiled = inspect.signature(getattr(_compiled[module], name))
-            expected = inspect.signature(getattr(reference, name))
+            expected = inspect.signature(getattr(twins(module), name))
             assert list(compiled.parameters) == list(expected.parameters), name
             assert f'"{name}"' in tested or f".{name}" in tested, f"{name} has no parity test"
-            assert name in _kernels.__all__
+            assert callable(getattr(_kernels, name))
 
 
 @pytest.mark.parametrize("name", [name for functions in KERNELS.values() for name in functions])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnnx._kernels import reference
+from cnnx._kernels.reference import convolution, pooling, softmax
 
 FILTERS = [((1, 1), (1, 1), (0, 0)), ((3, 2), (2, 1), (1, 0)), ((2, 4), (3, 2), (1, 3)), ((5, 5), (1, 1), (2, 2))]
 
@@ -29,7 +29,7 @@ def test_convolution_is_the_sum_of_products_over_each_window(rng, filter_size, s
     W, b = rng.standard_normal((*filter_size, 3, 4)), rng.standard_normal(4)
     output = output_size((7, 6), filter_size, stride, padding)
     out = np.full((2, *output, 4), np.nan)
-    reference.convolution_forward(x, W, b, stride, padding, False, out)
+    convolution.convolution_forward(x, W, b, stride, padding, False, out)
     for n, oh, ow, cells in naive_windows(x, filter_size, stride, padding, output):
         expected = b.copy()
         for cell, weights in zip(cells, W.reshape(-1, 3, 4), strict=True):
@@ -44,9 +44,9 @@ def test_convolution_gradients_are_the_adjoints_of_the_linear_forward_pass(rng, 
     W, b = rng.standard_normal((*filter_size, 3, 4)), np.zeros(4)
     grad = rng.standard_normal((2, *output_size((7, 6), filter_size, stride, padding), 4))
     y, x_grad, W_grad, b_grad = np.empty_like(grad), np.empty_like(x), np.empty_like(W), np.empty(4)
-    reference.convolution_forward(x, W, b, stride, padding, False, y)
-    reference.convolution_input_gradient(grad, W, stride, padding, x_grad)
-    reference.convolution_weight_gradient(x, grad, stride, padding, W_grad, b_grad)
+    convolution.convolution_forward(x, W, b, stride, padding, False, y)
+    convolution.convolution_input_gradient(grad, W, stride, padding, x_grad)
+    convolution.convolution_weight_gradient(x, grad, stride, padding, W_grad, b_grad)
     product = np.vdot(grad, y)
     assert np.vdot(x_grad, x) == pytest.approx(product, rel=1e-12)
     assert np.vdot(W_grad, W) == pytest.approx(product, rel=1e-12)
@@ -59,8 +59,8 @@ def test_pooling_takes_the_largest_and_the_mean_of_each_window(rng, filter_size,
     x = rng.permutation(2 * 7 * 6 * 3).reshape(2, 7, 6, 3) - 500.0  # all negative: padding must not win
     output = output_size((7, 6), filter_size, stride, padding)
     largest, mean, argmax = np.empty((2, *output, 3)), np.empty((2, *output, 3)), np.empty((2, *output, 3), np.uint8)
-    reference.max_pool_forward(x, filter_size, stride, padding, largest, argmax)
-    reference.average_pool_forward(x, filter_size, stride, padding, mean)
+    pooling.max_pool_forward(x, filter_size, stride, padding, largest, argmax)
+    pooling.average_pool_forward(x, filter_size, stride, padding, mean)
     for n, oh, ow, cells in naive_windows(x, filter_size, stride, padding, output):
         pixels = np.array([cell for cell in cells if cell is not None])
         np.testing.assert_array_equal(largest[n, oh, ow], pixels.max(axis=0))
@@ -75,24 +75,24 @@ def test_average_pooling_backward_is_the_adjoint_of_forward(rng, filter_size, st
     x = rng.standard_normal((2, 7, 6, 3))
     grad = rng.standard_normal((2, *output_size((7, 6), filter_size, stride, padding), 3))
     y, x_grad = np.empty_like(grad), np.empty_like(x)
-    reference.average_pool_forward(x, filter_size, stride, padding, y)
-    reference.average_pool_backward(grad, filter_size, stride, padding, x_grad)
+    pooling.average_pool_forward(x, filter_size, stride, padding, y)
+    pooling.average_pool_backward(grad, filter_size, stride, padding, x_grad)
     assert np.vdot(x_grad, x) == pytest.approx(np.vdot(grad, y), rel=1e-12)
 
 
 def test_max_pooling_names_the_first_of_equal_pixels_and_the_first_nan():
     x = np.array([[5.0, 5, 1, np.nan], [5, 2, np.nan, 9]]).reshape(1, 2, 4, 1)
     out, argmax = np.empty((1, 1, 2, 1)), np.empty((1, 1, 2, 1), np.uint8)
-    reference.max_pool_forward(x, (2, 2), (2, 2), (0, 0), out, argmax)
+    pooling.max_pool_forward(x, (2, 2), (2, 2), (0, 0), out, argmax)
     np.testing.assert_array_equal(out.ravel(), [5, np.nan])
     np.testing.assert_array_equal(argmax.ravel(), [0, 1])
 
 
 def test_softmax_jacobian_product_equals_the_whole_jacobian(rng):
     y, out = np.empty((3, 5)), np.empty((3, 5))
-    reference.softmax_forward(rng.standard_normal((3, 5)), y)
+    softmax.softmax_forward(rng.standard_normal((3, 5)), y)
     grad = rng.standard_normal((3, 5))
-    reference.softmax_backward(grad, y, out)
+    softmax.softmax_backward(grad, y, out)
     for n in range(3):
         jacobian = np.diag(y[n]) - np.outer(y[n], y[n])
         np.testing.assert_allclose(out[n], jacobian @ grad[n], rtol=1e-12)
@@ -101,5 +101,5 @@ def test_softmax_jacobian_product_equals_the_whole_jacobian(rng):
 def test_cross_entropy_is_minus_the_log_of_the_right_class_probability(rng):
     x, y, losses = rng.standard_normal((4, 3)), np.empty((4, 3)), np.empty(4)
     labels = np.array([0, 2, 1, 1])
-    reference.softmax_cross_entropy_forward(x, np.eye(3)[labels], y, losses)
+    softmax.softmax_cross_entropy_forward(x, np.eye(3)[labels], y, losses)
     np.testing.assert_allclose(losses, -np.log(np.exp(x) / np.exp(x).sum(1, keepdims=True))[range(4), labels])

@@ -15,7 +15,6 @@ from cnnx.checks import (
     check_batch,
     check_count,
     check_dtype,
-    check_labels,
     check_numbers,
     check_positive,
     check_same_length,
@@ -23,7 +22,7 @@ from cnnx.checks import (
 )
 from cnnx.fusion import fuse
 from cnnx.layers.base import Layer
-from cnnx.layers.loss import SoftmaxLayer
+from cnnx.layers.loss import OutputLayer
 from cnnx.training import DivergenceError, TrainingRun
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class Model:
                 raise TypeError(f"Model: expected layers, got {layer!r} at position {index}")
             if any(layer is other for other in layers[:index]) or layer.name != type(layer).__name__:
                 raise ValueError(f"Model: {layer.name} at position {index} already stands in a model; make a new one")
-            if isinstance(layer, SoftmaxLayer) and index < len(layers) - 1:
+            if isinstance(layer, OutputLayer) and index < len(layers) - 1:
                 raise ValueError(
                     f"Model: the output layer must be last; {type(layers[index + 1]).__name__} at position "
                     f"{index + 1} comes after {type(layer).__name__}"
@@ -231,8 +230,8 @@ class Model:
             self.build(X.shape[1:])
         return self.step(X, self._check_data(X, y, "train_on_batch"), learning_rate)[0]
 
-    def step(self, X: Array, y: Array, learning_rate: float) -> tuple[float, int]:
-        """One step for a training loop: the mean loss before it, and how many predictions were right.
+    def step(self, X: Array, y: Array, learning_rate: float) -> tuple[float, float]:
+        """One step for a training loop: the batch's mean loss and metric before it.
 
         `X` and `y` are checked arrays of one length; `DivergenceError` is raised before any weight changes.
         """
@@ -243,16 +242,16 @@ class Model:
             states = [layer.state for layer in self.layers]
             for step in self.steps[:-1]:
                 x = step.forward(x, training=True)
-            probabilities, losses = output.cross_entropy(x, targets, training=True)
+            predictions, losses = output.loss(x, targets, training=True)
             loss = float(losses.mean())
             if not math.isfinite(loss):
                 for layer, state in zip(self.layers, states, strict=True):
                     layer.state = state
                 raise DivergenceError(_divergence(loss, X, learning_rate))
-            right = int((probabilities.argmax(axis=1) == targets.argmax(axis=1)).sum())
+            metric = float(output.rate(predictions, targets).mean())
             self._backward(targets)
             _kernels.sgd_step(self.parameters, self.gradients, learning_rate)
-        return loss, right
+        return loss, metric
 
     def forward(self, X: Any, training: bool = False) -> Array:
         """The output for a batch; with `training`, each layer keeps what `backward` needs.
@@ -289,7 +288,7 @@ class Model:
         self._backward(output.targets(y))
 
     def _backward(self, targets: Array) -> None:
-        grad: Array | None = self._output_layer("backward").cross_entropy_backward(targets)
+        grad: Array | None = self._output_layer("backward").loss_backward(targets)
         for step in reversed(self.steps[:-1]):
             if grad is None:
                 # Below the first layer with parameters there is nothing to compute.
@@ -301,8 +300,8 @@ class Model:
 
     def predict(self, X: Any, batch_size: int = 256) -> Array:
         """Class labels, integers of shape (examples,); arguments as in `predict_proba`."""
-        labels: Array = self.predict_proba(X, batch_size).argmax(axis=1)
-        return labels
+        predictions = self.predict_proba(X, batch_size)
+        return self._output_layer("predict").decide(predictions)
 
     def predict_proba(self, X: Any, batch_size: int = 256) -> Array:
         """Probabilities of the classes, (examples, classes).
@@ -341,16 +340,16 @@ class Model:
         X, y = self._checked_examples(X), check_numbers(y, "y")
         check_same_length(X, y)
         y = self._check_data(X, y, "evaluate")
-        total, right = 0.0, 0
+        total, metric = 0.0, 0.0
         for batch in _batches(len(X), check_count(batch_size, "batch_size")):
             x = check_batch(X[batch], self.input_shape, self.dtype, "X")
             targets = output.encode(y[batch])
             for step in self.steps[:-1]:
                 x = step.forward(x)
-            probabilities, losses = output.cross_entropy(x, targets)
+            predictions, losses = output.loss(x, targets)
             total += float(losses.sum(dtype=np.float64))
-            right += int((probabilities.argmax(axis=1) == targets.argmax(axis=1)).sum())
-        return total / len(X), right / len(X)
+            metric += float(output.rate(predictions, targets).sum())
+        return total / len(X), metric / len(X)
 
     # -- Looking at, checking and keeping a model ------------------------------------------------------
 
@@ -414,12 +413,10 @@ class Model:
 
     # -- Checks --------------------------------------------------------------------------------------
 
-    def _output_layer(self, method: str) -> SoftmaxLayer:
+    def _output_layer(self, method: str) -> OutputLayer:
         output = self.layers[-1]
-        if not isinstance(output, SoftmaxLayer):
-            raise ValueError(
-                f"Model.{method}: expected an output layer (SoftmaxLayer) as the last layer, got {output.name}"
-            )
+        if not isinstance(output, OutputLayer):
+            raise ValueError(f"Model.{method}: expected an output layer as the last layer, got {output.name}")
         return output
 
     def _require_built(self, method: str) -> None:
@@ -435,8 +432,7 @@ class Model:
     def _check_data(self, X: Array, y: Array, name: str) -> Array:
         """The labels, once they and the examples fit this model."""
         self._checked_examples(X)
-        labels: Array = check_labels(y, self.output_shape[0], name)
-        return labels
+        return self._output_layer(name).check_labels(y, name)
 
     @contextmanager
     def _keeping_arrays(self) -> Iterator[None]:

@@ -96,26 +96,33 @@ class TrainingRun:
         """Batches in an epoch."""
         return math.ceil(len(self.X) / self.batch_size)
 
+    @property
+    def metric(self) -> str:
+        """Name of the figure beside the loss."""
+        return self.model._output_layer("train").metric
+
     def _fit_epoch(self, epoch: int, interruption: Interruption) -> int:
         """One pass over the data; the number of its last batch, where an interruption ends it early."""
         started = time.perf_counter()
-        total_loss, total_right, seen = 0.0, 0, 0
+        total_loss, total_metric, seen = 0.0, 0.0, 0
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch)
         for batch, indices in enumerate(draw_batches(len(self.X), self.batch_size, self.rng), start=1):
             X, y = self.X[indices], self.y[indices]
             try:
-                loss, right = self.model.step(X, y, self.learning_rate)
+                loss, metric = self.model.step(X, y, self.learning_rate)
             except DivergenceError as error:
                 raise DivergenceError(f"epoch {epoch}, batch {batch} of {self.batches}: {error}") from None
-            total_loss, total_right, seen = total_loss + loss * len(X), total_right + right, seen + len(X)
-            figures = {"loss": total_loss / seen, "accuracy": total_right / seen}
+            total_loss, total_metric = total_loss + loss * len(X), total_metric + metric * len(X)
+            seen += len(X)
+            figures = {"loss": total_loss / seen, self.metric: total_metric / seen}
             for callback in self.callbacks:
                 callback.on_batch_end(batch, figures)
             if interruption.requested and seen < len(self.X):
                 return batch
         if self.validation_data is not None:
-            figures["validation_loss"], figures["validation_accuracy"] = self.model.evaluate(*self.validation_data)
+            loss, metric = self.model.evaluate(*self.validation_data)
+            figures.update({"validation_loss": loss, f"validation_{self.metric}": metric})
         figures["seconds"] = time.perf_counter() - started
         for callback in self.callbacks:
             callback.on_epoch_end(epoch, figures)

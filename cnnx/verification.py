@@ -99,8 +99,8 @@ def _compare(model: Model, x: Array, y: Array) -> list[Row]:
             inputs.append(layer.forward(inputs[-1]))
 
     def loss_and_gradient() -> dict[str, Array]:
-        probabilities, losses = output.cross_entropy(inputs[-1], targets, training=True)
-        return {"output": probabilities, "loss": losses, "input gradient": output.cross_entropy_backward(targets)}
+        predictions, losses = output.loss(inputs[-1], targets, training=True)
+        return {"output": predictions, "loss": losses, "input gradient": output.loss_backward(targets)}
 
     rows, exact = _on_both(output, loss_and_gradient)
     for layer, x in zip(reversed(model.layers[:-1]), reversed(inputs[:-1]), strict=True):

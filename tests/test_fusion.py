@@ -62,7 +62,7 @@ def test_a_fused_network_gives_the_same_bits_as_its_layers_one_by_one(layers, dt
         x = layer.forward(x, training=True)
     output = model.layers[-1]
     np.testing.assert_array_equal(output.forward(x, training=True), probabilities)
-    grad = output.cross_entropy_backward(output.targets(y))
+    grad = output.loss_backward(output.targets(y))
     for layer in reversed(model.layers[:-1]):
         grad = layer.backward(grad)
     np.testing.assert_array_equal(model.gradients, fused)

@@ -24,7 +24,7 @@ def test_examples_far_apart_do_not_push_each_other_to_zero(layer):
 
 @pytest.mark.usefixtures("backend")
 def test_cross_entropy_stays_finite_where_a_probability_underflows(layer):
-    probabilities, losses = layer.cross_entropy([[0, 1000, 0], [0, 0, -1000]], layer.targets([0, 2]))
+    probabilities, losses = layer.loss([[0, 1000, 0], [0, 0, -1000]], layer.targets([0, 2]))
     np.testing.assert_allclose(losses, [1000, 1000 + np.log(2)], rtol=1e-6)
     np.testing.assert_allclose(probabilities, [[0, 1, 0], [0.5, 0.5, 0]])
 
@@ -32,9 +32,9 @@ def test_cross_entropy_stays_finite_where_a_probability_underflows(layer):
 @pytest.mark.usefixtures("backend")
 def test_with_cross_entropy_the_gradient_is_prediction_minus_target_over_batch(layer):
     targets = layer.targets([2, 0])
-    y, _ = layer.cross_entropy([[1, 2, 3], [4, 0, 1]], targets, training=True)
+    y, _ = layer.loss([[1, 2, 3], [4, 0, 1]], targets, training=True)
     expected = (y - [[0, 0, 1], [1, 0, 0]]) / 2
-    np.testing.assert_allclose(layer.cross_entropy_backward(targets), expected, rtol=1e-6)
+    np.testing.assert_allclose(layer.loss_backward(targets), expected, rtol=1e-6)
 
 
 @pytest.mark.usefixtures("backend")
@@ -42,18 +42,18 @@ def test_the_gradient_of_the_mean_loss_equals_central_differences(rng):
     layer = SoftmaxLayer()
     layer.build((4,), dtype=np.float64)
     x, targets = rng.standard_normal((5, 4)), rng.dirichlet(np.ones(4), 5)
-    layer.cross_entropy(x, targets, training=True)
-    gradient = layer.cross_entropy_backward(targets)
+    layer.loss(x, targets, training=True)
+    gradient = layer.loss_backward(targets)
     for index in np.ndindex(x.shape):
         step = np.zeros_like(x)
         step[index] = 1e-5
-        above, below = (layer.cross_entropy(z, targets)[1].mean() for z in (x + step, x - step))
+        above, below = (layer.loss(z, targets)[1].mean() for z in (x + step, x - step))
         assert (above - below) / 2e-5 == pytest.approx(gradient[index], rel=1e-7, abs=1e-9)
 
 
 @pytest.mark.usefixtures("backend")
 def test_nan_scores_give_nan_losses(layer):
-    _, losses = layer.cross_entropy([[np.nan, 1, 2], [0, 0, np.nan], [1, 2, 3]], layer.targets([0, 0, 0]))
+    _, losses = layer.loss([[np.nan, 1, 2], [0, 0, np.nan], [1, 2, 3]], layer.targets([0, 0, 0]))
     np.testing.assert_array_equal(np.isnan(losses), [True, True, False])
 
 

@@ -29,7 +29,7 @@ from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport (
     cut_panels, multiply, pack_panel, padded_columns, panel_columns, panel_offset, panel_width, panels,
 )
-from cnnx._kernels.instruction_sets cimport CLOSED, MOST_WINDOWS, in_use, loops_for, pooled_gradient, product
+from cnnx._kernels.instruction_sets cimport CLOSED, in_use, loops_for, pooled_gradient, product
 from cnnx._kernels.parallel cimport allocate, release, threads_for
 
 # Bytes. Forward, a tile shares the second-level cache with a panel of weights. For the weight gradient, a tile of
@@ -42,6 +42,8 @@ cdef enum:
     GRADIENT_POSITIONS = 128
     # With few columns in a filter row a tile is small; a band is whole windows of the usual poolings.
     TURNED_TILE = 65536
+    SCATTERED_TILE = 262144
+    MANY_WEIGHTS = 64
     TURNED_BAND = 12
 
 # Blocks of images with a partial weight gradient each. More would let more threads work, and cost memory
@@ -252,20 +254,26 @@ cdef void correlate_planes(
     cdef Py_ssize_t count = min(g.band, g.rows - first), F = g.filters, wide = 2 * cut.lanes
     cdef Py_ssize_t plane_row = plane_row_size(g, cut)
     cdef Py_ssize_t plane = ((g.band - 1) * g.row_stride + g.filter_height) * plane_row
-    cdef Py_ssize_t i, c, f, oh, ow, position, block, channels = F if argmax == NULL else padded_columns(cut)
-    cdef Py_ssize_t *plane_runs = runs + g.filter_height * g.channels
+    cdef Py_ssize_t i, j, f, oh, ow, position, block, channels = F if argmax == NULL else padded_columns(cut)
+    cdef Py_ssize_t *plane_runs = runs + g.filter_height * g.filter_width
     cdef floating *turned = tile + g.channels * plane  # one block, filter by filter
     cdef floating *target
     cdef floating value
     cdef product p
     fill_planes(g, x, image, first, count, plane, plane_row, tile, spare)
-    for i in range(g.filter_height):
-        for c in range(g.channels):
-            runs[i * g.channels + c] = (i * g.filter_width * g.channels + c) * F
-            plane_runs[i * g.channels + c] = c * plane + i * plane_row
-    p.runs, p.depth = g.filter_height * g.channels, g.filter_width
-    p.a_runs, p.a_depth = runs, g.channels * F
-    p.b_runs, p.b_depth = plane_runs, 1
+    # The sums are in the order of (i, j, c), as where the product is not turned.
+    if g.channels == 1:
+        p.runs, p.depth, p.a_depth, p.b_depth = g.filter_height, g.filter_width, F, 1
+        for i in range(g.filter_height):
+            runs[i] = i * g.filter_width * F
+            plane_runs[i] = i * plane_row
+    else:
+        p.runs, p.depth, p.a_depth, p.b_depth = g.filter_height * g.filter_width, g.channels, F, plane
+        for i in range(g.filter_height):
+            for j in range(g.filter_width):
+                runs[i * g.filter_width + j] = (i * g.filter_width + j) * g.channels * F
+                plane_runs[i * g.filter_width + j] = i * plane_row + j
+    p.a_runs, p.b_runs = runs, plane_runs
     p.accumulate, p.relu, p.bias = True, relu and argmax == NULL, NULL
     p.c_row, p.columns = wide, wide
     if argmax == NULL:
@@ -331,7 +339,7 @@ cdef int correlate(
     cdef int threads = threads_for(
         tasks, 2.0 * g.images * g.rows * g.columns * g.filters * cut.depth)
     cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels)), spare_room = lines(spare_size(g))
-    cdef Py_ssize_t tables = 2 * g.filter_height * (g.channels if turned else 1)
+    cdef Py_ssize_t tables = 2 * g.filter_height * (g.filter_width if turned else 1)
     if turned:
         tile_room = lines(
             ((g.band - 1) * g.row_stride + g.filter_height) * plane_row_size(g, cut) * g.channels
@@ -366,6 +374,64 @@ cdef int correlate(
     return 0
 
 
+cdef void scatter_image(
+    geometry g, const floating *grad, const floating *weights, Py_ssize_t weights_row, Py_ssize_t image,
+    floating *out, floating *tile, Py_ssize_t tile_rows, floating *lists,
+) noexcept nogil:
+    """One image's gradient from its pooled output gradient, through a tile that has room for the padding."""
+    cdef Py_ssize_t h, row, size = g.width * g.channels
+    cdef pooled_gradient p = windows_of(g, g.rows, lists, g.columns // g.pool_width * g.filters + 1)
+    cdef Py_ssize_t pooled = image * p.windows * p.window_columns * g.filters
+    p.weights_row = weights_row
+    memset(tile, 0, tile_rows * p.tile_row * sizeof(floating))
+    loops_for(sizeof(floating)).pooled_inputs(&p, grad + pooled, g.places + pooled, weights, tile)
+    out += image * g.height * size
+    for h in range(g.height):
+        row = h + g.top
+        if row < tile_rows:
+            memcpy(out + h * size, tile + row * p.tile_row + g.left * g.channels, size * sizeof(floating))
+        else:
+            memset(out + h * size, 0, size * sizeof(floating))
+
+
+cdef int scatter(geometry g, const floating *grad, const floating *W, floating *out) except -1 nogil:
+    """The input gradient straight from a pooled gradient: `g` is the geometry of the forward pass.
+
+    Each position that has a gradient adds its filter's weights to the window below it. The tile is a padded image.
+    """
+    cdef panels cut = cut_panels[floating](1, g.filter_width * g.channels, 0)
+    cdef Py_ssize_t size = g.filter_width * g.channels, row = (size + cut.lanes - 1) // cut.lanes * cut.lanes
+    cdef Py_ssize_t tile_rows = scattered_rows(g)
+    cdef Py_ssize_t f, k, i
+    g.tile_width = scattered_columns(g)
+    cdef Py_ssize_t tile_room = lines(tile_rows * g.tile_width * g.channels + cut.lanes)
+    cdef Py_ssize_t lists_room = lists_size[floating](g, g.columns // g.pool_width * g.filters + 1, 0)
+    cdef Py_ssize_t shared = lines(g.filters * g.filter_height * row)
+    cdef Py_ssize_t windows = g.rows // g.pool_height * (g.columns // g.pool_width)
+    cdef int threads = threads_for(g.images, 2.0 * g.images * windows * g.filters * g.filter_height * size)
+    cdef floating *weights = <floating *>allocate(
+        (shared + threads * (tile_room + lists_room)) * <Py_ssize_t>sizeof(floating))
+    cdef floating *mine
+    cdef Py_ssize_t image
+    memset(weights, 0, shared * sizeof(floating))
+    for i in range(g.filter_height):
+        for k in range(size):
+            for f in range(g.filters):
+                weights[(f * g.filter_height + i) * row + k] = W[(i * size + k) * g.filters + f]
+    for image in prange(g.images, num_threads=threads, schedule="dynamic"):
+        mine = weights + shared + threadid() * (tile_room + lists_room)
+        scatter_image(g, grad, <const floating *>weights, row, image, out, mine, tile_rows, mine + tile_room)
+    release(weights)
+    return 0
+
+
+cdef Py_ssize_t scattered_rows(geometry g) noexcept nogil:
+    return (g.rows - 1) * g.row_stride + g.filter_height
+
+
+cdef Py_ssize_t scattered_columns(geometry g) noexcept nogil:
+    """Of the padded image, as far as either the windows or the image reach."""
+    return max(g.width + g.left, (g.columns - 1) * g.column_stride + g.filter_width)
 
 
 cdef void flip_weights(geometry g, const floating *W, floating *flipped) noexcept nogil:
@@ -390,29 +456,39 @@ cdef const floating *spread_band(
     return spread
 
 
+cdef pooled_gradient windows_of(geometry g, Py_ssize_t rows, floating *lists, Py_ssize_t entries) noexcept nogil:
+    """The windows of `rows` output rows; `lists` has room for so many entries, and the ends of a row's lists."""
+    cdef pooled_gradient p
+    p.windows, p.window_columns = (rows + g.pool_height - 1) // g.pool_height, g.columns // g.pool_width
+    p.height, p.width = g.pool_height, g.pool_width
+    p.channels = g.filters
+    p.step = g.column_stride * g.channels
+    p.tile_row = g.tile_width * g.channels
+    p.position_row = g.row_stride * p.tile_row
+    p.filter_rows, p.columns = g.filter_height, g.filter_width * g.channels
+    p.gradients = lists
+    p.offsets = <Py_ssize_t *>(lists + lines(entries))
+    p.ends = p.offsets + entries
+    return p
+
+
+cdef Py_ssize_t lists_size(geometry g, Py_ssize_t entries, floating kind) noexcept nogil:
+    """Room for the lists of `windows_of`; `kind` only carries the type."""
+    return lines(entries) + lines((entries + g.columns) * <Py_ssize_t>sizeof(Py_ssize_t) // <Py_ssize_t>sizeof(floating))
+
+
 cdef void pooled_band(
     geometry g, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, const floating *grad, const floating *columns,
-    floating *W_sums, floating *b_sums,
+    floating *W_sums, floating *b_sums, floating *lists,
 ) noexcept nogil:
-    """The sums of one band straight from the pooled gradient: only one position of each window has one.
-
-    In the order of the positions, like the product over the gradient spread out, so that no bit differs.
-    """
-    cdef Py_ssize_t F = g.filters, f, window = first // g.pool_height
-    cdef pooled_gradient p
-    p.window_columns = g.columns // g.pool_width
-    p.height, p.width = g.pool_height, g.pool_width
-    p.windows = (count + g.pool_height - 1) // g.pool_height
-    p.channels = F
-    p.step = g.column_stride * g.channels
-    p.position_row = g.row_stride * g.tile_width * g.channels
-    p.filter_row = g.tile_width * g.channels
-    p.columns = g.filter_width * g.channels
-    window += image * (g.rows // g.pool_height)
-    grad += window * p.window_columns * F
+    """The sums of one band straight from the pooled gradient."""
+    cdef Py_ssize_t F = g.filters, f
+    cdef pooled_gradient p = windows_of(g, count, lists, g.band * g.columns + 1)
+    cdef Py_ssize_t pooled = (
+        image * (g.rows // g.pool_height) + first // g.pool_height) * p.window_columns * F
     for f in range(F):
         loops_for(sizeof(floating)).pooled_weights(
-            g.filter_height, &p, grad + f, g.places + window * p.window_columns * F + f, columns,
+            &p, grad + pooled + f, g.places + pooled + f, columns,
             W_sums + f * g.filter_height * p.columns, b_sums + f)
 
 
@@ -440,6 +516,7 @@ cdef void weight_gradient_block(
     memset(W_sums, 0, cut.size * sizeof(floating))
     memset(b_sums, 0, F * sizeof(floating))
     cdef bint turned = few_columns(g, cut)
+    cdef bint pooled = by_windows(g, turned)
     cdef Py_ssize_t *right_runs = runs + g.band
     p.depth, p.a_runs, p.b_runs = g.columns, runs, right_runs
     p.accumulate, p.relu, p.bias = True, False, NULL
@@ -447,11 +524,9 @@ cdef void weight_gradient_block(
         for band in range(bands(g)):
             first = band * g.band
             count = min(g.band, g.rows - first)
-            if turned and g.places != NULL and g.columns // g.pool_width < MOST_WINDOWS and (
-                g.band % g.pool_height == 0 or g.rows <= g.band
-            ):
+            if pooled:
                 columns = view_tile(plain, x, image, first, count, 0, C, tile, <floating *>NULL)
-                pooled_band(g, image, first, count, grad, columns, W_sums, b_sums)
+                pooled_band(g, image, first, count, grad, columns, W_sums, b_sums, right)
                 continue
             if g.places == NULL:
                 band_grad = grad + (image * g.rows + first) * g.columns * F
@@ -505,6 +580,24 @@ cdef bint few_columns(geometry g, panels cut) noexcept nogil:
     return g.filters <= in_use().wide_rows and g.filter_width * g.channels <= 2 * cut.lanes
 
 
+cdef bint by_windows(geometry g, bint turned) noexcept nogil:
+    """Whether the sums are taken straight from a pooled gradient: with few weights, listing it costs more."""
+    return (
+        g.places != NULL and (g.band % g.pool_height == 0 or g.rows <= g.band)
+        and (turned or g.filter_height * g.filter_width * g.channels >= MANY_WEIGHTS)
+    )
+
+
+cdef Py_ssize_t even_band(geometry g, Py_ssize_t rows, Py_ssize_t most) noexcept nogil:
+    """At most `most` of all the `rows`, in bands of an even number, which hold whole windows of the usual pooling."""
+    cdef Py_ssize_t count
+    if rows <= most:
+        return rows
+    most = max(2, most // 2 * 2)
+    count = (rows + most - 1) // most
+    return ((rows + count - 1) // count + 1) // 2 * 2
+
+
 cdef int weight_gradient(
     geometry g, Py_ssize_t all_rows, Py_ssize_t all_columns, const floating *x, const floating *grad,
     floating *W_grad, floating *b_grad,
@@ -516,15 +609,13 @@ cdef int weight_gradient(
     cdef Py_ssize_t most_channels = min(g.channels, GRADIENT_CHANNELS)
     cdef bint turned = few_columns(g, cut)
     # Vectors may read past a filter row: past the last row of an image only where there is room.
-    g.copied = g.copied or g.channels > GRADIENT_CHANNELS or turned
+    g.copied = g.copied or g.channels > GRADIENT_CHANNELS or turned or g.places != NULL
     if g.copied:
         g.tile_width = (g.columns - 1) * g.column_stride + g.filter_width
     cdef Py_ssize_t row_bytes = (
         ((all_columns - 1) * g.column_stride + g.filter_width) * most_channels * sizeof(floating))
-    cdef geometry everything = g
-    everything.rows = all_rows
-    g.band = band_rows(
-        everything, min(GRADIENT_TILE // (row_bytes * g.row_stride), GRADIENT_POSITIONS // all_columns), 1)
+    g.band = even_band(
+        g, all_rows, min(GRADIENT_TILE // (row_bytes * g.row_stride), GRADIENT_POSITIONS // all_columns))
     if turned:
         g.band = min(all_rows, max(1, TURNED_TILE // (row_bytes * g.row_stride * TURNED_BAND)) * TURNED_BAND)
     cdef Py_ssize_t positions = all_rows * all_columns
@@ -532,8 +623,11 @@ cdef int weight_gradient(
         min(g.images, MOST_BLOCKS), g.images * positions // BLOCK_POSITIONS))
     cdef int threads = threads_for(blocks, 2.0 * g.images * positions * F * depth)
     cdef Py_ssize_t sums = lines(cut.size + F), block
-    cdef Py_ssize_t tile_room = lines(tile_size(g, most_channels) + 2 * cut.lanes)
+    cdef bint pooled = by_windows(g, turned)
+    cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels if pooled else most_channels) + 2 * cut.lanes)
     cdef Py_ssize_t right_room = lines(cut_panels[floating](g.band * g.columns, F, 0).size)
+    if pooled:
+        right_room = lists_size[floating](g, g.band * g.columns + 1, 0)
     cdef Py_ssize_t spread_room = 0 if g.places == NULL else lines(g.band * g.columns * F)
     cdef Py_ssize_t private = (
         (tile_room + right_room + spread_room) * sizeof(floating) + lines(2 * g.band) * sizeof(Py_ssize_t))
@@ -547,7 +641,7 @@ cdef int weight_gradient(
             partial + block * sums, partial + block * sums + cut.size,
             mine, mine + tile_room, mine + tile_room + right_room,
             <Py_ssize_t *>(mine + tile_room + right_room + spread_room))
-    add_blocks(cut, turned, partial, blocks, sums, W_grad, b_grad)
+    add_blocks(cut, turned or pooled, partial, blocks, sums, W_grad, b_grad)
     release(memory)
     return 0
 
@@ -647,7 +741,17 @@ cdef _input_gradient(
     cdef floating *flipped
     if grad.shape[0] == 0:
         return
+    cdef geometry forward
     if argmax is not None:
+        forward = with_pooling(measure(
+            out.shape[0], out.shape[1], out.shape[2], out.shape[3], W.shape[0], W.shape[1],
+            grad.shape[1] * pool_size[0], grad.shape[2] * pool_size[1], grad.shape[3],
+            stride[0], stride[1], padding[0], padding[1], 1, 1), pool_size)
+        forward.places = &argmax[0, 0, 0, 0]
+        if scattered_rows(forward) * scattered_columns(forward) * forward.channels * sizeof(floating) <= SCATTERED_TILE:
+            with nogil:
+                scatter(forward, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
+            return
         g.places, g.copied = &argmax[0, 0, 0, 0], True
         g.tile_width = (g.columns - 1) + g.filter_width
     with nogil:

@@ -12,13 +12,16 @@ cdef extern from "loops.h" nogil:
         int accumulate, relu
 
     enum: CLOSED
-    enum: MOST_WINDOWS
-
     ctypedef struct pooled_gradient:
         Py_ssize_t windows, window_columns, height, width
         Py_ssize_t channels
         Py_ssize_t step, position_row
-        Py_ssize_t filter_row, columns
+        Py_ssize_t tile_row
+        Py_ssize_t filter_rows, columns
+        Py_ssize_t weights_row
+        void *gradients
+        Py_ssize_t *offsets
+        Py_ssize_t *ends
 
     ctypedef struct loops:
         void block(Py_ssize_t rows, const product *p, const void *a, const void *b, void *c) noexcept nogil
@@ -31,8 +34,10 @@ cdef extern from "loops.h" nogil:
             Py_ssize_t channels, void *out,
         ) noexcept nogil
         void pooled_weights(
-            Py_ssize_t rows, const pooled_gradient *p, const void *grad, const uint8_t *places, const void *x,
-            void *sums, void *bias,
+            const pooled_gradient *p, const void *grad, const uint8_t *places, const void *x, void *sums, void *bias,
+        ) noexcept nogil
+        void pooled_inputs(
+            const pooled_gradient *p, const void *grad, const uint8_t *places, const void *weights, void *tile,
         ) noexcept nogil
         void relu_row(const void *x, void *out, Py_ssize_t count) noexcept nogil
         void gate_row(const void *grad, const void *y, void *out, Py_ssize_t count) noexcept nogil

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* How a block of a product is read and written; gemm.h has the formula. */
 typedef struct {
@@ -21,14 +22,16 @@ typedef struct {
 /* The place of a pooled maximum that ReLU has closed: its gradient goes nowhere. */
 #define CLOSED 255
 
-/* A pooled gradient and the image it belongs to; rows.h has the formula. */
-#define MOST_POOLED_COLUMNS 8 /* in plain C */
-#define MOST_WINDOWS 256     /* in a row, less one */
+/* A pooled gradient, and what lies below it; pooled.h has the formulas. */
 typedef struct {
     ptrdiff_t windows, window_columns, height, width; /* rows of windows, windows in a row, their size */
-    ptrdiff_t channels;                               /* of the gradient */
-    ptrdiff_t step, position_row;                     /* to the next position, and to the next row of positions */
-    ptrdiff_t filter_row, columns;                    /* to the next row of the filter, and its length */
+    ptrdiff_t channels;                               /* of the gradient: filters */
+    ptrdiff_t step, position_row;                     /* in the tile: between positions, and rows of positions */
+    ptrdiff_t tile_row;                               /* in the tile: between rows */
+    ptrdiff_t filter_rows, columns;                   /* a filter's rows, and their length */
+    ptrdiff_t weights_row;                            /* that length in whole vectors */
+    void *gradients;                                  /* room for lists */
+    ptrdiff_t *offsets, *ends;
 } pooled_gradient;
 
 typedef struct {
@@ -37,15 +40,17 @@ typedef struct {
                     ptrdiff_t columns, ptrdiff_t channels, ptrdiff_t kept, int gated, void *best, uint8_t *places);
     void (*spread_row)(const void *grad, const uint8_t *places, ptrdiff_t columns, ptrdiff_t width, ptrdiff_t first,
                        ptrdiff_t channels, void *out);
-    void (*pooled_weights)(ptrdiff_t rows, const pooled_gradient *p, const void *grad, const uint8_t *places,
-                           const void *x, void *sums, void *bias);
+    void (*pooled_weights)(const pooled_gradient *p, const void *grad, const uint8_t *places, const void *x,
+                           void *sums, void *bias);
+    void (*pooled_inputs)(const pooled_gradient *p, const void *grad, const uint8_t *places, const void *weights,
+                          void *tile);
     void (*relu_row)(const void *x, void *out, ptrdiff_t count);
     void (*gate_row)(const void *grad, const void *y, void *out, ptrdiff_t count);
 } loops;
 
 #define LOOPS                                                                                           \
-    {NAME(any_block),      NAME(any_max_row), NAME(spread_row),                                         \
-     NAME(pooled_weights), NAME(relu_row),    NAME(gate_row)}
+    {NAME(any_block),     NAME(any_max_row), NAME(spread_row), NAME(pooled_weights),                    \
+     NAME(pooled_inputs), NAME(relu_row),    NAME(gate_row)}
 
 typedef struct {
     const char *name;

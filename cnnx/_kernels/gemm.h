@@ -36,12 +36,30 @@ typedef REAL VECTOR __attribute__((vector_size(VECTOR_BYTES)));
 typedef REAL UNALIGNED __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
 typedef BITS NAME(bits) __attribute__((vector_size(VECTOR_BYTES)));
 
+/* What follows the sums of a row: to = relu(sums + from + bias), as far as each is asked for. */
+TARGET ALWAYS_INLINE void NAME(finish)(const int vectors, const product *p, const VECTOR *sums, const REAL *from,
+                                       REAL *to)
+{
+    for (int v = 0; v < vectors; v++) {
+        VECTOR sum = sums[v];
+        if (p->accumulate)
+            sum += LOAD(from + v * LANES);
+        if (p->bias)
+            sum += LOAD((const REAL *)p->bias + v * LANES);
+        if (p->relu)
+            sum = (VECTOR)(~(sum <= (VECTOR){0}) & (NAME(bits))sum);
+        STORE(to + v * LANES, sum);
+    }
+}
+
 /* `rows` and `vectors` are constants wherever this is inlined, so the sums stay in registers. */
 TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const product *p,
                                       const REAL *restrict a, const REAL *restrict b, REAL *restrict c)
 {
     const VECTOR zero = {0};
     VECTOR sums[TALL_ROWS > 2 * WIDE_ROWS ? TALL_ROWS : 2 * WIDE_ROWS];
+    /* Unrolled, or the compiler makes a call of it, and the sums go through memory. */
+#pragma GCC unroll 12
     for (int i = 0; i < rows * vectors; i++)
         sums[i] = zero;
 
@@ -63,27 +81,22 @@ TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const p
         }
     }
 
-    const int whole = p->columns == vectors * LANES;
-    REAL edge[2 * LANES] = {0};
-    for (int i = 0; i < rows; i++) {
-        REAL *row = c + i * p->c_row;
-        REAL *target = whole ? row : edge;
-        if (!whole && p->accumulate)
-            for (int j = 0; j < p->columns; j++)
-                edge[j] = row[j];
-        for (int v = 0; v < vectors; v++) {
-            VECTOR sum = sums[i * vectors + v];
+    if (p->columns == vectors * LANES)
+#pragma GCC unroll 12
+        for (int i = 0; i < rows; i++)
+            NAME(finish)(vectors, p, sums + i * vectors, c + i * p->c_row, c + i * p->c_row);
+    else {
+        REAL edge[2 * LANES];
+#pragma GCC unroll 12
+        for (int i = 0; i < rows; i++) {
+            REAL *row = c + i * p->c_row;
             if (p->accumulate)
-                sum += LOAD(target + v * LANES);
-            if (p->bias)
-                sum += LOAD((const REAL *)p->bias + v * LANES);
-            if (p->relu)
-                sum = (VECTOR)(~(sum <= zero) & (NAME(bits))sum);
-            STORE(target + v * LANES, sum);
-        }
-        if (!whole)
+                for (int j = 0; j < vectors * LANES; j++)
+                    edge[j] = j < p->columns ? row[j] : 0;
+            NAME(finish)(vectors, p, sums + i * vectors, edge, edge);
             for (int j = 0; j < p->columns; j++)
                 row[j] = edge[j];
+        }
     }
 }
 

@@ -31,6 +31,7 @@ TARGET ALWAYS_INLINE void NAME(add_weights)(const int rows, const int vectors, p
                                             ptrdiff_t sums_row, ptrdiff_t columns)
 {
     VECTOR sum[MOST_SUMS];
+#pragma GCC unroll 12
     for (int i = 0; i < rows * vectors; i++)
         sum[i] = (VECTOR){0};
     for (ptrdiff_t n = 0; n < count; n++) {
@@ -40,7 +41,9 @@ TARGET ALWAYS_INLINE void NAME(add_weights)(const int rows, const int vectors, p
             for (int v = 0; v < vectors; v++)
                 sum[i * vectors + v] += left * LOAD(at + i * x_row + v * LANES);
     }
+#pragma GCC unroll 6
     for (int i = 0; i < rows; i++)
+#pragma GCC unroll 12
         for (int v = 0; v < vectors; v++) {
             REAL *target = sums + i * sums_row + v * LANES;
             if ((v + 1) * LANES <= columns)
@@ -57,6 +60,7 @@ TARGET ALWAYS_INLINE void NAME(add_inputs)(const int rows, const int vectors, pt
                                            REAL *tile, ptrdiff_t tile_row)
 {
     VECTOR sum[MOST_SUMS];
+#pragma GCC unroll 12
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++)
             sum[i * vectors + v] = LOAD(tile + i * tile_row + v * LANES);

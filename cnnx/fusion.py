@@ -4,6 +4,8 @@ A fused step computes what its layers compute one after the other, bit for bit, 
 layers keep their parameters; the steps hold no state of their own but working arrays.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
 from cnnx import _kernels
@@ -100,6 +102,8 @@ class ConvolutionPool(FusedStep):
 class BatchNormRelu(FusedStep):
     """ReLU is applied as each value is normalised; backward finds out again which values it has closed."""
 
+    recomputes: ClassVar[bool] = True
+
     def __init__(self, normalization: BatchNormLayer, relu: ReluLayer) -> None:
         super().__init__(normalization, relu)
         self.normalization = normalization
@@ -112,6 +116,12 @@ class BatchNormRelu(FusedStep):
         if training:
             self._cache = (x, mean, inv_std)
         return y
+
+    def recompute(self) -> None:
+        """ReLU of the normalized values, from what `forward` has kept."""
+        if self._cache is not None:
+            x, mean, inv_std = self._cache
+            self.normalization.apply(x, mean, inv_std, True, self._array("output", len(x)))
 
     def backward(self, grad: Array) -> Array | None:
         """(batch, ..., channels) to the same shape."""

@@ -23,6 +23,7 @@ from cnnx.checks import (
 from cnnx.fusion import fuse
 from cnnx.layers.base import Layer
 from cnnx.layers.loss import OutputLayer
+from cnnx.sharing import inputs_to_recompute, share
 from cnnx.training import DivergenceError, TrainingRun
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ class Model:
         self.parameters, self.gradients = _gather(self.layers, dtype)
         self._skip_input_gradients()
         self.steps = fuse(self.layers)
+        self.shared_arrays = share(self.steps)
+        self._recomputed = inputs_to_recompute(self.steps)
         self.built = True
 
     def _initializers(self) -> list[str]:
@@ -289,11 +292,13 @@ class Model:
 
     def _backward(self, targets: Array) -> None:
         grad: Array | None = self._output_layer("backward").loss_backward(targets)
-        for step in reversed(self.steps[:-1]):
+        for step, source in zip(reversed(self.steps[:-1]), reversed(self._recomputed[:-1]), strict=True):
             if grad is None:
                 # Below the first layer with parameters there is nothing to compute.
                 step.forget()
             else:
+                if source is not None and source.keeps_arrays:
+                    source.recompute()
                 grad = step.backward(grad)
 
     # -- Prediction ----------------------------------------------------------------------------------

@@ -28,13 +28,15 @@ def summarize(model: "Model", batch_size: int) -> str:
                 memory,
             )
         )
-    arrays = sum(step.array_bytes(batch_size) for step in model.steps)
+    shared = batch_size * sum(array.bytes_per_example for array in model.shared_arrays)
+    arrays = sum(step.array_bytes(batch_size) for step in model.steps) + shared
     parameters_and_gradients = model.parameters.nbytes + model.gradients.nbytes
     lines = format_table(rows)
     lines.append(f"{model.parameter_count:,} parameters, {_size(model.parameters.nbytes)} in {model.dtype}.")
     lines.append(
         f"A training step on {batch_size} examples takes {_size(arrays + parameters_and_gradients)}: "
-        f"{_size(arrays)} of working arrays, {_size(parameters_and_gradients)} of parameters and gradients."
+        f"{_size(arrays)} of working arrays, of which all layers share {_size(shared)}, and "
+        f"{_size(parameters_and_gradients)} of parameters and gradients."
     )
     return "\n".join(lines)
 

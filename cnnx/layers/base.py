@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks import check_batch, check_dtype
+
+if TYPE_CHECKING:
+    from cnnx.sharing import SharedArray
 
 
 class Layer:
@@ -43,6 +47,8 @@ class Layer:
     preferred_initializer: ClassVar[str | None] = None
     # A layer with weights shields the weights before it from that choice.
     has_weights: ClassVar[bool] = False
+    # Whether `recompute` can write the output again, so that a training step need not keep it.
+    recomputes: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.name = type(self).__name__
@@ -56,6 +62,7 @@ class Layer:
         self.keeps_arrays = False
         self._reserved: dict[str, tuple[Shape, np.dtype[Any]]] = {}
         self._kept: dict[str, Array] = {}
+        self._borrowed: dict[str, SharedArray] = {}
         self._cache: tuple[Any, ...] | None = None
         self._given: Mapping[str, Array] | None = None
 
@@ -91,7 +98,7 @@ class Layer:
         self.dtype = check_dtype(dtype)
         self.input_shape: Shape = tuple(input_shape)
         self.params, self.grads, self.state = {}, {}, {}
-        self._reserved, self._kept, self._cache = {}, {}, None
+        self._reserved, self._kept, self._borrowed, self._cache = {}, {}, {}, None
         self._given = params
         self.output_shape: Shape = self.create(self.input_shape, np.random.default_rng(seed))
         expected = self.params.keys() | self.state.keys()
@@ -122,12 +129,29 @@ class Layer:
         return f"{type(self).__name__}({arguments})"
 
     def array_bytes(self, batch_size: int) -> int:
-        """Bytes of the working arrays that a training step on `batch_size` examples keeps."""
+        """Bytes of its own working arrays that a training step on `batch_size` examples keeps."""
         return sum(
-            batch_size * int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+            batch_size * math.prod(shape) * dtype.itemsize
             for name, (shape, dtype) in self._reserved.items()
-            if self.needs_input_gradient or name != "input_gradient"
+            if name not in self._borrowed and (self.needs_input_gradient or name != "input_gradient")
         )
+
+    def reserves(self, name: str) -> bool:
+        """Whether a training step takes a working array of this name."""
+        return name in self._reserved and (self.needs_input_gradient or name != "input_gradient")
+
+    def borrows(self, name: str) -> bool:
+        """Whether that array is a shared one."""
+        return name in self._borrowed
+
+    def borrow(self, name: str, shared: SharedArray) -> None:
+        """Take a working array from a shared one where arrays are kept from step to step."""
+        shared.reserve(*self._reserved[name])
+        self._borrowed[name] = shared
+
+    def recompute(self) -> None:
+        """Write the output of the last forward pass again; for a layer that `recomputes`."""
+        raise NotImplementedError
 
     def forget(self) -> None:
         """Let go of what `forward` kept for `backward`."""
@@ -176,8 +200,10 @@ class Layer:
         shape, dtype = self._reserved[name]
         if not (training and self.keeps_arrays):
             return np.empty((batch, *shape), dtype)
-        kept = self._kept.get(name)
-        if kept is None or len(kept) < batch:
+        kept, shared = self._kept.get(name), self._borrowed.get(name)
+        if shared is not None and (kept is None or len(kept) < batch or kept.base is not shared.memory):
+            kept = self._kept[name] = shared.array(batch, shape, dtype)
+        elif kept is None or len(kept) < batch:
             kept = self._kept[name] = np.empty((batch, *shape), dtype)
         return kept if len(kept) == batch else kept[:batch]
 

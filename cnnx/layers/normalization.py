@@ -17,7 +17,7 @@ In inference, running averages that training has gathered stand in for mean and 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -57,6 +57,8 @@ class BatchNormLayer(Layer):
     ICML 2015.
     """
 
+    recomputes: ClassVar[bool] = True
+
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5) -> None:
         super().__init__()
         self.momentum = check_share(momentum, f"{self.name}: momentum")
@@ -86,6 +88,12 @@ class BatchNormLayer(Layer):
             self._cache = (x, mean, inv_std)
         return y
 
+    def recompute(self) -> None:
+        """The normalized values, from what `forward` has kept."""
+        if self._cache is not None:
+            x, mean, inv_std = self._cache
+            self.apply(x, mean, inv_std, False, self._array("output", len(x)))
+
     def backward(self, grad: Array) -> Array | None:
         """(batch, ..., channels) to the same shape."""
         grad, x, mean, inv_std = self._use_up_cache(grad)
@@ -97,8 +105,12 @@ class BatchNormLayer(Layer):
         """Fill `out`, with ReLU in the same pass if `relu`; returns the mean and 1 / deviation that were used."""
         mean, variance = self._batch_statistics(x) if training else (self.state["mean"], self.state["variance"])
         inv_std = 1 / np.sqrt(variance + self.dtype.type(self.epsilon))
-        _kernels.batch_norm_forward(x, mean, inv_std, self.params["gamma"], self.params["beta"], relu, out)
+        self.apply(x, mean, inv_std, relu, out)
         return mean, inv_std
+
+    def apply(self, x: Array, mean: Array, inv_std: Array, relu: bool, out: Array) -> None:
+        """Fill `out` with what given statistics make of `x`."""
+        _kernels.batch_norm_forward(x, mean, inv_std, self.params["gamma"], self.params["beta"], relu, out)
 
     def normalize_backward(
         self, grad: Array, x: Array, mean: Array, inv_std: Array, relu: bool, out: Array | None

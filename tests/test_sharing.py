@@ -1,0 +1,64 @@
+"""Shared working arrays change no bit of a step, and hold all gradients of the backward pass."""
+
+import numpy as np
+import pytest
+
+from cnnx import (
+    BatchNormLayer,
+    ConvolutionLayer,
+    DenseLayer,
+    DropoutLayer,
+    Flatten,
+    Model,
+    PoolLayer,
+    ReluLayer,
+    SoftmaxLayer,
+)
+
+NETWORKS = {
+    "batch normalization between convolutions": lambda: [
+        ConvolutionLayer(filters=4, filter_size=3), BatchNormLayer(), ReluLayer(),
+        ConvolutionLayer(filters=5, filter_size=3), BatchNormLayer(), ConvolutionLayer(filters=3, filter_size=1),
+        Flatten(),
+    ],
+    "neighbours that can both be computed again": lambda: [
+        BatchNormLayer(), ConvolutionLayer(filters=4, filter_size=3), BatchNormLayer(), BatchNormLayer(), ReluLayer(),
+        BatchNormLayer(), ReluLayer(), Flatten(),
+    ],
+    "a view between, and the pass ends early": lambda: [
+        PoolLayer(filter_size=2), BatchNormLayer(), ReluLayer(), Flatten(), DenseLayer(units=6), BatchNormLayer(),
+        Flatten(), DropoutLayer(0.3), Flatten(), DenseLayer(units=5), BatchNormLayer(), Flatten(),
+    ],
+}  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+
+@pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS)
+def test_a_step_with_shared_arrays_is_a_step_with_arrays_of_their_own(layers, rng, dtype):
+    X, y = rng.standard_normal((9, 8, 9, 2)), rng.integers(0, 3, 9)
+    models = [Model(*layers(), DenseLayer(units=3), SoftmaxLayer()) for _ in range(2)]
+    for model in models:
+        model.build((8, 9, 2), seed=5, dtype=dtype)
+    for size in (9, 4, 9):  # arrays that are kept must fit smaller batches and larger ones again
+        batch = X[:size], y[:size]
+        models[0].train_on_batch(*batch, 0.1)
+        models[1].forward(batch[0], training=True)  # the user may keep any array of this pass: none is shared
+        models[1].backward(batch[1])
+        models[1].parameters -= dtype.type(0.1) * models[1].gradients
+        np.testing.assert_array_equal(models[0].gradients, models[1].gradients)
+        for first, second in zip(models[0].layers, models[1].layers, strict=True):
+            for key in first.state:
+                np.testing.assert_array_equal(first.state[key], second.state[key])
+        models[1].parameters[...] = models[0].parameters
+
+
+def test_two_arrays_hold_all_gradients_and_one_all_outputs_that_are_computed_again(rng):
+    model = Model(*NETWORKS["batch normalization between convolutions"](), DenseLayer(units=3), SoftmaxLayer())
+    model.train_on_batch(rng.standard_normal((4, 8, 9, 2)), rng.integers(0, 3, 4), 0.1)
+    bases = [
+        {id(step._kept[name].base) for step in model.steps if name in step._kept and step.borrows(name)}
+        for name in ("input_gradient", "output")
+    ]
+    assert [len(ids) for ids in bases] == [2, 1]
+    assert sum(step.borrows("output") for step in model.steps) == 2

@@ -39,6 +39,8 @@ class FusedStep(Layer):
 class ConvolutionRelu(FusedStep):
     """ReLU is applied to each block of outputs before it leaves the registers."""
 
+    frees_input: ClassVar[bool] = True
+
     def __init__(self, convolution: ConvolutionLayer, relu: ReluLayer) -> None:
         super().__init__(convolution, relu)
         self.convolution = convolution
@@ -71,6 +73,10 @@ class ConvolutionRelu(FusedStep):
 class ConvolutionPool(FusedStep):
     """Convolution, perhaps ReLU, and max pooling: only the pooled outputs and their places are written."""
 
+    reads_output: ClassVar[bool] = False
+
+    frees_input: ClassVar[bool] = True
+
     def __init__(self, convolution: ConvolutionLayer, relu: ReluLayer | None, pool: PoolLayer) -> None:
         super().__init__(*(layer for layer in (convolution, relu, pool) if layer is not None))
         self.relu = relu is not None
@@ -101,6 +107,8 @@ class ConvolutionPool(FusedStep):
 
 class BatchNormRelu(FusedStep):
     """ReLU is applied as each value is normalised; backward finds out again which values it has closed."""
+
+    reads_output: ClassVar[bool] = False
 
     recomputes: ClassVar[bool] = True
 

@@ -1,10 +1,10 @@
 """Working arrays that the steps of a model share. It is decided here, once, when a model is built.
 
-A gradient is read by the next step of the backward pass and by no other: two arrays that take turns hold all of them.
-The output of a step that can compute it again cheaply is not kept for the backward pass, but computed a second time,
-into the same array, when the step behind it needs its input: Chen, Xu, Zhang, Guestrin, "Training Deep Nets with
-Sublinear Memory Cost", 2016; for batch normalization Rota Bulò, Porzi, Kontschieder, "In-Place Activated BatchNorm for
-Memory-Optimized Training of DNNs", CVPR 2018. No bit of a result differs.
+A gradient is read by the next step of the backward pass and by no other: two arrays that take turns hold all of them,
+and all outputs that no backward pass reads. The output of a step that can compute it again cheaply is not kept either,
+but computed a second time when the step that reads it goes backward: Chen, Xu, Zhang, Guestrin, "Training Deep Nets
+with Sublinear Memory Cost", 2016; for batch normalization Rota Bulò, Porzi, Kontschieder, "In-Place Activated BatchNorm
+for Memory-Optimized Training of DNNs", CVPR 2018. No bit of a result differs.
 """
 
 import math
@@ -18,7 +18,7 @@ from cnnx.layers.base import Layer
 
 
 class SharedArray:
-    """Memory for the largest of several arrays, of which one is in use at a time."""
+    """Memory for the largest of several arrays, of which one is in use at a time; it grows with the batch."""
 
     def __init__(self) -> None:
         self.bytes_per_example = 0
@@ -38,24 +38,41 @@ class SharedArray:
 
 def share(steps: Sequence[Layer]) -> list[SharedArray]:
     """Have the steps share what they can, and return the arrays that they share."""
-    gradients = [SharedArray(), SharedArray()]
-    outputs = SharedArray()
-    recomputed = False
-    for step in steps:
-        if step.reserves("input_gradient"):
-            step.borrow("input_gradient", gradients[0])
-            gradients.reverse()
-        # Of two neighbours, the second would write over what it reads.
-        recomputed = step.recomputes and not recomputed
-        if recomputed:
-            step.borrow("output", outputs)
-    return [*gradients, outputs]
+    taking_turns = SharedArray(), SharedArray()
+    users = [step for step in steps if step.reserves("input_gradient")]
+    for turn, step in enumerate(users):
+        step.borrow("input_gradient", taking_turns[turn % 2])
+    for step, reader in zip(steps, _readers(steps), strict=True):
+        # An output that its reader is done with before it writes its gradient can be in the same array.
+        if reader in users and (_is_passed_on(step, reader) or _is_recomputed(step, reader)):
+            step.borrow("output", taking_turns[users.index(reader) % 2])
+    return list(taking_turns)
 
 
 def inputs_to_recompute(steps: Sequence[Layer]) -> list[Layer | None]:
     """For each step, the one whose output must be computed again before its backward pass."""
-    found: list[Layer | None] = [None]
-    for step in steps[:-1]:
-        # A step without an output of its own hands on a view of its input.
-        found.append(step if step.borrows("output") else None if step.reserves("output") else found[-1])
-    return found
+    sources: dict[Layer, Layer] = {}
+    for step, reader in zip(steps, _readers(steps), strict=True):
+        if step.borrows("output") and reader is not None and reader.reads_input:
+            sources[reader] = step
+    return [sources.get(step) for step in steps]
+
+
+def _is_passed_on(step: Layer, reader: Layer) -> bool:
+    """Whether nobody reads the step's output in the backward pass."""
+    return step.reserves("output") and not step.reads_output and not reader.reads_input
+
+
+def _is_recomputed(step: Layer, reader: Layer) -> bool:
+    return step.recomputes and reader.reads_input and reader.frees_input
+
+
+def _readers(steps: Sequence[Layer]) -> list[Layer | None]:
+    """For each step, the one that reads its output: those without an output of their own hand on a view of it."""
+    found: list[Layer | None] = []
+    reader: Layer | None = None
+    for step in reversed(steps):
+        found.append(reader)
+        if step.reserves("output"):
+            reader = step
+    return found[::-1]

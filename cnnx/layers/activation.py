@@ -24,6 +24,8 @@ class ReluLayer(Layer):
     Nair, Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines", ICML 2010.
     """
 
+    reads_input: ClassVar[bool] = False
+
     preferred_initializer: ClassVar[str | None] = "he_normal"
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:

@@ -47,7 +47,12 @@ class Layer:
     preferred_initializer: ClassVar[str | None] = None
     # A layer with weights shields the weights before it from that choice.
     has_weights: ClassVar[bool] = False
-    # Whether `recompute` can write the output again, so that a training step need not keep it.
+    # What `backward` reads of the arrays of the forward pass, so that others may be used again before it; whether it
+    # reads the input for the last time before it writes the input gradient; and whether `recompute` can write the
+    # output again.
+    reads_input: ClassVar[bool] = True
+    reads_output: ClassVar[bool] = True
+    frees_input: ClassVar[bool] = False
     recomputes: ClassVar[bool] = False
 
     def __init__(self) -> None:

@@ -56,7 +56,10 @@ class ConvolutionLayer(Layer):
     Gradients: Goodfellow, Bengio, Courville, "Deep Learning", 2016, section 9.5.
     """
 
+    reads_output: ClassVar[bool] = False
+
     has_weights: ClassVar[bool] = True
+    frees_input: ClassVar[bool] = True
 
     def __init__(
         self,

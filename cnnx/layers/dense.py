@@ -40,7 +40,10 @@ class DenseLayer(Layer):
     Gradients: Goodfellow, Bengio, Courville, "Deep Learning", 2016, section 6.5.
     """
 
+    reads_output: ClassVar[bool] = False
+
     has_weights: ClassVar[bool] = True
+    frees_input: ClassVar[bool] = True
 
     def __init__(self, units: int, initializer: str | None = None) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ and g = dL/dy. Values keep their expectation, so that inference leaves x as it i
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -41,6 +41,9 @@ class DropoutLayer(Layer):
     Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: A Simple Way to Prevent Neural Networks from
     Overfitting", JMLR 15, 2014, section 10 for the scaling in training.
     """
+
+    reads_input: ClassVar[bool] = False
+    reads_output: ClassVar[bool] = False
 
     def __init__(self, rate: float, seed: Seed = None) -> None:
         super().__init__()

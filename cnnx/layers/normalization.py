@@ -57,6 +57,8 @@ class BatchNormLayer(Layer):
     ICML 2015.
     """
 
+    reads_output: ClassVar[bool] = False
+
     recomputes: ClassVar[bool] = True
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5) -> None:

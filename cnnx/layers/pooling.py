@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -43,6 +43,9 @@ class PoolLayer(Layer):
     -----
     NaN in a window gives NaN. The place of the largest pixel is kept in one byte for windows of up to 256 pixels.
     """
+
+    reads_input: ClassVar[bool] = False
+    reads_output: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ from cnnx.layers import (
 from cnnx.network import DivergenceError, History, Model
 
 if TYPE_CHECKING:
-    from cnnx import augmentation, datasets, models
+    from cnnx import augmentation, data, datasets, models
 
 __version__ = "0.1.0"
 
@@ -44,6 +44,7 @@ __all__ = [
     "__version__",
     "augmentation",
     "backend_in_use",
+    "data",
     "datasets",
     "get_num_threads",
     "models",
@@ -55,6 +56,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import these modules at their first use: file formats take longer to import than the kernels."""
-    if name in ("augmentation", "datasets", "models"):
+    if name in ("augmentation", "data", "datasets", "models"):
         return importlib.import_module(f"cnnx.{name}")
     raise AttributeError(f"module 'cnnx' has no attribute {name!r}")

@@ -25,7 +25,7 @@ from cnnx.layers import (
 from cnnx.network import DivergenceError, History, Model
 
 if TYPE_CHECKING:
-    from cnnx import datasets, models
+    from cnnx import augmentation, data, datasets, models
 
 __version__ = "0.1.0"
 
@@ -42,7 +42,9 @@ __all__ = [
     "ReluLayer",
     "SoftmaxLayer",
     "__version__",
+    "augmentation",
     "backend_in_use",
+    "data",
     "datasets",
     "get_num_threads",
     "models",
@@ -53,7 +55,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import `datasets` and `models` at their first use: file formats take longer to import than the kernels."""
-    if name in ("datasets", "models"):
+    """Import these modules at their first use: file formats take longer to import than the kernels."""
+    if name in ("augmentation", "data", "datasets", "models"):
         return importlib.import_module(f"cnnx.{name}")
     raise AttributeError(f"module 'cnnx' has no attribute {name!r}")

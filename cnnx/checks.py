@@ -64,6 +64,17 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
     return count
 
 
+def check_between(value: Any, name: str, low: float, high: float = math.inf) -> float:
+    """A finite number from `low` to `high`, both included."""
+    if isinstance(value, bool) or not isinstance(value, Real | np.number):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    number = float(value)
+    if not (math.isfinite(number) and low <= number <= high):
+        span = f"a finite number of {low:g} or more" if high == math.inf else f"a number from {low:g} to {high:g}"
+        raise ValueError(f"{name}: expected {span}, got {value!r}")
+    return number
+
+
 def check_positive(value: Any, name: str) -> float:
     """A finite number above zero."""
     if isinstance(value, bool) or not isinstance(value, Real | np.number):

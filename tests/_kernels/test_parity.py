@@ -253,6 +253,9 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "batch_norm_parameter_gradient": [two, two, one, one, one, np.zeros(2), True, one, one],
         "batch_norm_input_gradient": [two, two, one, one, one, one, one, one, False, np.zeros((3, 3))],
         "sgd_step": [one, np.zeros(4), 0.1],
+        "shift_images": [four, np.zeros((2, 2), np.intp), np.zeros((3, 2), np.uint8), 0.0, four],
+        "affine_images": [four, np.zeros((2, 3, 3)), 0.0, four],
+        "erase_images": [four, np.zeros((1, 4), np.intp), 0.0, four],
     }
     module = next(module for module, functions in KERNELS.items() if name in functions)
     with pytest.raises(ValueError, match=f"^{name}: (shapes|sizes) do not fit"):

@@ -1,0 +1,87 @@
+"""Batches from a folder of images with a subfolder for each class. Needs Pillow, the extra `image`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cnnx._typing import Array
+from cnnx.checks import check_count
+from cnnx.data.base import Batch, IndexedBatches
+from cnnx.geometry import pair
+from cnnx.images import read_image
+
+ENDINGS = (".png", ".jpg", ".jpeg")
+
+
+class FolderBatches(IndexedBatches):
+    """Batches from a folder of PNG and JPEG files with a subfolder for each class; files are read as they are needed.
+
+    Examples are float32 from 0 (black) to 1; labels are integers, the place of the subfolder's name in `classes`.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The folder. Files beside the subfolders, and names that begin with a dot, are left out.
+    batch_size : int
+    size : int or pair of int
+        (height, width) that images of other sizes are resized to.
+    channels : {3, 1}
+        Red, green and blue; or grey.
+
+    Attributes
+    ----------
+    classes : list of str
+        Names of the subfolders, sorted.
+    paths : list of pathlib.Path
+        The files: by class, then by name.
+    labels : ndarray of shape (examples,)
+
+    Raises
+    ------
+    ImportError
+        When the first batch is taken, without Pillow.
+    TypeError, ValueError
+        If there is no subfolder, one without images, or something else than a PNG or JPEG file in one; if a number is
+        below 1; and when a batch is taken, if a file is not an intact image. The message names the file.
+    OSError
+        If the folder or a file cannot be read.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], batch_size: int, size: int | Sequence[int], channels: int = 3
+    ) -> None:
+        folder = Path(path)
+        self.batch_size = check_count(batch_size, "FolderBatches: batch_size")
+        if channels not in (1, 3):
+            raise ValueError(f"FolderBatches: channels: expected 1 or 3, got {channels!r}")
+        self.input_shape = (*pair(size, "size", "FolderBatches"), int(channels))
+        self.classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
+        if not self.classes:
+            raise ValueError(f"{folder}: expected a subfolder for each class, found none")
+        files = [_image_files(folder / name) for name in self.classes]
+        self.paths = [file for of_class in files for file in of_class]
+        self.labels: Array = np.repeat(np.arange(len(files)), [len(of_class) for of_class in files])
+        self.examples = len(self.paths)
+
+    def read(self, indices: Array | slice) -> Batch:
+        """Decode these files."""
+        chosen = np.arange(self.examples)[indices]
+        X: Array = np.empty((len(chosen), *self.input_shape), np.float32)
+        for place, index in enumerate(chosen):
+            X[place], _ = read_image(self.paths[index], self.input_shape)
+        return X, self.labels[chosen], None
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """The images of one class, sorted by name."""
+    files = sorted((file for file in folder.iterdir() if file.name[0] != "."), key=lambda file: file.name)
+    if not files:
+        raise ValueError(f"{folder}: expected PNG or JPEG files, found none")
+    for file in files:
+        if file.suffix.lower() not in ENDINGS or not file.is_file():
+            raise ValueError(f"{file}: expected nothing but PNG or JPEG files in the folder of a class")
+    return files

@@ -25,7 +25,7 @@ from cnnx.layers import (
 from cnnx.network import DivergenceError, History, Model
 
 if TYPE_CHECKING:
-    from cnnx import datasets, models
+    from cnnx import datasets, metrics, models
 
 __version__ = "0.1.0"
 
@@ -45,6 +45,7 @@ __all__ = [
     "backend_in_use",
     "datasets",
     "get_num_threads",
+    "metrics",
     "models",
     "set_num_threads",
     "show_config",
@@ -53,7 +54,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import `datasets` and `models` at their first use: file formats take longer to import than the kernels."""
-    if name in ("datasets", "models"):
+    """Import these modules at their first use: file formats take longer to import than the kernels."""
+    if name in ("datasets", "metrics", "models"):
         return importlib.import_module(f"cnnx.{name}")
     raise AttributeError(f"module 'cnnx' has no attribute {name!r}")

@@ -29,7 +29,9 @@ def test_import_leaves_for_later_what_only_some_use(heavy):
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("module", ["cnnx", "cnnx._kernels", "cnnx.network", "cnnx.datasets", "cnnx.datasets.digits"])
+@pytest.mark.parametrize(
+    "module", ["cnnx", "cnnx._kernels", "cnnx.network", "cnnx.datasets", "cnnx.datasets.digits", "cnnx.metrics"]
+)
 def test_the_examples_in_docstrings_run(module):
     result = doctest.testmod(importlib.import_module(module))
     assert result.attempted > 0

@@ -62,6 +62,10 @@ if TYPE_CHECKING:  # the names that `_bind` sets below
         max_pool_backward as max_pool_backward,
         max_pool_forward as max_pool_forward,
     )
+    from cnnx._kernels.reference.sigmoid import (
+        sigmoid_cross_entropy_backward as sigmoid_cross_entropy_backward,
+        sigmoid_cross_entropy_forward as sigmoid_cross_entropy_forward,
+    )
     from cnnx._kernels.reference.softmax import (
         softmax_backward as softmax_backward,
         softmax_cross_entropy_backward as softmax_cross_entropy_backward,
@@ -111,6 +115,7 @@ KERNELS = {
     ),
     "optimizer": ("sgd_step",),
     "pooling": ("max_pool_forward", "max_pool_backward", "average_pool_forward", "average_pool_backward"),
+    "sigmoid": ("sigmoid_cross_entropy_forward", "sigmoid_cross_entropy_backward"),
     "softmax": (
         "softmax_forward",
         "softmax_backward",

@@ -245,6 +245,8 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "softmax_backward": [two, np.zeros((3, 3)), two],
         "softmax_cross_entropy_forward": [two, np.zeros((3, 3)), two, np.zeros(2)],
         "softmax_cross_entropy_backward": [two, np.zeros((3, 3)), two],
+        "sigmoid_cross_entropy_forward": [two, two, two, np.zeros(3)],
+        "sigmoid_cross_entropy_backward": [two, np.zeros((3, 3)), two],
         "relu_forward": [two, np.zeros((3, 3))],
         "relu_backward": [two, two, np.zeros((3, 3))],
         "leaky_relu_forward": [two, 0.1, np.zeros((3, 3))],

@@ -41,6 +41,9 @@ __all__ = [
     "top_k_accuracy",
 ]
 
+# A stray label must not ask for endless memory; whoever has more classes says so.
+MOST_CLASSES = 100_000
+
 
 class PrecisionRecallF1(NamedTuple):
     """Arrays with one value for each class, (classes,), or averages over the classes."""
@@ -417,6 +420,8 @@ def _labels_alike(y: Any, predicted: Any) -> tuple[Array, Array]:
 
 def _count_classes(y: Array, predicted: Array, classes: int | None) -> int:
     largest = int(max(y.max(), predicted.max()))
+    if classes is None and largest >= MOST_CLASSES:
+        raise ValueError(f"classes: expected their number, for the largest is {largest}: are these labels?")
     if classes is None:
         return largest + 1
     if largest >= check_count(classes, "classes"):

@@ -240,6 +240,7 @@ def test_a_weight_counts_as_so_many_examples(rng):
         ("accuracy", ([0, 1], [0, 1], [0, 0]), "sample_weight: expected a number above 0, got none"),
         ("confusion_matrix", ([0, 3], [0, 1], 3), "y: expected 0 to 2 for 3 classes, got 3"),
         ("confusion_matrix", ([0, 1], [0, 4], 3), "predicted: expected 0 to 2 for 3 classes, got 4"),
+        ("confusion_matrix", ([0, 10**9], [0, 1]), "classes: expected their number, for the largest is 1000000000"),
         ("confusion_matrix", ([[0, 1]], [[0, 1]]), "y: expected integers of shape"),
         ("precision_recall_f1", ([0, 1], [0, 1], "mean"), "average: expected None, 'macro', 'micro' or 'weighted'"),
         ("precision_recall_f1", ([[0, 1]], [[0, 1]], None, 3), "classes: expected 2 as y has columns, got 3"),

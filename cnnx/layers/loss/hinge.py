@@ -59,9 +59,9 @@ class HingeLayer(ClassificationLayer):
         """Scores (batch, classes) and the hinge loss of each example (batch,)."""
         x = self._checked_input(x)
         losses = self._array("losses", len(x), training)
-        violations = _violations(x, targets)
-        # A loss that overflows is infinite; training says so.
-        with np.errstate(over="ignore"):
+        # A loss that is not finite speaks for itself; training says so.
+        with np.errstate(over="ignore", invalid="ignore"):
+            violations = _violations(x, targets)
             np.mean(violations**2 if self.squared else violations, axis=1, out=losses)
         if training:
             self._cache = (x,)

@@ -93,7 +93,7 @@ class RegressionLayer(OutputLayer):
         """Values (batch, outputs) and the loss of each example (batch,)."""
         x = self._checked_input(x)
         losses = self._array("losses", len(x), training)
-        # A loss that overflows is infinite; training says so.
+        # A loss that is not finite speaks for itself; training says so.
         with np.errstate(over="ignore", invalid="ignore"):
             np.mean(self._penalty(x - targets), axis=1, out=losses)
         if training:

@@ -123,7 +123,9 @@ class SigmoidLayer(OutputLayer):
         y, losses = self._array("output", len(x), training), self._array("losses", len(x), training)
         _kernels.sigmoid_cross_entropy_forward(x, targets, y, losses)
         if self.focal:
-            losses[...] = _focal_losses(x, y, targets, self.focal)
+            # A loss that is not finite speaks for itself; training says so.
+            with np.errstate(over="ignore", invalid="ignore"):
+                losses[...] = _focal_losses(x, y, targets, self.focal)
         if training:
             self._cache = (y, x)
         return y, losses

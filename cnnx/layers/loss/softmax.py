@@ -95,7 +95,9 @@ class SoftmaxLayer(ClassificationLayer):
         losses = self._array("losses", len(x), training)
         if self.focal:
             _kernels.softmax_forward(x, y)
-            losses[...] = _focal_losses(_log_softmax(x), targets, self.focal)
+            # A loss that is not finite speaks for itself; training says so.
+            with np.errstate(over="ignore", invalid="ignore"):
+                losses[...] = _focal_losses(_log_softmax(x), targets, self.focal)
         else:
             _kernels.softmax_cross_entropy_forward(x, targets, y, losses)
         if training:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cnnx import DenseLayer, Model
+from cnnx._kernels import _compiled
 from cnnx.layers import LAYERS, HingeLayer, RegressionLayer, SigmoidLayer, SoftmaxLayer
 from cnnx.layers.loss import OutputLayer
 
@@ -123,6 +124,13 @@ def test_scores_with_nan_give_nan_losses_to_their_examples_alone(case, rng):
     np.testing.assert_array_equal(np.isnan(losses), [False, True, False, True, False])
 
 
+def test_infinite_scores_give_losses_that_are_not_finite_and_no_warning(case, backend):
+    layer, targets, outputs = built(case)
+    with np.errstate(all="ignore" if backend == "numpy" else "warn"):
+        _, losses = layer.loss(np.full((5, outputs), np.inf), targets)
+    assert not np.isfinite(losses).any()
+
+
 def test_an_empty_batch_has_no_losses(case):
     layer, _, outputs = built(case)
     empty = np.empty((0, outputs))
@@ -180,6 +188,15 @@ def test_a_model_trains_is_saved_and_predicts_the_same(case, rng, tmp_path):
     assert repr(again) == repr(model)
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     assert again.evaluate(X, labels) == (loss, metric)
+
+
+@pytest.mark.skipif(not _compiled, reason="a build without compiled kernels has nothing to compare")
+def test_a_model_is_verified(case, rng):
+    layer, outputs, labels = case
+    model = Model(DenseLayer(units=outputs), layer)
+    model.build((6,), seed=0)
+    report = model.verify(rng.standard_normal((5, 6)), labels)
+    assert {row.array for row in report.rows if row.layer == layer.name} == {"output", "loss", "input gradient"}
 
 
 def test_one_step_in_ones_own_loop_is_the_models_step(case, rng):

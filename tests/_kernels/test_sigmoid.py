@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from parity import assert_twins_agree, dtypes, seeds
 
 import cnnx
@@ -36,6 +36,7 @@ def test_the_twin_at_the_ends_by_hand():
 
 @pytest.mark.skipif(not _compiled, reason="a build without compiled kernels has nothing to compare")
 @pytest.mark.usefixtures("restored_kernels")
+@settings(max_examples=30)
 @given(
     batch=st.sampled_from([0, 1, 7, 700]),
     classes=st.sampled_from([1, 2, 5, 30]),

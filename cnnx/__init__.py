@@ -18,14 +18,17 @@ from cnnx.layers import (
     DenseLayer,
     DropoutLayer,
     Flatten,
+    HingeLayer,
     PoolLayer,
+    RegressionLayer,
     ReluLayer,
+    SigmoidLayer,
     SoftmaxLayer,
 )
 from cnnx.network import DivergenceError, History, Model
 
 if TYPE_CHECKING:
-    from cnnx import augmentation, data, datasets, models
+    from cnnx import augmentation, data, datasets, metrics, models
 
 __version__ = "0.1.0"
 
@@ -36,10 +39,13 @@ __all__ = [
     "DivergenceError",
     "DropoutLayer",
     "Flatten",
+    "HingeLayer",
     "History",
     "Model",
     "PoolLayer",
+    "RegressionLayer",
     "ReluLayer",
+    "SigmoidLayer",
     "SoftmaxLayer",
     "__version__",
     "augmentation",
@@ -47,6 +53,7 @@ __all__ = [
     "data",
     "datasets",
     "get_num_threads",
+    "metrics",
     "models",
     "set_num_threads",
     "show_config",
@@ -56,6 +63,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import these modules at their first use: file formats take longer to import than the kernels."""
-    if name in ("augmentation", "data", "datasets", "models"):
+    if name in ("augmentation", "data", "datasets", "metrics", "models"):
         return importlib.import_module(f"cnnx.{name}")
     raise AttributeError(f"module 'cnnx' has no attribute {name!r}")

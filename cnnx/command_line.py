@@ -175,7 +175,8 @@ def _print_test(model: "Model", X: "Array", y: "Array") -> None:
     from cnnx.metrics import class_figures
 
     loss, accuracy = model.evaluate(X, y)
-    figures = class_figures(y, model.predict(X), model.output_shape[0])
+    # One output is for two classes.
+    figures = class_figures(y, model.predict(X), max(model.output_shape[0], 2))
     print("\nclass  images  precision  recall      F1")
     for label, (images, precision, recall, f1) in enumerate(zip(*figures, strict=True)):
         print(f"{label:5}  {images:6}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}")

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ class Model:
     Parameters
     ----------
     *layers : Layer
-        From the input to the output layer (`SoftmaxLayer`). A layer object stands in one place of one model.
+        From the input to the output layer, such as `SoftmaxLayer`. A layer object stands in one place of one model.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Model:
                 raise TypeError(f"Model: expected layers, got {layer!r} at position {index}")
             if any(layer is other for other in layers[:index]) or layer.name != type(layer).__name__:
                 raise ValueError(f"Model: {layer.name} at position {index} already stands in a model; make a new one")
-            if isinstance(layer, OutputLayer) and index < len(layers) - 1:
+            if isinstance(layer, OutputLayer) and not layer.may_be_hidden and index < len(layers) - 1:
                 raise ValueError(
                     f"Model: the output layer must be last; {type(layers[index + 1]).__name__} at position "
                     f"{index + 1} comes after {type(layer).__name__}"
@@ -169,7 +169,8 @@ class Model:
         X : array_like of shape (examples, height, width, channels), or (examples, features)
             Numbers of any real dtype; each batch is converted to the model's.
         y : array_like of shape (examples,) or (examples, classes)
-            Integer labels from 0 to classes - 1, or rows of target probabilities.
+            Labels of the output layer: for `SoftmaxLayer`, integers from 0 to classes - 1 or rows of target
+            probabilities; for the others, see there.
         learning_rate : float
             Step size, above 0.
         batch_size : int
@@ -304,41 +305,59 @@ class Model:
     # -- Prediction ----------------------------------------------------------------------------------
 
     def predict(self, X: Any, batch_size: int = 256) -> Array:
-        """Class labels, integers of shape (examples,); arguments as in `predict_proba`."""
-        predictions = self.predict_proba(X, batch_size)
-        return self._output_layer("predict").decide(predictions)
+        """What the output layer decides: class labels, or values; arguments as in `predict_proba`.
+
+        Returns
+        -------
+        ndarray
+            Integers (examples,) after `SoftmaxLayer`, `HingeLayer` and `SigmoidLayer` with one output; rows of 0 and 1,
+            (examples, classes), after `SigmoidLayer` with several; values (examples, outputs) after `RegressionLayer`,
+            (examples,) where there is one output.
+        """
+        return self._predict("predict", X, batch_size, self._output_layer("predict").decide)
 
     def predict_proba(self, X: Any, batch_size: int = 256) -> Array:
         """Probabilities of the classes, (examples, classes).
+
+        After `SigmoidLayer` with one output, the columns are the probabilities of 0 and of 1.
 
         Parameters
         ----------
         X : array_like of shape (examples, *input_shape)
         batch_size : int
             Examples at a time; a large `X` needs no more memory than a batch.
+
+        Raises
+        ------
+        TypeError
+            If the output layer has no probabilities, as `HingeLayer` and `RegressionLayer`.
         """
-        self._output_layer("predict_proba")
-        self._require_built("predict_proba")
+        return self._predict("predict_proba", X, batch_size, self._output_layer("predict_proba").probabilities)
+
+    def _predict(self, method: str, X: Any, batch_size: int, convert: Callable[[Array], Array]) -> Array:
+        """Predictions, converted batch by batch: an output layer that cannot do so says it with the first one."""
+        self._require_built(method)
         X = self._checked_examples(X)
-        probabilities = np.empty((len(X), *self.output_shape), self.dtype)
-        for batch in _batches(len(X), check_count(batch_size, "batch_size")):
-            probabilities[batch] = self.forward(X[batch])
-        return probabilities
+        batches = _batches(max(len(X), 1), check_count(batch_size, "batch_size"))
+        return np.concatenate([convert(self.forward(X[batch])) for batch in batches])
 
     def evaluate(self, X: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
-        """Mean loss and accuracy.
+        """Mean loss, and the output layer's metric.
 
         Parameters
         ----------
         X : array_like of shape (examples, *input_shape)
         y : array_like of shape (examples,) or (examples, classes)
+            Labels as in `train`.
         batch_size : int
             Examples at a time; a large `X` needs no more memory than a batch.
 
         Returns
         -------
         (float, float)
-            Mean cross-entropy in nats, and the share of examples, of 1, whose most probable class is right.
+            The mean of the loss that training minimises (cross-entropy, in nats, after `SoftmaxLayer()` and
+            `SigmoidLayer()`); and the mean absolute error after `RegressionLayer`, else the accuracy: the share of
+            examples, of 1, for which `predict` is right (in all classes, where labels are rows of 0 and 1).
         """
         output = self._output_layer("evaluate")
         self._require_built("evaluate")

@@ -94,6 +94,18 @@ def test_evaluate_prints_what_the_model_evaluates_to(saved, capsys):
     assert f"test loss {loss:.4f}, test accuracy {accuracy:.2%}" in capsys.readouterr().out
 
 
+def test_a_model_with_one_output_is_tested_on_two_classes(capsys, rng):
+    X, y = rng.random((20, 4, 4, 1), np.float32), np.arange(20) % 2
+    np.savez("two.npz", X_train=X, y_train=y, X_test=X, y_test=y)
+    model = cnnx.Model(cnnx.Flatten(), cnnx.DenseLayer(units=1), cnnx.SigmoidLayer())
+    model.build((4, 4, 1), seed=0)
+    model.save("two.safetensors")
+    assert main(["evaluate", "two.safetensors", "two.npz"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    head = lines.index("class  images  precision  recall      F1")
+    assert [line.split()[:2] for line in lines[head + 1 : head + 3]] == [["0", "10"], ["1", "10"]]
+
+
 def test_predict_prints_class_and_probability_of_each_image(saved, capsys):
     _, (X, _) = cnnx.datasets.load_digits()
     write_image("digit.png", X[0, :, :, 0])

@@ -394,7 +394,8 @@ def test_without_an_output_layer_there_is_a_forward_pass_and_no_training(data):
     calls = {
         "train": lambda: model.train(X, y, 0.1),
         "train_on_batch": lambda: model.train_on_batch(X, y, 0.1),
-        "predict_proba": lambda: model.predict(X),
+        "predict": lambda: model.predict(X),
+        "predict_proba": lambda: model.predict_proba(X),
         "evaluate": lambda: model.evaluate(X, y),
         "backward": lambda: model.backward(y),
         "verify": lambda: model.verify(X, y),
@@ -409,7 +410,8 @@ def test_before_it_is_built_a_model_says_so():
     X = np.zeros((2, 6, 6, 1))
     calls = {
         "forward": lambda: model.forward(X),
-        "predict_proba": lambda: model.predict(X),
+        "predict": lambda: model.predict(X),
+        "predict_proba": lambda: model.predict_proba(X),
         "evaluate": lambda: model.evaluate(X, [0, 1]),
         "summary": model.summary,
         "save": lambda: model.save("never-written"),

@@ -39,6 +39,7 @@ def test_import_leaves_for_later_what_only_some_use(heavy):
         "cnnx.network",
         "cnnx.datasets",
         "cnnx.datasets.digits",
+        "cnnx.metrics",
     ],
 )
 def test_the_examples_in_docstrings_run(module):

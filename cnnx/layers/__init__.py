@@ -6,7 +6,7 @@ from cnnx.layers.convolution import ConvolutionLayer
 from cnnx.layers.dense import DenseLayer
 from cnnx.layers.dropout import DropoutLayer
 from cnnx.layers.flatten import Flatten
-from cnnx.layers.loss import SoftmaxLayer
+from cnnx.layers.loss import HingeLayer, RegressionLayer, SigmoidLayer, SoftmaxLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
 
@@ -18,8 +18,11 @@ LAYERS: dict[str, type[Layer]] = {
         DenseLayer,
         DropoutLayer,
         Flatten,
+        HingeLayer,
         PoolLayer,
+        RegressionLayer,
         ReluLayer,
+        SigmoidLayer,
         SoftmaxLayer,
     )
 }
@@ -31,8 +34,11 @@ __all__ = [
     "DenseLayer",
     "DropoutLayer",
     "Flatten",
+    "HingeLayer",
     "Layer",
     "PoolLayer",
+    "RegressionLayer",
     "ReluLayer",
+    "SigmoidLayer",
     "SoftmaxLayer",
 ]

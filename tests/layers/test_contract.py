@@ -10,8 +10,11 @@ from cnnx.layers import (
     DenseLayer,
     DropoutLayer,
     Flatten,
+    HingeLayer,
     PoolLayer,
+    RegressionLayer,
     ReluLayer,
+    SigmoidLayer,
     SoftmaxLayer,
 )
 
@@ -32,6 +35,11 @@ CASES = [
     (lambda: ReluLayer(), (4, 3, 2)),
     (lambda: ReluLayer(), (9,)),
     (lambda: SoftmaxLayer(), (5,)),
+    (lambda: SoftmaxLayer(label_smoothing=0.1, focal=2), (5,)),
+    (lambda: SigmoidLayer(), (4, 3, 2)),
+    (lambda: SigmoidLayer(focal=2, threshold=0.3), (5,)),
+    (lambda: HingeLayer(squared=True), (5,)),
+    (lambda: RegressionLayer("huber", delta=2), (5,)),
     (lambda: DropoutLayer(rate=0.5), (4, 3, 2)),
     (lambda: DropoutLayer(rate=0.0), (9,)),
     (lambda: BatchNormLayer(), (5, 4, 3)),

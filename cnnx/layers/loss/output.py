@@ -1,12 +1,9 @@
-"""Output layers: softmax, with the cross-entropy loss.
+"""What output layers have in common.
 
-    y_k = exp(x_k) / sum over j of exp(x_j)                          probabilities, for each example
-    dL/dx = y * (g - sum over j of g_j y_j)                          softmax alone: the full Jacobian product
-    L = mean over the batch of -sum over k of t_k log(y_k)           cross-entropy with targets t
-    dL/dx = (y - t) / batch                                          softmax and cross-entropy together
+    L = mean over the batch of w_n * loss_n        with the weights w_n = 1 where none are given
 
 The mean is taken here and nowhere else, so that a step does not depend on how many layers divide by the batch
-(the deck's "scaling bug"). Bishop, "Pattern Recognition and Machine Learning", 2006, section 4.3.4.
+(the deck's "scaling bug").
 """
 
 from __future__ import annotations
@@ -15,7 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks import check_labels
 from cnnx.layers.base import Layer
@@ -25,14 +21,31 @@ class OutputLayer(Layer):
     """The last layer of a Model: it turns scores into predictions, and has the loss that training minimises.
 
     A subclass adds to a layer's methods `check_labels`, `encode`, `loss`, `loss_backward`, `decide` and `rate`.
+    `forward` and `backward` are those of the predictions alone; unless a subclass says otherwise, predictions are the
+    scores themselves.
 
     Attributes
     ----------
     metric : str
         What `rate` measures: the name of the figure beside the loss.
+    may_be_hidden : bool
+        Whether it may stand inside a Model too, as an activation.
     """
 
     metric: ClassVar[str]
+    may_be_hidden: ClassVar[bool] = False
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """The scores as they are, (batch, ...)."""
+        x = self._checked_input(x)
+        if training:
+            self._cache = (x,)
+        return x
+
+    def backward(self, grad: Array) -> Array | None:
+        """The gradient as it is, (batch, ...)."""
+        grad, *_ = self._use_up_cache(grad)
+        return grad
 
     def check_labels(self, labels: Any, name: str) -> Array:
         """The labels as an array, once they are known to fit.
@@ -67,46 +80,43 @@ class OutputLayer(Layer):
         """What `Model.predict` returns for predictions: labels, or the values themselves."""
         raise NotImplementedError
 
+    def probabilities(self, predictions: Array) -> Array:
+        """What `Model.predict_proba` returns for predictions, (batch, classes).
+
+        Raises
+        ------
+        TypeError
+            If predictions are no probabilities.
+        """
+        raise TypeError(f"{self.name}: predict_proba: its predictions are no probabilities; use predict")
+
     def rate(self, predictions: Array, targets: Array) -> Array:
         """The metric of each example, (batch,): a figure of a batch is its mean."""
         raise NotImplementedError
 
+    def _reserve_losses(self, shape: Shape) -> None:
+        """The working arrays of a loss."""
+        self._reserve("input_gradient", shape)
+        self._reserve("targets", shape)
+        self._reserve("losses", ())
 
-class SoftmaxLayer(OutputLayer):
-    """Class probabilities from scores: (batch, classes) to (batch, classes), rows that sum to 1.
 
-    It is a Model's output layer: `predict_proba` gives its output, and training minimises its cross-entropy.
+class ClassificationLayer(OutputLayer):
+    """An output layer with a score for each of several classes, of which the largest decides.
 
     Labels are integers (batch,) from 0 to classes - 1, or rows of target probabilities (batch, classes).
     """
 
     metric: ClassVar[str] = "accuracy"
+    fewest_classes: ClassVar[int] = 1
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
         """No parameters; the shape stays."""
-        if len(input_shape) != 1 or input_shape[0] < 1:
-            raise ValueError(f"{self.name}: expected examples of shape (classes,), got {input_shape}")
-        self._reserve("output", input_shape)
-        self._reserve("input_gradient", input_shape)
-        self._reserve("targets", input_shape)
-        self._reserve("losses", ())
+        if len(input_shape) != 1 or input_shape[0] < self.fewest_classes:
+            least = f" with {self.fewest_classes} classes or more" if self.fewest_classes > 1 else ""
+            raise ValueError(f"{self.name}: expected examples of shape (classes,){least}, got {input_shape}")
+        self._reserve_losses(input_shape)
         return input_shape
-
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """Scores to probabilities, (batch, classes)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        _kernels.softmax_forward(x, y)
-        if training:
-            self._cache = (y,)
-        return y
-
-    def backward(self, grad: Array) -> Array | None:
-        """The full Jacobian product, (batch, classes)."""
-        grad, y = self._use_up_cache(grad)
-        out = self._array("input_gradient", len(y))
-        _kernels.softmax_backward(grad, y, out)
-        return out
 
     def check_labels(self, labels: Any, name: str) -> Array:
         """Integers from 0 to classes - 1, (batch,), or rows of probabilities, (batch, classes)."""
@@ -122,31 +132,19 @@ class SoftmaxLayer(OutputLayer):
             targets[np.arange(len(labels)), labels] = 1
         return targets
 
-    def loss(self, x: Array, targets: Array, training: bool = False) -> tuple[Array, Array]:
-        """Probabilities (batch, classes) and the cross-entropy of each example (batch,)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        losses = self._array("losses", len(x), training)
-        _kernels.softmax_cross_entropy_forward(x, targets, y, losses)
-        if training:
-            self._cache = (y,)
-        return y, losses
-
-    def loss_backward(self, targets: Array, weights: Array | None = None) -> Array:
-        """(y - t) / batch for each example, times its weight; (batch, classes)."""
-        targets, y = self._use_up_cache(targets)
-        out = self._array("input_gradient", len(y))
-        _kernels.softmax_cross_entropy_backward(y, targets, out)
-        if weights is not None:
-            out *= weights[:, np.newaxis]
-        return out
-
     def decide(self, predictions: Array) -> Array:
-        """The most probable class, (batch,)."""
+        """The class with the largest score, (batch,)."""
         labels: Array = predictions.argmax(axis=1)
         return labels
 
     def rate(self, predictions: Array, targets: Array) -> Array:
-        """Whether the most probable class is right, (batch,)."""
+        """Whether the class with the largest score is right, (batch,)."""
         right: Array = predictions.argmax(axis=1) == targets.argmax(axis=1)
         return right
+
+
+def weigh(gradient: Array, weights: Array | None) -> Array:
+    """Multiply each example's gradient by its weight, in place."""
+    if weights is not None:
+        gradient *= weights[:, np.newaxis]
+    return gradient

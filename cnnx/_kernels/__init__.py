@@ -13,7 +13,28 @@ from typing import TYPE_CHECKING
 from cnnx._kernels.threads import brief_spinning, default_threads
 
 if TYPE_CHECKING:  # the names that `_bind` sets below
-    from cnnx._kernels.reference.activation import relu_backward as relu_backward, relu_forward as relu_forward
+    from cnnx._kernels.reference.activation import (
+        elu_backward as elu_backward,
+        elu_forward as elu_forward,
+        gelu_backward as gelu_backward,
+        gelu_forward as gelu_forward,
+        hard_swish_backward as hard_swish_backward,
+        hard_swish_forward as hard_swish_forward,
+        leaky_relu_backward as leaky_relu_backward,
+        leaky_relu_forward as leaky_relu_forward,
+        prelu_backward as prelu_backward,
+        prelu_forward as prelu_forward,
+        relu_backward as relu_backward,
+        relu_forward as relu_forward,
+        sigmoid_backward as sigmoid_backward,
+        sigmoid_forward as sigmoid_forward,
+        silu_backward as silu_backward,
+        silu_forward as silu_forward,
+        softplus_backward as softplus_backward,
+        softplus_forward as softplus_forward,
+        tanh_backward as tanh_backward,
+        tanh_forward as tanh_forward,
+    )
     from cnnx._kernels.reference.convolution import (
         convolution_forward as convolution_forward,
         convolution_input_gradient as convolution_input_gradient,
@@ -50,7 +71,28 @@ if TYPE_CHECKING:  # the names that `_bind` sets below
 
 # Every kernel, by the family that has it: a compiled module, and one of the same name in `reference`.
 KERNELS = {
-    "activation": ("relu_forward", "relu_backward"),
+    "activation": (
+        "relu_forward",
+        "relu_backward",
+        "leaky_relu_forward",
+        "leaky_relu_backward",
+        "prelu_forward",
+        "prelu_backward",
+        "elu_forward",
+        "elu_backward",
+        "gelu_forward",
+        "gelu_backward",
+        "silu_forward",
+        "silu_backward",
+        "sigmoid_forward",
+        "sigmoid_backward",
+        "tanh_forward",
+        "tanh_backward",
+        "softplus_forward",
+        "softplus_backward",
+        "hard_swish_forward",
+        "hard_swish_backward",
+    ),
     "convolution": (
         "convolution_forward",
         "convolution_input_gradient",

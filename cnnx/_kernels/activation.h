@@ -1,0 +1,74 @@
+/* The loops of activation_rows.h, compiled for each instruction set and floating type. */
+#ifndef CNNX_ACTIVATION_H
+#define CNNX_ACTIVATION_H
+
+#include <float.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+enum activation { SIGMOID, LEAKY_RELU, ELU, GELU, SILU, TANH, SOFTPLUS, HARD_SWISH };
+
+/* `a` and `b` are the activation's own constants, where it has some. */
+typedef struct {
+    void (*forward)(const void *x, void *out, ptrdiff_t count, double a, double b);
+    void (*backward)(const void *grad, const void *kept, void *out, ptrdiff_t count, double a, double b);
+} activation_rows;
+
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define NAME(x) JOIN(x, JOIN(SET, REAL))
+
+#ifdef __GNUC__
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE static inline
+#endif
+
+#define SET baseline
+#define TARGET
+#define REAL float
+#include "activation_rows.h"
+#define REAL double
+#define DOUBLE 1
+#include "activation_rows.h"
+#undef TARGET
+#undef SET
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#define SET avx2
+#define TARGET __attribute__((target("avx2,fma")))
+#define REAL float
+#include "activation_rows.h"
+#define REAL double
+#define DOUBLE 1
+#include "activation_rows.h"
+#undef TARGET
+#undef SET
+
+#define SET avx512
+#define TARGET __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")))
+#define REAL float
+#include "activation_rows.h"
+#define REAL double
+#define DOUBLE 1
+#include "activation_rows.h"
+#undef TARGET
+#undef SET
+#endif
+
+/* Those for vectors of so many bytes. */
+static const activation_rows *rows_of(enum activation which, ptrdiff_t vector_bytes, size_t itemsize)
+{
+    const activation_rows *floats = rows_baseline_float, *doubles = rows_baseline_double;
+#if defined(__GNUC__) && defined(__x86_64__)
+    if (vector_bytes == 32)
+        floats = rows_avx2_float, doubles = rows_avx2_double;
+    else if (vector_bytes == 64)
+        floats = rows_avx512_float, doubles = rows_avx512_double;
+#endif
+    return &(itemsize == sizeof(float) ? floats : doubles)[which];
+}
+
+#endif

@@ -1,6 +1,17 @@
 """The layers. `LAYERS` is the closed list of those that a model file may name."""
 
-from cnnx.layers.activation import ReluLayer
+from cnnx.layers.activation import (
+    EluLayer,
+    GeluLayer,
+    HardSwishLayer,
+    LeakyReluLayer,
+    PReluLayer,
+    ReluLayer,
+    SeluLayer,
+    SiluLayer,
+    SoftplusLayer,
+    TanhLayer,
+)
 from cnnx.layers.base import Layer
 from cnnx.layers.convolution import ConvolutionLayer
 from cnnx.layers.dense import DenseLayer
@@ -17,10 +28,19 @@ LAYERS: dict[str, type[Layer]] = {
         ConvolutionLayer,
         DenseLayer,
         DropoutLayer,
+        EluLayer,
         Flatten,
+        GeluLayer,
+        HardSwishLayer,
+        LeakyReluLayer,
+        PReluLayer,
         PoolLayer,
         ReluLayer,
+        SeluLayer,
+        SiluLayer,
         SoftmaxLayer,
+        SoftplusLayer,
+        TanhLayer,
     )
 }
 
@@ -30,9 +50,18 @@ __all__ = [
     "ConvolutionLayer",
     "DenseLayer",
     "DropoutLayer",
+    "EluLayer",
     "Flatten",
+    "GeluLayer",
+    "HardSwishLayer",
     "Layer",
+    "LeakyReluLayer",
+    "PReluLayer",
     "PoolLayer",
     "ReluLayer",
+    "SeluLayer",
+    "SiluLayer",
     "SoftmaxLayer",
+    "SoftplusLayer",
+    "TanhLayer",
 ]

@@ -20,6 +20,7 @@ from cnnx.layers import (
     EluLayer,
     Flatten,
     GeluLayer,
+    GlobalPoolLayer,
     HardSwishLayer,
     LeakyReluLayer,
     PoolLayer,
@@ -29,6 +30,7 @@ from cnnx.layers import (
     SiluLayer,
     SoftmaxLayer,
     SoftplusLayer,
+    SpatialDropoutLayer,
     TanhLayer,
 )
 from cnnx.network import DivergenceError, History, Model
@@ -47,6 +49,7 @@ __all__ = [
     "EluLayer",
     "Flatten",
     "GeluLayer",
+    "GlobalPoolLayer",
     "HardSwishLayer",
     "History",
     "LeakyReluLayer",
@@ -58,6 +61,7 @@ __all__ = [
     "SiluLayer",
     "SoftmaxLayer",
     "SoftplusLayer",
+    "SpatialDropoutLayer",
     "TanhLayer",
     "__version__",
     "backend_in_use",

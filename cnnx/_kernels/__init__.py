@@ -48,7 +48,7 @@ if TYPE_CHECKING:  # the names that `_bind` sets below
         dense_input_gradient as dense_input_gradient,
         dense_weight_gradient as dense_weight_gradient,
     )
-    from cnnx._kernels.reference.dropout import dropout as dropout
+    from cnnx._kernels.reference.dropout import dropout as dropout, spatial_dropout as spatial_dropout
     from cnnx._kernels.reference.normalization import (
         batch_norm_forward as batch_norm_forward,
         batch_norm_input_gradient as batch_norm_input_gradient,
@@ -102,7 +102,7 @@ KERNELS = {
         "convolution_weight_gradient",
     ),
     "dense": ("dense_forward", "dense_input_gradient", "dense_weight_gradient"),
-    "dropout": ("dropout",),
+    "dropout": ("dropout", "spatial_dropout"),
     "normalization": (
         "batch_norm_statistics",
         "batch_norm_forward",

@@ -15,11 +15,11 @@ from cnnx.layers.activation import (
 from cnnx.layers.base import Layer
 from cnnx.layers.convolution import ConvolutionLayer
 from cnnx.layers.dense import DenseLayer
-from cnnx.layers.dropout import DropoutLayer
+from cnnx.layers.dropout import DropoutLayer, SpatialDropoutLayer
 from cnnx.layers.flatten import Flatten
 from cnnx.layers.loss import SoftmaxLayer
 from cnnx.layers.normalization import BatchNormLayer
-from cnnx.layers.pooling import PoolLayer
+from cnnx.layers.pooling import GlobalPoolLayer, PoolLayer
 
 LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
@@ -31,6 +31,7 @@ LAYERS: dict[str, type[Layer]] = {
         EluLayer,
         Flatten,
         GeluLayer,
+        GlobalPoolLayer,
         HardSwishLayer,
         LeakyReluLayer,
         PReluLayer,
@@ -40,6 +41,7 @@ LAYERS: dict[str, type[Layer]] = {
         SiluLayer,
         SoftmaxLayer,
         SoftplusLayer,
+        SpatialDropoutLayer,
         TanhLayer,
     )
 }
@@ -53,6 +55,7 @@ __all__ = [
     "EluLayer",
     "Flatten",
     "GeluLayer",
+    "GlobalPoolLayer",
     "HardSwishLayer",
     "Layer",
     "LeakyReluLayer",
@@ -63,5 +66,6 @@ __all__ = [
     "SiluLayer",
     "SoftmaxLayer",
     "SoftplusLayer",
+    "SpatialDropoutLayer",
     "TanhLayer",
 ]

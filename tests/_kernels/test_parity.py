@@ -265,6 +265,7 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "hard_swish_backward": [two, np.zeros((3, 3)), two],
         "prelu_forward": [two, np.zeros(2), two],
         "prelu_backward": [two, two, one, np.zeros(2), two],
+        "spatial_dropout": [four, np.zeros((2, 4), np.uint16), 5, four],
         "dropout": [two, np.zeros(7, np.uint16), 5, two],
         "batch_norm_statistics": [four, np.zeros(4), one],
         "batch_norm_forward": [four, one, one, one, one, False, np.zeros((2, 5, 4, 3))],

@@ -12,6 +12,7 @@ from cnnx.layers import (
     EluLayer,
     Flatten,
     GeluLayer,
+    GlobalPoolLayer,
     HardSwishLayer,
     LeakyReluLayer,
     PoolLayer,
@@ -21,6 +22,7 @@ from cnnx.layers import (
     SiluLayer,
     SoftmaxLayer,
     SoftplusLayer,
+    SpatialDropoutLayer,
     TanhLayer,
 )
 
@@ -56,6 +58,10 @@ CASES = [
     (lambda: BatchNormLayer(), (5, 4, 3)),
     (lambda: BatchNormLayer(momentum=0.5, epsilon=0.1), (2, 1, 70)),
     (lambda: BatchNormLayer(), (9,)),
+    (lambda: GlobalPoolLayer(), (5, 4, 3)),
+    (lambda: GlobalPoolLayer(mode="max"), (5, 4, 3)),
+    (lambda: GlobalPoolLayer(mode="max"), (20, 21, 2)),
+    (lambda: SpatialDropoutLayer(rate=0.5), (4, 3, 6)),
 ]
 STEP = 1e-5
 

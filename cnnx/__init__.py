@@ -15,6 +15,7 @@ from cnnx.configuration import show_config
 from cnnx.layers import (
     BatchNormLayer,
     ConvolutionLayer,
+    CroppingLayer,
     DenseLayer,
     DropoutLayer,
     EluLayer,
@@ -23,6 +24,7 @@ from cnnx.layers import (
     GlobalPoolLayer,
     HardSwishLayer,
     LeakyReluLayer,
+    PaddingLayer,
     PoolLayer,
     PReluLayer,
     ReluLayer,
@@ -32,6 +34,7 @@ from cnnx.layers import (
     SoftplusLayer,
     SpatialDropoutLayer,
     TanhLayer,
+    UpsampleLayer,
 )
 from cnnx.network import DivergenceError, History, Model
 
@@ -43,6 +46,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BatchNormLayer",
     "ConvolutionLayer",
+    "CroppingLayer",
     "DenseLayer",
     "DivergenceError",
     "DropoutLayer",
@@ -55,6 +59,7 @@ __all__ = [
     "LeakyReluLayer",
     "Model",
     "PReluLayer",
+    "PaddingLayer",
     "PoolLayer",
     "ReluLayer",
     "SeluLayer",
@@ -63,6 +68,7 @@ __all__ = [
     "SoftplusLayer",
     "SpatialDropoutLayer",
     "TanhLayer",
+    "UpsampleLayer",
     "__version__",
     "backend_in_use",
     "datasets",

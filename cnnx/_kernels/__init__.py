@@ -68,6 +68,12 @@ if TYPE_CHECKING:  # the names that `_bind` sets below
         softmax_cross_entropy_forward as softmax_cross_entropy_forward,
         softmax_forward as softmax_forward,
     )
+    from cnnx._kernels.reference.upsampling import (
+        bilinear_upsample_backward as bilinear_upsample_backward,
+        bilinear_upsample_forward as bilinear_upsample_forward,
+        nearest_upsample_backward as nearest_upsample_backward,
+        nearest_upsample_forward as nearest_upsample_forward,
+    )
 
 # Every kernel, by the family that has it: a compiled module, and one of the same name in `reference`.
 KERNELS = {
@@ -116,6 +122,12 @@ KERNELS = {
         "softmax_backward",
         "softmax_cross_entropy_forward",
         "softmax_cross_entropy_backward",
+    ),
+    "upsampling": (
+        "nearest_upsample_forward",
+        "nearest_upsample_backward",
+        "bilinear_upsample_forward",
+        "bilinear_upsample_backward",
     ),
 }
 BACKENDS = ("compiled", "numpy")

@@ -19,13 +19,16 @@ from cnnx.layers.dropout import DropoutLayer, SpatialDropoutLayer
 from cnnx.layers.flatten import Flatten
 from cnnx.layers.loss import SoftmaxLayer
 from cnnx.layers.normalization import BatchNormLayer
+from cnnx.layers.padding import CroppingLayer, PaddingLayer
 from cnnx.layers.pooling import GlobalPoolLayer, PoolLayer
+from cnnx.layers.upsampling import UpsampleLayer
 
 LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
     for layer in (
         BatchNormLayer,
         ConvolutionLayer,
+        CroppingLayer,
         DenseLayer,
         DropoutLayer,
         EluLayer,
@@ -35,6 +38,7 @@ LAYERS: dict[str, type[Layer]] = {
         HardSwishLayer,
         LeakyReluLayer,
         PReluLayer,
+        PaddingLayer,
         PoolLayer,
         ReluLayer,
         SeluLayer,
@@ -43,6 +47,7 @@ LAYERS: dict[str, type[Layer]] = {
         SoftplusLayer,
         SpatialDropoutLayer,
         TanhLayer,
+        UpsampleLayer,
     )
 }
 
@@ -50,6 +55,7 @@ __all__ = [
     "LAYERS",
     "BatchNormLayer",
     "ConvolutionLayer",
+    "CroppingLayer",
     "DenseLayer",
     "DropoutLayer",
     "EluLayer",
@@ -60,6 +66,7 @@ __all__ = [
     "Layer",
     "LeakyReluLayer",
     "PReluLayer",
+    "PaddingLayer",
     "PoolLayer",
     "ReluLayer",
     "SeluLayer",
@@ -68,4 +75,5 @@ __all__ = [
     "SoftplusLayer",
     "SpatialDropoutLayer",
     "TanhLayer",
+    "UpsampleLayer",
 ]

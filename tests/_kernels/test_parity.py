@@ -271,6 +271,10 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "batch_norm_forward": [four, one, one, one, one, False, np.zeros((2, 5, 4, 3))],
         "batch_norm_parameter_gradient": [two, two, one, one, one, np.zeros(2), True, one, one],
         "batch_norm_input_gradient": [two, two, one, one, one, one, one, one, False, np.zeros((3, 3))],
+        "nearest_upsample_forward": [four, np.zeros((2, 10, 11, 3))],
+        "nearest_upsample_backward": [four, np.zeros((2, 10, 5, 3))],
+        "bilinear_upsample_forward": [four, np.zeros((1, 10, 10, 3))],
+        "bilinear_upsample_backward": [np.zeros((2, 10, 10, 4)), four],
         "sgd_step": [one, np.zeros(4), 0.1],
     }
     module = next(module for module, functions in KERNELS.items() if name in functions)

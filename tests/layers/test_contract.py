@@ -7,6 +7,7 @@ from cnnx.layers import (
     LAYERS,
     BatchNormLayer,
     ConvolutionLayer,
+    CroppingLayer,
     DenseLayer,
     DropoutLayer,
     EluLayer,
@@ -15,6 +16,7 @@ from cnnx.layers import (
     GlobalPoolLayer,
     HardSwishLayer,
     LeakyReluLayer,
+    PaddingLayer,
     PoolLayer,
     PReluLayer,
     ReluLayer,
@@ -24,6 +26,7 @@ from cnnx.layers import (
     SoftplusLayer,
     SpatialDropoutLayer,
     TanhLayer,
+    UpsampleLayer,
 )
 
 CASES = [
@@ -58,6 +61,12 @@ CASES = [
     (lambda: BatchNormLayer(), (5, 4, 3)),
     (lambda: BatchNormLayer(momentum=0.5, epsilon=0.1), (2, 1, 70)),
     (lambda: BatchNormLayer(), (9,)),
+    (lambda: PaddingLayer(2), (3, 4, 2)),
+    (lambda: PaddingLayer(((1, 0), (0, 3))), (3, 4, 2)),
+    (lambda: CroppingLayer((1, 2)), (4, 7, 3)),
+    (lambda: CroppingLayer(((1, 0), (0, 3))), (3, 4, 2)),
+    (lambda: UpsampleLayer(size=(2, 3)), (3, 2, 4)),
+    (lambda: UpsampleLayer(size=(3, 2), mode="bilinear"), (3, 4, 2)),
     (lambda: GlobalPoolLayer(), (5, 4, 3)),
     (lambda: GlobalPoolLayer(mode="max"), (5, 4, 3)),
     (lambda: GlobalPoolLayer(mode="max"), (20, 21, 2)),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from parity import assert_twins_agree, dtypes, seeds
 
 import cnnx
@@ -12,8 +12,9 @@ pytestmark = [
 ]
 
 
+@settings(max_examples=30)
 @given(
-    st.sampled_from([(0, 3, 2, 4), (1, 1, 1, 1), (3, 5, 4, 2), (7, 2, 3, 17), (4, 40, 41, 16)]),
+    st.sampled_from([(0, 3, 2, 4), (1, 1, 1, 1), (3, 5, 4, 2), (7, 2, 3, 17), (4, 40, 11, 40)]),
     st.integers(0, 65535),
     dtypes,
     seeds,

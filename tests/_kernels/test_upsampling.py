@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from parity import assert_twins_agree, dtypes, seeds
 
 import cnnx
@@ -12,6 +12,7 @@ compiled_only = pytest.mark.skipif(not _compiled, reason="a build without compil
 
 @compiled_only
 @pytest.mark.usefixtures("restored_kernels")
+@settings(max_examples=40)
 @given(
     shape=st.tuples(st.integers(0, 4), st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 2, 3, 16, 17, 33])),
     size=st.tuples(st.integers(1, 4), st.integers(1, 4)),

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from cnnx._typing import Pair, Shape
 
 Padding = int | Sequence[int] | Literal["same", "valid"]
+Margins = int | Sequence[int | Sequence[int]]
 
 
 class Windows(NamedTuple):
@@ -36,6 +37,19 @@ def check_padding(padding: Padding, layer: str) -> Pair | Literal["same", "valid
             raise ValueError(f"{layer}: padding: expected 'same', 'valid', an integer or a pair, got {padding!r}")
         return padding
     return pair(padding, "padding", layer, least=0)
+
+
+def check_margins(margins: Margins, name: str, layer: str) -> tuple[Pair, Pair]:
+    """((top, bottom), (left, right)) from an integer for all, a pair (height, width), or the two pairs themselves."""
+    if isinstance(margins, Sequence) and len(margins) == 2 and all(isinstance(axis, Sequence) for axis in margins):
+        rows, columns = (pair(axis, name, layer, least=0) for axis in margins)
+        return (rows, columns)
+    if not isinstance(margins, Sequence) and not _is_integer(margins):
+        raise TypeError(
+            f"{layer}: {name}: expected an integer, a pair or ((top, bottom), (left, right)), got {margins!r}"
+        )
+    height, width = pair(margins, name, layer, least=0)  # type: ignore[arg-type]
+    return ((height, height), (width, width))
 
 
 def slide(size: Pair, filter_size: Pair, stride: Pair, padding: Pair | Literal["same", "valid"], layer: str) -> Windows:

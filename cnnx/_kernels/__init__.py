@@ -53,7 +53,7 @@ if TYPE_CHECKING:  # the names that `_bind` sets below
         dense_input_gradient as dense_input_gradient,
         dense_weight_gradient as dense_weight_gradient,
     )
-    from cnnx._kernels.reference.dropout import dropout as dropout
+    from cnnx._kernels.reference.dropout import dropout as dropout, spatial_dropout as spatial_dropout
     from cnnx._kernels.reference.normalization import (
         batch_norm_forward as batch_norm_forward,
         batch_norm_input_gradient as batch_norm_input_gradient,
@@ -76,6 +76,12 @@ if TYPE_CHECKING:  # the names that `_bind` sets below
         softmax_cross_entropy_backward as softmax_cross_entropy_backward,
         softmax_cross_entropy_forward as softmax_cross_entropy_forward,
         softmax_forward as softmax_forward,
+    )
+    from cnnx._kernels.reference.upsampling import (
+        bilinear_upsample_backward as bilinear_upsample_backward,
+        bilinear_upsample_forward as bilinear_upsample_forward,
+        nearest_upsample_backward as nearest_upsample_backward,
+        nearest_upsample_forward as nearest_upsample_forward,
     )
 
 # Every kernel, by the family that has it: a compiled module, and one of the same name in `reference`.
@@ -112,7 +118,7 @@ KERNELS = {
         "convolution_weight_gradient",
     ),
     "dense": ("dense_forward", "dense_input_gradient", "dense_weight_gradient"),
-    "dropout": ("dropout",),
+    "dropout": ("dropout", "spatial_dropout"),
     "normalization": (
         "batch_norm_statistics",
         "batch_norm_forward",
@@ -127,6 +133,12 @@ KERNELS = {
         "softmax_backward",
         "softmax_cross_entropy_forward",
         "softmax_cross_entropy_backward",
+    ),
+    "upsampling": (
+        "nearest_upsample_forward",
+        "nearest_upsample_backward",
+        "bilinear_upsample_forward",
+        "bilinear_upsample_backward",
     ),
 }
 BACKENDS = ("compiled", "numpy")

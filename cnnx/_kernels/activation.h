@@ -71,4 +71,8 @@ static const activation_rows *rows_of(enum activation which, ptrdiff_t vector_by
     return &(itemsize == sizeof(float) ? floats : doubles)[which];
 }
 
+#undef ALWAYS_INLINE
+#undef NAME
+#undef JOIN
+#undef JOIN_
 #endif

@@ -20,7 +20,7 @@ from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks import check_count
 from cnnx.geometry import Padding, check_image_shape, check_padding, pair, slide
-from cnnx.initializers import INITIALIZERS, check_initializer
+from cnnx.initializers import check_initializer, find_initializer
 from cnnx.layers.base import Layer
 
 
@@ -41,9 +41,10 @@ class ConvolutionLayer(Layer):
     padding : int, pair of int, 'same' or 'valid', default 0
         Zero rows above and below, and columns left and right of the image. 'same' gives
         ``ceil(height / stride)`` rows, 'valid' is 0.
-    initializer : str or None
-        Starting weights: 'he_normal', 'he_uniform', 'glorot_normal' or 'glorot_uniform'. By default a
-        `Model` takes He before ReLU, and Glorot otherwise. Biases start at zero.
+    initializer : str, float or None
+        Starting weights: 'he_normal', 'he_uniform', 'glorot_normal', 'glorot_uniform', 'lecun_normal',
+        'lecun_uniform', 'orthogonal' or 'zeros', or a number, which all of them are. By default a `Model` takes what
+        the next activation prefers, such as He before ReLU, and Glorot otherwise. Biases start at zero.
 
     Raises
     ------
@@ -67,7 +68,7 @@ class ConvolutionLayer(Layer):
         filter_size: int | Sequence[int],
         stride: int | Sequence[int] = 1,
         padding: Padding = 0,
-        initializer: str | None = None,
+        initializer: str | float | None = None,
     ) -> None:
         super().__init__()
         self.filters = check_count(filters, f"{self.name}: filters")
@@ -82,7 +83,7 @@ class ConvolutionLayer(Layer):
         windows = slide((height, width), self.filter_size, self.stride, self.padding, self.name)
         self.offset = windows.padding
         pixels = self.filter_size[0] * self.filter_size[1]
-        initialize = INITIALIZERS[self.initializer or self.default_initializer]
+        initialize = find_initializer(self.initializer, self.default_initializer)
         shape = (*self.filter_size, channels, self.filters)
         self._add_parameter("W", shape, lambda: initialize(rng, shape, pixels * channels, pixels * self.filters))
         self._add_parameter("b", (self.filters,), lambda: np.zeros(self.filters))

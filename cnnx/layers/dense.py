@@ -14,7 +14,7 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks import check_count
-from cnnx.initializers import INITIALIZERS, check_initializer
+from cnnx.initializers import check_initializer, find_initializer
 from cnnx.layers.base import Layer
 
 
@@ -25,9 +25,10 @@ class DenseLayer(Layer):
     ----------
     units : int
         Number of outputs. The last dense layer has one for each class.
-    initializer : str or None
-        Starting weights: 'he_normal', 'he_uniform', 'glorot_normal' or 'glorot_uniform'. By default a
-        `Model` takes He before ReLU, and Glorot otherwise. Biases start at zero.
+    initializer : str, float or None
+        Starting weights: 'he_normal', 'he_uniform', 'glorot_normal', 'glorot_uniform', 'lecun_normal',
+        'lecun_uniform', 'orthogonal' or 'zeros', or a number, which all of them are. By default a `Model` takes what
+        the next activation prefers, such as He before ReLU, and Glorot otherwise. Biases start at zero.
 
     Raises
     ------
@@ -45,7 +46,7 @@ class DenseLayer(Layer):
     has_weights: ClassVar[bool] = True
     frees_input: ClassVar[bool] = True
 
-    def __init__(self, units: int, initializer: str | None = None) -> None:
+    def __init__(self, units: int, initializer: str | float | None = None) -> None:
         super().__init__()
         self.units = check_count(units, f"{self.name}: units")
         self.initializer = check_initializer(initializer, self.name)
@@ -55,7 +56,7 @@ class DenseLayer(Layer):
         if len(input_shape) != 1 or input_shape[0] < 1:
             hint = "; a Flatten layer before it makes vectors of images" if len(input_shape) > 1 else ""
             raise ValueError(f"{self.name}: expected examples of shape (inputs,), got {input_shape}{hint}")
-        initialize = INITIALIZERS[self.initializer or self.default_initializer]
+        initialize = find_initializer(self.initializer, self.default_initializer)
         shape = (input_shape[0], self.units)
         self._add_parameter("W", shape, lambda: initialize(rng, shape, *shape))
         self._add_parameter("b", (self.units,), lambda: np.zeros(self.units))

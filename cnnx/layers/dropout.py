@@ -2,7 +2,8 @@
 
     y = x * m        dL/dx = g * m        with m = 0 for the share `rate` of all values, else 1 / (1 - rate)
 
-and g = dL/dy. Values keep their expectation, so that inference leaves x as it is ("inverted" dropout).
+and g = dL/dy. Values keep their expectation, so that inference leaves x as it is ("inverted" dropout). Spatial dropout
+draws one m for each channel of an image: neighbouring pixels are too much alike for the loss of one to matter.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._typing import Array, Seed, Shape
 from cnnx.checks import check_share
+from cnnx.geometry import check_image_shape
 from cnnx.layers.base import Layer
 
 # Random bits are compared with the rate 16 at a time: four values for each draw of the generator.
@@ -65,8 +67,7 @@ class DropoutLayer(Layer):
         x = self._checked_input(x)
         if not training:
             return x
-        assert self.rng is not None  # made by create
-        bits = self.rng.integers(2**64, size=-(-x.size // 4), dtype=np.uint64).view(np.uint16)[: x.size]
+        bits = self._draw(x.size)
         self._cache = (x, bits)
         return self._scaled(x, bits, "output")
 
@@ -74,6 +75,11 @@ class DropoutLayer(Layer):
         """(batch, ...) to the same shape."""
         grad, _, bits = self._use_up_cache(grad)
         return self._scaled(grad, bits, "input_gradient") if self.needs_input_gradient else None
+
+    def _draw(self, count: int) -> Array:
+        """16 random bits for each of `count` choices."""
+        assert self.rng is not None  # made by create
+        return self.rng.integers(2**64, size=-(-count // 4), dtype=np.uint64).view(np.uint16)[:count]
 
     def _scaled(self, values: Array, bits: Array, name: str) -> Array:
         out = self._array(name, len(values))
@@ -83,3 +89,48 @@ class DropoutLayer(Layer):
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, but for the seed."""
         return {"rate": self.rate}
+
+
+class SpatialDropoutLayer(DropoutLayer):
+    """Drop whole channels of images at random in training; in inference the output is the input itself.
+
+    (batch, height, width, channels) to the same shape. For each example every channel is dropped or kept by itself.
+
+    Parameters
+    ----------
+    rate : float
+        Probability that a channel is dropped, in [0, 1); it is rounded to a multiple of 1/65536, and values are scaled
+        by what is really kept.
+    seed : int, numpy.random.Generator or None
+        Where the choice of channels comes from; by default from the seed of `build`. It is no part of `config`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `rate` is not as above; from `build`, if examples are not images.
+
+    Notes
+    -----
+    Tompson, Goroshin, Jain, LeCun, Bregler, "Efficient Object Localization Using Convolutional Networks", CVPR 2015,
+    section 3.2.
+    """
+
+    def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
+        """No parameters; the shape stays."""
+        check_image_shape(input_shape, self.name)
+        return super().create(input_shape, rng)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """(batch, height, width, channels) to the same shape."""
+        x = self._checked_input(x)
+        if not training:
+            return x
+        channels = self.input_shape[-1]
+        bits = self._draw(len(x) * channels).reshape(len(x), channels)
+        self._cache = (x, bits)
+        return self._scaled(x, bits, "output")
+
+    def _scaled(self, values: Array, bits: Array, name: str) -> Array:
+        out = self._array(name, len(values))
+        _kernels.spatial_dropout(values, bits, self._dropped, out)
+        return out

@@ -3,6 +3,8 @@
     max        y = the largest pixel of the window; its gradient goes to that pixel alone, the first of equals
     average    y = the mean of the window's pixels; its gradient is shared equally
 
+and global pooling, where the whole image is one window.
+
 (the deck's "Max Pooling Shrinks Height and Width, Preserves Strongest Activations").
 """
 
@@ -119,3 +121,67 @@ class PoolLayer(Layer):
             "mode": self.mode,
             "padding": self.padding if isinstance(self.padding, str) else list(self.padding),
         }
+
+
+class GlobalPoolLayer(Layer):
+    """Each channel of an image becomes one value: (batch, height, width, channels) to (batch, channels).
+
+    Parameters
+    ----------
+    mode : {'average', 'max'}
+
+    Raises
+    ------
+    ValueError
+        If `mode` is not one of the two, or, from `build`, if examples are not images.
+
+    Notes
+    -----
+    NaN in a channel gives NaN. Lin, Chen, Yan, "Network In Network", ICLR 2014, section 3.2.
+    """
+
+    def __init__(self, mode: Literal["average", "max"] = "average") -> None:
+        super().__init__()
+        if mode not in MODES:
+            raise ValueError(f"{self.name}: mode: expected one of {MODES}, got {mode!r}")
+        self.mode = mode
+
+    def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
+        """No parameters; a value for each channel."""
+        height, width, channels = check_image_shape(input_shape, self.name)
+        self.window = ((height, width), (1, 1), (0, 0))
+        self._reserve("output", (channels,))
+        self._reserve("input_gradient", input_shape)
+        if self.mode == "max":
+            self._reserve("argmax", (1, 1, channels), np.uint8 if height * width <= 256 else np.int32)
+        return (channels,)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """(batch, height, width, channels) to (batch, channels)."""
+        x = self._checked_input(x)
+        y = self._array("output", len(x), training)
+        argmax = None
+        if self.mode == "max":
+            argmax = self._array("argmax", len(x), training)
+            _kernels.max_pool_forward(x, *self.window, y[:, np.newaxis, np.newaxis], argmax)
+        else:
+            _kernels.average_pool_forward(x, *self.window, y[:, np.newaxis, np.newaxis])
+        if training:
+            self._cache = (y, argmax)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(batch, channels) to (batch, height, width, channels)."""
+        grad, _, argmax = self._use_up_cache(grad)
+        if not self.needs_input_gradient:
+            return None
+        out = self._array("input_gradient", len(grad))
+        if self.mode == "max":
+            _kernels.max_pool_backward(grad[:, np.newaxis, np.newaxis], argmax, *self.window, out)
+        else:
+            _kernels.average_pool_backward(grad[:, np.newaxis, np.newaxis], *self.window, out)
+        return out
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"mode": self.mode}

@@ -49,7 +49,7 @@ def exact(name, x):
 @compiled_only
 @pytest.mark.usefixtures("restored_kernels")
 @on_every_instruction_set
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.sampled_from([(0,), (1,), (7, 5), (2, 3, 4, 5), (17000,)]), dtypes, seeds, st.integers(1, 4))
 def test_activations_agree_with_their_twins(instruction_set, shape, dtype, seed, threads):
     _kernels.use_instruction_set(instruction_set)

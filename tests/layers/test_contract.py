@@ -1,5 +1,7 @@
 """What holds for every layer: gradients, caches, dtypes, memory layouts. A new layer is one line in `CASES`."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,15 +9,29 @@ from cnnx.layers import (
     LAYERS,
     BatchNormLayer,
     ConvolutionLayer,
+    CroppingLayer,
     DenseLayer,
     DropoutLayer,
+    EluLayer,
     Flatten,
+    GeluLayer,
+    GlobalPoolLayer,
+    HardSwishLayer,
     HingeLayer,
+    LeakyReluLayer,
+    PaddingLayer,
     PoolLayer,
+    PReluLayer,
     RegressionLayer,
     ReluLayer,
+    SeluLayer,
     SigmoidLayer,
+    SiluLayer,
     SoftmaxLayer,
+    SoftplusLayer,
+    SpatialDropoutLayer,
+    TanhLayer,
+    UpsampleLayer,
 )
 
 CASES = [
@@ -34,6 +50,16 @@ CASES = [
     (lambda: Flatten(), (3, 4, 2)),
     (lambda: ReluLayer(), (4, 3, 2)),
     (lambda: ReluLayer(), (9,)),
+    (lambda: LeakyReluLayer(slope=0.2), (4, 3, 2)),
+    (lambda: PReluLayer(), (4, 3, 5)),
+    (lambda: PReluLayer(slope=0.1), (9,)),
+    (lambda: EluLayer(alpha=1.5), (4, 3, 2)),
+    (lambda: SeluLayer(), (4, 3, 2)),
+    (lambda: GeluLayer(), (4, 3, 2)),
+    (lambda: SiluLayer(), (4, 3, 2)),
+    (lambda: TanhLayer(), (4, 3, 2)),
+    (lambda: SoftplusLayer(), (4, 3, 2)),
+    (lambda: HardSwishLayer(), (4, 3, 2)),
     (lambda: SoftmaxLayer(), (5,)),
     (lambda: SoftmaxLayer(label_smoothing=0.1, focal=2), (5,)),
     (lambda: SigmoidLayer(), (4, 3, 2)),
@@ -45,6 +71,15 @@ CASES = [
     (lambda: BatchNormLayer(), (5, 4, 3)),
     (lambda: BatchNormLayer(momentum=0.5, epsilon=0.1), (2, 1, 70)),
     (lambda: BatchNormLayer(), (9,)),
+    (lambda: PaddingLayer(2), (3, 4, 2)),
+    (lambda: PaddingLayer(((1, 0), (0, 3))), (3, 4, 2)),
+    (lambda: CroppingLayer((1, 2)), (4, 7, 3)),
+    (lambda: CroppingLayer(((1, 0), (0, 3))), (3, 4, 2)),
+    (lambda: UpsampleLayer(size=(2, 3)), (3, 2, 4)),
+    (lambda: UpsampleLayer(size=(3, 2), mode="bilinear"), (3, 4, 2)),
+    (lambda: GlobalPoolLayer(), (5, 4, 3)),
+    (lambda: GlobalPoolLayer(mode="max"), (5, 4, 3)),
+    (lambda: SpatialDropoutLayer(rate=0.5), (4, 3, 6)),
 ]
 STEP = 1e-5
 
@@ -241,7 +276,7 @@ def test_results_belong_to_the_caller(case, rng):
 
 def test_config_makes_an_equal_layer(case, rng):
     layer, shape = case
-    twin = type(layer)(**layer.config())
+    twin = type(layer)(**json.loads(json.dumps(layer.config())))
     assert repr(twin) == repr(layer)
     assert layer.build(shape, seed=3) == twin.build(shape, seed=3)
     x = rng.standard_normal((2, *shape))

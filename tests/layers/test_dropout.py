@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import cnnx
-from cnnx import DenseLayer, DropoutLayer, Flatten, Model, SoftmaxLayer
+from cnnx import DenseLayer, DropoutLayer, Flatten, Model, SoftmaxLayer, SpatialDropoutLayer
 
 
 def built(rate, shape=(1000,), seed=0, **arguments):
@@ -109,3 +109,43 @@ def test_a_rate_that_is_no_probability_is_refused(rate):
 def test_a_rate_that_is_no_number_is_refused(rate):
     with pytest.raises(TypeError, match="DropoutLayer: rate: expected a number, got"):
         DropoutLayer(rate)
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("rate", [0.2, 0.75])
+def test_spatial_dropout_drops_a_share_of_whole_channels_for_each_example(rate):
+    layer = SpatialDropoutLayer(rate)
+    layer.build((3, 2, 40), seed=0)
+    y = layer.forward(np.ones((300, 3, 2, 40)), training=True)
+    kept = y[:, 0, 0] != 0
+    np.testing.assert_array_equal(y != 0, np.broadcast_to(kept[:, np.newaxis, np.newaxis], y.shape))
+    np.testing.assert_allclose(y[y != 0], 1 / (1 - rate), rtol=1e-4)
+    deviation = np.sqrt(rate * (1 - rate) / kept.size)
+    assert abs(kept.mean() - (1 - rate)) < 5 * deviation
+    # No channel's fate hangs on that of the next channel, or of the same channel in the next example.
+    for distance in (1, 40):
+        together = (kept.ravel()[distance:] & kept.ravel()[:-distance]).mean()
+        assert abs(together - (1 - rate) ** 2) < 6 * deviation
+    np.testing.assert_array_equal(layer.backward(np.full(y.shape, 2)), 2 * y)
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_dropped_channel_is_zero_whatever_it_held():
+    layer = SpatialDropoutLayer(0.5)
+    layer.build((2, 2, 20), seed=0)
+    y = layer.forward(np.full((4, 2, 2, 20), np.inf), training=True)
+    assert set(np.unique(y)) == {0, np.inf}
+
+
+def test_spatial_dropout_in_inference_leaves_the_input_as_it_is(rng):
+    layer = SpatialDropoutLayer(0.5)
+    layer.build((2, 2, 3))
+    x = rng.standard_normal((2, 2, 2, 3)).astype(np.float32)
+    assert layer.forward(x) is x
+
+
+def test_spatial_dropout_names_what_it_cannot_take():
+    with pytest.raises(ValueError, match=r"^SpatialDropoutLayer: expected examples of shape \(height, width, channels"):
+        SpatialDropoutLayer(0.5).build((7,))
+    with pytest.raises(ValueError, match="SpatialDropoutLayer: rate: expected a number from 0 up to but not including"):
+        SpatialDropoutLayer(1)

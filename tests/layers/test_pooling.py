@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cnnx.layers.pooling import PoolLayer
+from cnnx.layers.pooling import GlobalPoolLayer, PoolLayer
 
 DECK_IMAGE = np.array([[2, 3, 1, 9], [4, 7, 3, 5], [8, 2, 2, 2], [1, 3, 4, 5]])
 DECK_MASK = np.array([[0, 0, 0, 1], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
@@ -88,3 +88,31 @@ def test_bad_arguments_are_named(arguments, message):
 def test_a_window_larger_than_the_image_is_an_error():
     with pytest.raises(ValueError, match="a filter of 5x5 does not fit into an image of 4x4"):
         PoolLayer(filter_size=5).build((4, 4, 1))
+
+
+@pytest.mark.parametrize("size", [(3, 4), (17, 18)])
+def test_global_pooling_is_the_mean_and_the_largest_of_each_channel(rng, size, dtype):
+    x = rng.standard_normal((2, *size, 5)).astype(dtype)
+    upstream = rng.standard_normal((2, 5)).astype(dtype)
+    mean, largest = GlobalPoolLayer(), GlobalPoolLayer(mode="max")
+    for layer, expected in ((mean, x.mean(axis=(1, 2))), (largest, x.max(axis=(1, 2)))):
+        assert layer.build(x.shape[1:], dtype=dtype) == (5,)
+        np.testing.assert_allclose(layer.forward(x, training=True), expected, rtol=1e-5, atol=1e-6)
+    shares = np.broadcast_to((upstream / (size[0] * size[1]))[:, np.newaxis, np.newaxis], x.shape)
+    np.testing.assert_allclose(mean.backward(upstream), shares, rtol=1e-6)
+    winners = x == x.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_array_equal(largest.backward(upstream), winners * upstream[:, np.newaxis, np.newaxis])
+
+
+@pytest.mark.parametrize("mode", ["average", "max"])
+def test_nan_in_a_channel_makes_its_global_pool_nan(mode):
+    layer = GlobalPoolLayer(mode=mode)
+    layer.build((2, 2, 1))
+    assert np.isnan(layer.forward(image([[1, np.nan], [3, 2]]))).all()
+
+
+def test_global_pooling_names_what_it_cannot_take():
+    with pytest.raises(ValueError, match=r"^GlobalPoolLayer: mode: expected one of \('max', 'average'\), got 'sum'"):
+        GlobalPoolLayer(mode="sum")
+    with pytest.raises(ValueError, match=r"^GlobalPoolLayer: expected examples of shape \(height, width, channels\)"):
+        GlobalPoolLayer().build((7,))

@@ -57,7 +57,8 @@ def elu_backward(grad: Array, y: Array, alpha: float, scale: float, out: Array) 
 
 def _normal(x: Array) -> Array:
     """The distribution function of the standard normal distribution, (1 + erf(x / sqrt(2))) / 2."""
-    return np.frompyfunc(math.erfc, 1, 1)(-x * math.sqrt(0.5)).astype(x.dtype) / 2
+    out: Array = np.vectorize(math.erfc, otypes=[float])(-x * math.sqrt(0.5)) / 2
+    return out.astype(x.dtype)
 
 
 def gelu_forward(x: Array, out: Array) -> None:
@@ -74,7 +75,8 @@ def gelu_backward(grad: Array, x: Array, out: Array) -> None:
 def _sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), written so that exp never overflows."""
     below = np.exp(-np.abs(x))
-    return np.where(x < 0, below, 1) / (1 + below)
+    out: Array = np.where(x < 0, below, 1) / (1 + below)
+    return out
 
 
 def sigmoid_forward(x: Array, out: Array) -> None:

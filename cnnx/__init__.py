@@ -20,6 +20,7 @@ from cnnx.layers import (
     Flatten,
     PoolLayer,
     ReluLayer,
+    ResidualLayer,
     SoftmaxLayer,
 )
 from cnnx.network import DivergenceError, History, Model
@@ -40,6 +41,7 @@ __all__ = [
     "Model",
     "PoolLayer",
     "ReluLayer",
+    "ResidualLayer",
     "SoftmaxLayer",
     "__version__",
     "backend_in_use",

@@ -5,16 +5,18 @@ kernels computed. So a difference is that layer's own, and one that flips a ReLU
 window cannot grow through the layers behind it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from cnnx import _kernels
 from cnnx._kernels import use_backend
 from cnnx._typing import Array
 from cnnx.checks import check_batch
 from cnnx.layers.base import Layer
+from cnnx.layers.residual import ResidualLayer
 from cnnx.network import Model
 from cnnx.summary import format_table
 
@@ -93,20 +95,54 @@ def verify(model: Model, X: Array, y: Array, tolerance: float | None) -> Report:
 def _compare(model: Model, x: Array, y: Array) -> list[Row]:
     output = model._output_layer("verify")
     targets = output.encode(y)
-    inputs = [x]
+    *layers, _ = model.layers
     with use_backend("numpy"):
-        for layer in model.layers[:-1]:
-            inputs.append(layer.forward(inputs[-1]))
+        inputs = _inputs(layers, x)
 
     def loss_and_gradient() -> dict[str, Array]:
         predictions, losses = output.loss(inputs[-1], targets, training=True)
         return {"output": predictions, "loss": losses, "input gradient": output.loss_backward(targets)}
 
     rows, exact = _on_both(output, loss_and_gradient)
-    for layer, x in zip(reversed(model.layers[:-1]), reversed(inputs[:-1]), strict=True):
-        found, exact = _on_both(layer, partial(_pass, layer, x, exact["input gradient"]))
+    return _compare_way(layers, inputs, exact["input gradient"])[0] + rows
+
+
+def _inputs(layers: Sequence[Layer], x: Array) -> list[Array]:
+    """What goes into each layer, and what comes out of the last."""
+    inputs = [x]
+    for layer in layers:
+        inputs.append(layer.forward(inputs[-1]))
+    return inputs
+
+
+def _compare_way(layers: Sequence[Layer], inputs: list[Array], grad: Array) -> tuple[list[Row], Array]:
+    """Differences of layers in a row, and the exact gradient with respect to the first one's input."""
+    rows: list[Row] = []
+    for layer, x in zip(reversed(layers), reversed(inputs[:-1]), strict=True):
+        if isinstance(layer, ResidualLayer):
+            found, grad = _compare_block(layer, x, grad)
+        else:
+            found, exact = _on_both(layer, partial(_pass, layer, x, grad))
+            grad = exact["input gradient"]
         rows = found + rows
-    return rows
+    return rows, grad
+
+
+def _compare_block(block: ResidualLayer, x: Array, grad: Array) -> tuple[list[Row], Array]:
+    """Differences of the layers inside, and of the two sums."""
+    with use_backend("numpy"):
+        through, past = _inputs(block.layers, x), _inputs(block.shortcut, x)
+    rows, through_gradient = _compare_way(block.layers, through, grad)
+    past_rows, past_gradient = _compare_way(block.shortcut, past, grad)
+
+    def sums() -> dict[str, Array]:
+        results = {"output": np.empty_like(grad), "input gradient": np.empty_like(x)}
+        _kernels.add(through[-1], past[-1], False, results["output"])
+        _kernels.add(through_gradient, past_gradient, False, results["input gradient"])
+        return results
+
+    found, exact = _on_both(block, sums)
+    return rows + past_rows + found, exact["input gradient"]
 
 
 def _pass(layer: Layer, x: Array, grad: Array) -> dict[str, Array]:

@@ -14,6 +14,7 @@ from cnnx._kernels.threads import brief_spinning, default_threads
 
 if TYPE_CHECKING:  # the names that `_bind` sets below
     from cnnx._kernels.reference.activation import relu_backward as relu_backward, relu_forward as relu_forward
+    from cnnx._kernels.reference.addition import add as add
     from cnnx._kernels.reference.convolution import (
         convolution_forward as convolution_forward,
         convolution_input_gradient as convolution_input_gradient,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:  # the names that `_bind` sets below
 # Every kernel, by the family that has it: a compiled module, and one of the same name in `reference`.
 KERNELS = {
     "activation": ("relu_forward", "relu_backward"),
+    "addition": ("add",),
     "convolution": (
         "convolution_forward",
         "convolution_input_gradient",

@@ -1,5 +1,7 @@
 """The layers. `LAYERS` is the closed list of those that a model file may name."""
 
+from typing import Any
+
 from cnnx.layers.activation import ReluLayer
 from cnnx.layers.base import Layer
 from cnnx.layers.convolution import ConvolutionLayer
@@ -9,6 +11,7 @@ from cnnx.layers.flatten import Flatten
 from cnnx.layers.loss import SoftmaxLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
+from cnnx.layers.residual import ResidualLayer
 
 LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
@@ -20,6 +23,7 @@ LAYERS: dict[str, type[Layer]] = {
         Flatten,
         PoolLayer,
         ReluLayer,
+        ResidualLayer,
         SoftmaxLayer,
     )
 }
@@ -34,5 +38,21 @@ __all__ = [
     "Layer",
     "PoolLayer",
     "ReluLayer",
+    "ResidualLayer",
     "SoftmaxLayer",
+    "make_layer",
 ]
+
+
+def make_layer(description: Any) -> Layer:
+    """A new layer of the kind that `Layer.description` gave.
+
+    Raises
+    ------
+    TypeError, ValueError, KeyError
+        If it is no such description, or names a layer that is not in `LAYERS`.
+    """
+    name = description.get("layer") if isinstance(description, dict) else description
+    if not isinstance(name, str) or name not in LAYERS:
+        raise ValueError(f"layer: expected one of {tuple(LAYERS)}, got {name!r}")
+    return LAYERS[name].from_config({key: value for key, value in description.items() if key != "layer"})

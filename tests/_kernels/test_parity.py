@@ -228,6 +228,7 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
     window = [(2, 2), (1, 1), (0, 0)]
     filters, mask = np.zeros((2, 2, 3, 3)), np.zeros((2, 5, 5, 3), np.uint8)
     calls = {
+        "add": [two, two, True, np.zeros((3, 3))],
         "convolution_forward": [four, np.zeros((2, 2, 4, 3)), one, (1, 1), (0, 0), False, four],
         "convolution_pool_forward": [four, filters, one, (1, 1), (0, 0), (5, 5), (2, 2), True, four, mask],
         "convolution_pool_input_gradient": [four, mask, filters, (1, 1), (0, 0), (5, 5), (0, 2), four],

@@ -22,6 +22,7 @@ from cnnx.layers import (
     ReluLayer,
     ResidualLayer,
     SoftmaxLayer,
+    StandardizeLayer,
 )
 from cnnx.network import DivergenceError, History, Model
 
@@ -43,6 +44,7 @@ __all__ = [
     "ReluLayer",
     "ResidualLayer",
     "SoftmaxLayer",
+    "StandardizeLayer",
     "__version__",
     "backend_in_use",
     "datasets",

@@ -31,6 +31,7 @@ from cnnx.layers.base import (
     walk,
 )
 from cnnx.layers.loss import OutputLayer
+from cnnx.layers.standardize import StandardizeLayer
 from cnnx.training import DivergenceError, TrainingRun
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ class Model:
             raise ValueError("Model: expected at least one layer, got none")
         check_free(layers, "Model")
         for index, layer in enumerate(layers):
+            if isinstance(layer, StandardizeLayer) and index > 0:
+                raise ValueError(
+                    f"Model: {layer.name} at position {index}: expected it as the first layer, for it takes the data"
+                )
             if isinstance(layer, OutputLayer) and index < len(layers) - 1:
                 raise ValueError(
                     f"Model: the output layer must be last; {type(layers[index + 1]).__name__} at position "
@@ -145,7 +150,8 @@ class Model:
     ) -> History:
         """Train by mini-batch gradient descent, from the present weights.
 
-        Builds the model for the shape of `X` if it is not built yet. Ctrl-C stops after the current batch and
+        Builds the model for the shape of `X` if it is not built yet, and has a `StandardizeLayer` that has not learned
+        yet learn from `X`. Ctrl-C stops after the current batch and
         returns the history so far; the model stays usable.
 
         Parameters
@@ -193,6 +199,7 @@ class Model:
         if not self.built:
             self.build(X.shape[1:], rng)
         y = self._check_data(X, y, "train")
+        self._standardize(X)
         if validation_data is not None:
             self._check_data(*validation_data, "validation_data")
         history = History()
@@ -391,6 +398,12 @@ class Model:
         from cnnx.storage import load
 
         return load(path)
+
+    def _standardize(self, X: Array) -> None:
+        """Have a `StandardizeLayer` learn from the training data, unless it has learned before."""
+        first = self.layers[0]
+        if isinstance(first, StandardizeLayer) and not first.learned:
+            first.learn(X)
 
     # -- Checks --------------------------------------------------------------------------------------
 

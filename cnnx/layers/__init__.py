@@ -12,6 +12,7 @@ from cnnx.layers.loss import SoftmaxLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
 from cnnx.layers.residual import ResidualLayer
+from cnnx.layers.standardize import StandardizeLayer
 
 LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
@@ -25,6 +26,7 @@ LAYERS: dict[str, type[Layer]] = {
         ReluLayer,
         ResidualLayer,
         SoftmaxLayer,
+        StandardizeLayer,
     )
 }
 
@@ -40,6 +42,7 @@ __all__ = [
     "ReluLayer",
     "ResidualLayer",
     "SoftmaxLayer",
+    "StandardizeLayer",
     "make_layer",
 ]
 

@@ -24,6 +24,7 @@ from cnnx.layers.base import (
     skip_input_gradients,
 )
 from cnnx.layers.loss import OutputLayer
+from cnnx.layers.standardize import StandardizeLayer
 
 # A model file may name blocks in blocks, but not without end.
 DEEPEST = 16
@@ -80,6 +81,8 @@ class ResidualLayer(Layer):
         for layer in (*layers, *past):
             if isinstance(layer, OutputLayer):
                 raise ValueError(f"{self.name}: {layer.name} is an output layer, which must be a model's last layer")
+            if isinstance(layer, StandardizeLayer):
+                raise ValueError(f"{self.name}: {layer.name} takes the data, and must be a model's first layer")
         self.depth: int = 1 + max(layer.depth if isinstance(layer, ResidualLayer) else 0 for layer in (*layers, *past))
         if self.depth > DEEPEST:
             raise ValueError(f"{self.name}: expected blocks nested up to {DEEPEST} deep, got {self.depth}")

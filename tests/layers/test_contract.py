@@ -16,6 +16,7 @@ from cnnx.layers import (
     ReluLayer,
     ResidualLayer,
     SoftmaxLayer,
+    StandardizeLayer,
     make_layer,
 )
 
@@ -52,6 +53,9 @@ CASES = [
         (6, 4, 3),
     ),
     (lambda: ResidualLayer(ReluLayer()), (4, 3, 2)),
+    (lambda: StandardizeLayer(mean=[1.5, -2], deviation=[0.5, 3]), (4, 3, 2)),
+    (lambda: StandardizeLayer("value", mean=0.5, deviation=[[[1, 2]], [[3, 4]]]), (2, 1, 2)),
+    (lambda: StandardizeLayer(mean=0, deviation=[0.1] * 9), (9,)),
 ]
 STEP = 1e-5
 

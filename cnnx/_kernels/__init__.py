@@ -29,6 +29,11 @@ if TYPE_CHECKING:  # the names that `_bind` sets below
         dense_weight_gradient as dense_weight_gradient,
     )
     from cnnx._kernels.reference.dropout import dropout as dropout
+    from cnnx._kernels.reference.group_normalization import (
+        group_norm_forward as group_norm_forward,
+        group_norm_input_gradient as group_norm_input_gradient,
+        group_norm_parameter_gradient as group_norm_parameter_gradient,
+    )
     from cnnx._kernels.reference.normalization import (
         batch_norm_forward as batch_norm_forward,
         batch_norm_input_gradient as batch_norm_input_gradient,
@@ -63,6 +68,7 @@ KERNELS = {
     ),
     "dense": ("dense_forward", "dense_input_gradient", "dense_weight_gradient"),
     "dropout": ("dropout",),
+    "group_normalization": ("group_norm_forward", "group_norm_parameter_gradient", "group_norm_input_gradient"),
     "normalization": (
         "batch_norm_statistics",
         "batch_norm_forward",

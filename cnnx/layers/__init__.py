@@ -8,6 +8,7 @@ from cnnx.layers.convolution import ConvolutionLayer
 from cnnx.layers.dense import DenseLayer
 from cnnx.layers.dropout import DropoutLayer
 from cnnx.layers.flatten import Flatten
+from cnnx.layers.group_normalization import GroupNormLayer, LayerNormLayer
 from cnnx.layers.loss import SoftmaxLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
@@ -22,6 +23,8 @@ LAYERS: dict[str, type[Layer]] = {
         DenseLayer,
         DropoutLayer,
         Flatten,
+        GroupNormLayer,
+        LayerNormLayer,
         PoolLayer,
         ReluLayer,
         ResidualLayer,
@@ -37,7 +40,9 @@ __all__ = [
     "DenseLayer",
     "DropoutLayer",
     "Flatten",
+    "GroupNormLayer",
     "Layer",
+    "LayerNormLayer",
     "PoolLayer",
     "ReluLayer",
     "ResidualLayer",

@@ -253,6 +253,9 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "batch_norm_forward": [four, one, one, one, one, False, np.zeros((2, 5, 4, 3))],
         "batch_norm_parameter_gradient": [two, two, one, one, one, np.zeros(2), True, one, one],
         "batch_norm_input_gradient": [two, two, one, one, one, one, one, one, False, np.zeros((3, 3))],
+        "group_norm_forward": [four[0], one, one, 0.1, np.zeros((5, 2)), np.zeros((5, 2)), four[0]],
+        "group_norm_parameter_gradient": [four[0], four[1, :4], np.zeros((5, 1)), np.zeros((5, 1)), one, one],
+        "group_norm_input_gradient": [four[0], four[1], np.zeros((5, 3)), np.zeros((4, 3)), one, four[0]],
         "sgd_step": [one, np.zeros(4), 0.1],
     }
     module = next(module for module, functions in KERNELS.items() if name in functions)

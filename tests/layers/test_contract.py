@@ -12,6 +12,8 @@ from cnnx.layers import (
     DenseLayer,
     DropoutLayer,
     Flatten,
+    GroupNormLayer,
+    LayerNormLayer,
     PoolLayer,
     ReluLayer,
     ResidualLayer,
@@ -42,6 +44,12 @@ CASES = [
     (lambda: BatchNormLayer(), (5, 4, 3)),
     (lambda: BatchNormLayer(momentum=0.5, epsilon=0.1), (2, 1, 70)),
     (lambda: BatchNormLayer(), (9,)),
+    (lambda: LayerNormLayer(), (4, 3, 5)),
+    (lambda: LayerNormLayer(epsilon=0.1), (70,)),
+    (lambda: LayerNormLayer(), (5, 2)),
+    (lambda: GroupNormLayer(groups=2), (5, 4, 6)),
+    (lambda: GroupNormLayer(groups=1, epsilon=0.1), (3, 2, 70)),
+    (lambda: GroupNormLayer(groups=3), (9,)),
     (lambda: ResidualLayer(DenseLayer(units=4), ReluLayer(), DenseLayer(units=6)), (6,)),
     (
         lambda: ResidualLayer(

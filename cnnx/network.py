@@ -377,6 +377,28 @@ class Model:
             self.build(X.shape[1:])
         return verify(self, X, self._check_data(X, y, "verify"), tolerance)
 
+    def folded(self) -> "Model":
+        """A new model for inference, with batch normalization folded into the weights before it.
+
+        Each `BatchNormLayer` directly behind a `ConvolutionLayer` or `DenseLayer`, inside residual blocks, too, is
+        gone, and its running averages are in ``W`` and ``b``; others stay. Predictions are the same but for rounding.
+        This model stays as it is. Trained on, the new one would lack the normalization.
+
+        Returns
+        -------
+        Model
+            Built, with arrays of its own; it can be saved and loaded.
+
+        Raises
+        ------
+        RuntimeError
+            If this model is not built.
+        """
+        from cnnx.folding import fold
+
+        self._require_built("folded")
+        return fold(self)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture and weights to a safetensors file, which can hold no code."""
         from cnnx.storage import save

@@ -4,6 +4,9 @@ An array is seen as (examples, positions, channels), with channels in groups of 
 positions are taken side by side as one row, so that inner loops run over many neighbouring elements. Rows are summed
 in the array's own precision, a block of them at a time; a block is folded into its groups, or channels, in double
 precision. A task is a run of whole examples, which it goes over while they are in cache.
+
+An example of one position, as in layer normalization, is a single row: its groups are summed along the row, without a
+row of means or scales beside it.
 """
 
 from cython.parallel cimport prange
@@ -105,6 +108,15 @@ cdef void fold_channels(const floating *row, cutting w, double *sums) noexcept n
             sums[c] += row[p * w.channels + c]
 
 
+cdef double folded(const floating *lanes) noexcept nogil:
+    """Sum of as many partial sums as there are lanes, in pairs."""
+    cdef double[8] sums
+    cdef Py_ssize_t lane
+    for lane in range(8):
+        sums[lane] = <double>lanes[lane] + lanes[lane + 8]
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
+
+
 # -- Forward ------------------------------------------------------------------------------------------
 
 cdef inline floating squared(floating deviation) noexcept nogil:
@@ -144,6 +156,56 @@ cdef void normalize_example(
         start += w.width
 
 
+cdef double deviation_sum(const floating *x, floating centre, bint square, Py_ssize_t count) noexcept nogil:
+    """Sum along a group of x - centre, or of their squares."""
+    cdef floating[LANES] lanes
+    cdef Py_ssize_t i = 0, lane
+    cdef double total
+    memset(lanes, 0, sizeof(lanes))
+    if square:
+        while i + LANES <= count:
+            for lane in range(LANES):
+                lanes[lane] += squared(x[i + lane] - centre)
+            i += LANES
+    else:
+        while i + LANES <= count:
+            for lane in range(LANES):
+                lanes[lane] += x[i + lane] - centre
+            i += LANES
+    total = folded(<const floating *>lanes)
+    while i < count:
+        total += squared(x[i] - centre) if square else x[i] - centre
+        i += 1
+    return total
+
+
+cdef void normalize_row(
+    const floating *x, const floating *gamma, const floating *beta, double epsilon, Py_ssize_t count,
+    floating *mean, floating *inv_std, floating *out,
+) noexcept nogil:
+    """One group of an example of one position."""
+    cdef Py_ssize_t i
+    cdef floating centre = <floating>(x[0] + deviation_sum(x, x[0], False, count) / count)
+    cdef floating scale = <floating>(1 / sqrt(deviation_sum(x, centre, True, count) / count + epsilon))
+    for i in range(count):
+        out[i] = (x[i] - centre) * (scale * gamma[i]) + beta[i]
+    mean[0] = centre
+    inv_std[0] = scale
+
+
+cdef void forward_rows(
+    const floating *x, const floating *gamma, const floating *beta, double epsilon, cutting w, Py_ssize_t task,
+    floating *mean, floating *inv_std, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t n, g, start
+    for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
+        for g in range(w.groups):
+            start = n * w.size + g * w.group
+            normalize_row(
+                x + start, gamma + g * w.group, beta + g * w.group, epsilon, w.group,
+                mean + n * w.groups + g, inv_std + n * w.groups + g, out + start)
+
+
 cdef void forward_task(
     const floating *x, const floating *gamma, const floating *beta, double epsilon, cutting w, Py_ssize_t task,
     double *sums, floating *rows, floating *mean, floating *inv_std, floating *out,
@@ -154,6 +216,9 @@ cdef void forward_task(
     cdef floating *centre = rows + w.width
     cdef floating *gammas = rows + 2 * w.width
     cdef floating *betas = rows + 3 * w.width
+    if w.size == w.channels:
+        forward_rows(x, gamma, beta, epsilon, w, task, mean, inv_std, out)
+        return
     spread_channels(gamma, w, gammas)
     spread_channels(beta, w, betas)
     for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
@@ -192,30 +257,57 @@ cdef int forward(
 
 # -- Backward -----------------------------------------------------------------------------------------
 
+cdef void add_row_gradients(
+    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, cutting w,
+    floating *gradients, floating *products,
+) noexcept nogil:
+    """An example of one position, group by group."""
+    cdef Py_ssize_t g, i
+    cdef floating centre, scale
+    for g in range(w.groups):
+        centre, scale = mean[g], inv_std[g]
+        for i in range(g * w.group, (g + 1) * w.group):
+            gradients[i] += grad[i]
+            products[i] += grad[i] * ((x[i] - centre) * scale)
+
+
+cdef void add_gradients(
+    const floating *grad, const floating *x, Py_ssize_t count, const floating *mean, const floating *scale,
+    floating *gradients, floating *products,
+) noexcept nogil:
+    """A row, or what there is of it."""
+    cdef Py_ssize_t i
+    for i in range(count):
+        gradients[i] += grad[i]
+        products[i] += grad[i] * ((x[i] - mean[i]) * scale[i])
+
+
 cdef void parameter_gradient_task(
     const floating *grad, const floating *x, const floating *mean, const floating *inv_std, cutting w,
     Py_ssize_t task, double *sums, floating *rows,
 ) noexcept nogil:
-    cdef Py_ssize_t n, start, i, count, done = 0
+    cdef Py_ssize_t n, start, here, done = 0
+    cdef bint single = w.size == w.channels
     cdef floating *means = rows
     cdef floating *scales = rows + w.width
     cdef floating *gradients = rows + 2 * w.width
     cdef floating *products = rows + 3 * w.width
-    cdef const floating *g
-    cdef const floating *values
     memset(sums, 0, 2 * w.channels * sizeof(double))
     memset(gradients, 0, 2 * w.width * sizeof(floating))
     for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
-        spread_groups(mean + n * w.groups, w, means)
-        spread_groups(inv_std + n * w.groups, w, scales)
+        if not single:
+            spread_groups(mean + n * w.groups, w, means)
+            spread_groups(inv_std + n * w.groups, w, scales)
         start = 0
         while start < w.size:
-            count = min(w.width, w.size - start)
-            g = grad + n * w.size + start
-            values = x + n * w.size + start
-            for i in range(count):
-                gradients[i] += g[i]
-                products[i] += g[i] * ((values[i] - means[i]) * scales[i])
+            here = n * w.size + start
+            if single:
+                add_row_gradients(
+                    grad + here, x + here, mean + n * w.groups, inv_std + n * w.groups, w, gradients, products)
+            else:
+                add_gradients(
+                    grad + here, x + here, min(w.width, w.size - start), <const floating *>means,
+                    <const floating *>scales, gradients, products)
             start += w.width
             done += 1
             if done == ROWS:
@@ -285,6 +377,48 @@ cdef void example_input_gradient(
         start += w.width
 
 
+cdef void row_input_gradient(
+    const floating *grad, const floating *x, floating mean, floating scale, const floating *gamma, Py_ssize_t count,
+    floating *out,
+) noexcept nogil:
+    """One group of an example of one position."""
+    cdef floating[LANES] gradients
+    cdef floating[LANES] products
+    cdef Py_ssize_t i = 0, lane
+    cdef double gradient_sum, product_sum
+    cdef floating scaled, average, slope
+    memset(gradients, 0, sizeof(gradients))
+    memset(products, 0, sizeof(products))
+    while i + LANES <= count:
+        for lane in range(LANES):
+            gradients[lane] += grad[i + lane] * gamma[i + lane]
+            products[lane] += grad[i + lane] * gamma[i + lane] * (x[i + lane] - mean)
+        i += LANES
+    gradient_sum, product_sum = folded(<const floating *>gradients), folded(<const floating *>products)
+    while i < count:
+        scaled = grad[i] * gamma[i]
+        gradient_sum += scaled
+        product_sum += scaled * (x[i] - mean)
+        i += 1
+    average = <floating>(gradient_sum / count)
+    slope = <floating>(product_sum / count) * scale * scale
+    for i in range(count):
+        out[i] = scale * ((grad[i] * gamma[i] - average) - (x[i] - mean) * slope)
+
+
+cdef void input_gradient_rows(
+    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, const floating *gamma,
+    cutting w, Py_ssize_t task, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t n, g, start
+    for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
+        for g in range(w.groups):
+            start = n * w.size + g * w.group
+            row_input_gradient(
+                grad + start, x + start, mean[n * w.groups + g], inv_std[n * w.groups + g], gamma + g * w.group,
+                w.group, out + start)
+
+
 cdef void input_gradient_task(
     const floating *grad, const floating *x, const floating *mean, const floating *inv_std, const floating *gamma,
     cutting w, Py_ssize_t task, double *sums, floating *values, floating *rows, floating *out,
@@ -296,6 +430,9 @@ cdef void input_gradient_task(
     cdef floating *gammas = rows + 2 * w.width
     cdef floating *averages = rows + 3 * w.width
     cdef floating *slopes = rows + 4 * w.width
+    if w.size == w.channels:
+        input_gradient_rows(grad, x, mean, inv_std, gamma, w, task, out)
+        return
     spread_channels(gamma, w, gammas)
     for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
         spread_groups(mean + n * w.groups, w, means)

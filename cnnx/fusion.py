@@ -11,10 +11,11 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._typing import Array
 from cnnx.layers.activation import ReluLayer
-from cnnx.layers.base import Layer
+from cnnx.layers.base import Layer, backward_through, forward_through
 from cnnx.layers.convolution import ConvolutionLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
+from cnnx.layers.residual import ResidualLayer
 
 # Places in a window are bytes, and the last value says that ReLU has closed the maximum.
 MOST_PLACES = 254
@@ -139,6 +140,42 @@ class BatchNormRelu(FusedStep):
         return out
 
 
+class Residual(FusedStep):
+    """A residual block with both ways fused; ReLU is applied in the pass that adds them."""
+
+    def __init__(self, block: ResidualLayer, relu: ReluLayer | None) -> None:
+        super().__init__(*(layer for layer in (block, relu) if layer is not None))
+        self.relu = relu is not None
+        self.through, self.past = fuse(block.layers), fuse(block.shortcut)
+        self.sublayers = {str(index): step for index, step in enumerate((*self.through, *self.past))}
+        if self.relu:
+            self._reserve("gated", self.output_shape)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """(batch, ...) to (batch, ...)."""
+        x = self._checked_input(x)
+        through, past = forward_through(self.through, x, training), forward_through(self.past, x, training)
+        y = self._array("output", len(x), training)
+        _kernels.add(through, past, self.relu, y)
+        if training:
+            self._cache = (y,)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(batch, ...) to (batch, ...)."""
+        grad, y = self._use_up_cache(grad)
+        if self.relu:
+            gated = self._array("gated", len(y))
+            _kernels.relu_backward(grad, y, gated)
+            grad = gated
+        through, past = backward_through(self.through, grad), backward_through(self.past, grad)
+        if through is None or past is None or not self.needs_input_gradient:
+            return None
+        out = self._array("input_gradient", len(y))
+        _kernels.add(through, past, False, out)
+        return out
+
+
 def fuse(layers: list[Layer]) -> list[Layer]:
     """The steps of a model's passes: its layers, those that can be computed together as one."""
     steps: list[Layer] = []
@@ -154,6 +191,9 @@ def fuse(layers: list[Layer]) -> list[Layer]:
                 layer = ConvolutionRelu(layer, relu)  # type: ignore[arg-type]
         elif isinstance(layer, BatchNormLayer) and rest and isinstance(rest[0], ReluLayer):
             layer = BatchNormRelu(layer, rest.pop(0))  # type: ignore[arg-type]
+        elif isinstance(layer, ResidualLayer):
+            relu = rest.pop(0) if rest and isinstance(rest[0], ReluLayer) else None
+            layer = Residual(layer, relu)  # type: ignore[arg-type]
         steps.append(layer)
     return steps
 

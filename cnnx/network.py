@@ -21,9 +21,18 @@ from cnnx.checks import (
     check_shape,
 )
 from cnnx.fusion import fuse
-from cnnx.layers.base import Layer
+from cnnx.layers.base import (
+    Layer,
+    backward_through,
+    check_free,
+    choose_initializers,
+    leaves,
+    skip_input_gradients,
+    walk,
+)
 from cnnx.layers.loss import OutputLayer
-from cnnx.sharing import inputs_to_recompute, share
+from cnnx.layers.standardize import StandardizeLayer
+from cnnx.sharing import share
 from cnnx.training import DivergenceError, TrainingRun
 
 if TYPE_CHECKING:
@@ -66,18 +75,19 @@ class Model:
     def __init__(self, *layers: Layer) -> None:
         if not layers:
             raise ValueError("Model: expected at least one layer, got none")
+        check_free(layers, "Model")
         for index, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"Model: expected layers, got {layer!r} at position {index}")
-            if any(layer is other for other in layers[:index]) or layer.name != type(layer).__name__:
-                raise ValueError(f"Model: {layer.name} at position {index} already stands in a model; make a new one")
+            if isinstance(layer, StandardizeLayer) and index > 0:
+                raise ValueError(
+                    f"Model: {layer.name} at position {index}: expected it as the first layer, for it takes the data"
+                )
             if isinstance(layer, OutputLayer) and not layer.may_be_hidden and index < len(layers) - 1:
                 raise ValueError(
                     f"Model: the output layer must be last; {type(layers[index + 1]).__name__} at position "
                     f"{index + 1} comes after {type(layer).__name__}"
                 )
         for index, layer in enumerate(layers):
-            layer.name = f"layers[{index}] ({type(layer).__name__})"
+            layer.place(f"layers[{index}]")
         self.layers = list(layers)
         self.built = False
 
@@ -109,34 +119,15 @@ class Model:
         self.built = False
         self.input_shape, self.dtype = shape, dtype
         given = [None] * len(self.layers) if params is None else params
-        for layer, initializer, values in zip(self.layers, self._initializers(), given, strict=True):
-            layer.default_initializer = initializer
+        choose_initializers(self.layers)
+        for layer, values in zip(self.layers, given, strict=True):
             shape = layer.build(shape, rng, dtype, values)
         self.output_shape = shape
         self.parameters, self.gradients = _gather(self.layers, dtype)
-        self._skip_input_gradients()
+        skip_input_gradients(self.layers)
         self.steps = fuse(self.layers)
         self.shared_arrays = share(self.steps)
-        self._recomputed = inputs_to_recompute(self.steps)
         self.built = True
-
-    def _initializers(self) -> list[str]:
-        """For each layer the initializer that the next activation prefers, Glorot where there is none."""
-        chosen, following = [], "glorot_uniform"
-        for layer in reversed(self.layers):
-            chosen.append(following)
-            if layer.preferred_initializer is not None:
-                following = layer.preferred_initializer
-            elif layer.has_weights:
-                following = "glorot_uniform"
-        return chosen[::-1]
-
-    def _skip_input_gradients(self) -> None:
-        """The first layer with parameters and those below it leave out the gradient that only the data would get."""
-        below = True
-        for layer in self.layers:
-            layer.needs_input_gradient = not below
-            below = below and not layer.params
 
     @property
     def parameter_count(self) -> int:
@@ -161,7 +152,8 @@ class Model:
     ) -> History:
         """Train by mini-batch gradient descent, from the present weights.
 
-        Builds the model for the shape of `X` if it is not built yet. Ctrl-C stops after the current batch and
+        Builds the model for the shape of `X` if it is not built yet, and has a `StandardizeLayer` that has not learned
+        yet learn from `X`. Ctrl-C stops after the current batch and
         returns the history so far; the model stays usable.
 
         Parameters
@@ -210,6 +202,7 @@ class Model:
         if not self.built:
             self.build(X.shape[1:], rng)
         y = self._check_data(X, y, "train")
+        self._standardize(X)
         if validation_data is not None:
             self._check_data(*validation_data, "validation_data")
         history = History()
@@ -292,15 +285,7 @@ class Model:
         self._backward(output.targets(y))
 
     def _backward(self, targets: Array) -> None:
-        grad: Array | None = self._output_layer("backward").loss_backward(targets)
-        for step, source in zip(reversed(self.steps[:-1]), reversed(self._recomputed[:-1]), strict=True):
-            if grad is None:
-                # Below the first layer with parameters there is nothing to compute.
-                step.forget()
-            else:
-                if source is not None and source.keeps_arrays:
-                    source.recompute()
-                grad = step.backward(grad)
+        backward_through(self.steps[:-1], self._output_layer("backward").loss_backward(targets))
 
     # -- Prediction ----------------------------------------------------------------------------------
 
@@ -413,6 +398,28 @@ class Model:
             self.build(X.shape[1:])
         return verify(self, X, self._check_data(X, y, "verify"), tolerance)
 
+    def folded(self) -> "Model":
+        """A new model for inference, with batch normalization folded into the weights before it.
+
+        Each `BatchNormLayer` directly behind a `ConvolutionLayer` or `DenseLayer`, inside residual blocks, too, is
+        gone, and its running averages are in ``W`` and ``b``; others stay. Predictions are the same but for rounding.
+        This model stays as it is. Trained on, the new one would lack the normalization.
+
+        Returns
+        -------
+        Model
+            Built, with arrays of its own; it can be saved and loaded.
+
+        Raises
+        ------
+        RuntimeError
+            If this model is not built.
+        """
+        from cnnx.folding import fold
+
+        self._require_built("folded")
+        return fold(self)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture and weights to a safetensors file, which can hold no code."""
         from cnnx.storage import save
@@ -434,6 +441,12 @@ class Model:
         from cnnx.storage import load
 
         return load(path)
+
+    def _standardize(self, X: Array) -> None:
+        """Have a `StandardizeLayer` learn from the training data, unless it has learned before."""
+        first = self.layers[0]
+        if isinstance(first, StandardizeLayer) and not first.learned:
+            first.learn(X)
 
     # -- Checks --------------------------------------------------------------------------------------
 
@@ -461,12 +474,12 @@ class Model:
     @contextmanager
     def _keeping_arrays(self) -> Iterator[None]:
         """Inside a step no array reaches the user, so all of them can be used again in the next step."""
-        for step in self.steps:
+        for step in walk(self.steps):
             step.keeps_arrays = True
         try:
             yield
         finally:
-            for step in self.steps:
+            for step in walk(self.steps):
                 step.keeps_arrays = False
                 step.forget()
 
@@ -478,10 +491,10 @@ def _batches(examples: int, batch_size: int) -> Iterator[slice]:
 
 def _gather(layers: list[Layer], dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """One vector of all parameters and one of all gradients, with the layers' arrays made views into them."""
-    count = sum(value.size for layer in layers for value in layer.params.values())
+    count = sum(value.size for layer in leaves(layers) for value in layer.params.values())
     parameters, gradients = np.empty(count, dtype), np.zeros(count, dtype)
     start = 0
-    for layer in layers:
+    for layer in leaves(layers):
         for key, value in layer.params.items():
             here = slice(start, start + value.size)
             parameters[here] = value.ravel()

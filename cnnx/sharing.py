@@ -46,16 +46,8 @@ def share(steps: Sequence[Layer]) -> list[SharedArray]:
         # An output that its reader is done with before it writes its gradient can be in the same array.
         if reader in users and (_is_passed_on(step, reader) or _is_recomputed(step, reader)):
             step.borrow("output", taking_turns[users.index(reader) % 2])
+            reader.source = step if reader.reads_input else None
     return list(taking_turns)
-
-
-def inputs_to_recompute(steps: Sequence[Layer]) -> list[Layer | None]:
-    """For each step, the one whose output must be computed again before its backward pass."""
-    sources: dict[Layer, Layer] = {}
-    for step, reader in zip(steps, _readers(steps), strict=True):
-        if step.borrows("output") and reader is not None and reader.reads_input:
-            sources[reader] = step
-    return [sources.get(step) for step in steps]
 
 
 def _is_passed_on(step: Layer, reader: Layer) -> bool:

@@ -6,11 +6,9 @@ arguments; nothing in a file is ever executed.
 
 import json
 import os
-from typing import Any
 
 from cnnx._typing import Array
-from cnnx.layers import LAYERS
-from cnnx.layers.base import Layer
+from cnnx.layers import make_layer
 from cnnx.network import Model
 
 FORMAT = 1
@@ -24,7 +22,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         "format": FORMAT,
         "input_shape": list(model.input_shape),
         "dtype": model.dtype.name,
-        "layers": [{"layer": type(layer).__name__, **layer.config()} for layer in model.layers],
+        "layers": [layer.description() for layer in model.layers],
     }
     content = to_bytes(_tensors(model), metadata={"cnnx": json.dumps(architecture)})
     target = os.fspath(path)
@@ -77,7 +75,7 @@ def _restore(metadata: dict[str, str], tensors: dict[str, Array]) -> Model:
         raise ValueError("expected an architecture with a list of layers")
     if architecture.get("format") != FORMAT:
         raise ValueError(f"format: expected {FORMAT}, got {architecture.get('format')!r}; a newer cnnx may read it")
-    model = Model(*(_layer(entry) for entry in architecture["layers"]))
+    model = Model(*(make_layer(entry) for entry in architecture["layers"]))
     params: list[dict[str, Array]] = [{} for _ in model.layers]
     for name, value in tensors.items():
         index, _, key = name.partition(".")
@@ -86,10 +84,3 @@ def _restore(metadata: dict[str, str], tensors: dict[str, Array]) -> Model:
         params[int(index)][key] = value
     model.build(tuple(architecture["input_shape"]), dtype=architecture["dtype"], params=params)
     return model
-
-
-def _layer(entry: Any) -> Layer:
-    name = entry.get("layer") if isinstance(entry, dict) else entry
-    if not isinstance(name, str) or name not in LAYERS:
-        raise ValueError(f"layer: expected one of {tuple(LAYERS)}, got {name!r}")
-    return LAYERS[name](**{key: value for key, value in entry.items() if key != "layer"})

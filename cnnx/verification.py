@@ -5,19 +5,22 @@ kernels computed. So a difference is that layer's own, and one that flips a ReLU
 window cannot grow through the layers behind it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from cnnx import _kernels
 from cnnx._kernels import use_backend
 from cnnx._typing import Array
 from cnnx.checks import check_batch
 from cnnx.layers.base import Layer
+from cnnx.layers.residual import ResidualLayer
 from cnnx.network import Model
 from cnnx.summary import format_table
 
+GRADIENT = "gradient of "
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10}
 
 
@@ -42,7 +45,8 @@ class Report:
     ----------
     rows : list of Row
         For each layer its output, input gradient, parameter gradients and state: the largest absolute difference,
-        divided by the largest absolute value of the NumPy result.
+        divided by the largest absolute value of the NumPy result; for parameter gradients, by the largest of all of
+        the layer's. (Before batch normalization, the gradient of a bias is a sum that is zero but for rounding.)
     tolerance : float
     """
 
@@ -93,20 +97,54 @@ def verify(model: Model, X: Array, y: Array, tolerance: float | None) -> Report:
 def _compare(model: Model, x: Array, y: Array) -> list[Row]:
     output = model._output_layer("verify")
     targets = output.encode(y)
-    inputs = [x]
+    *layers, _ = model.layers
     with use_backend("numpy"):
-        for layer in model.layers[:-1]:
-            inputs.append(layer.forward(inputs[-1]))
+        inputs = _inputs(layers, x)
 
     def loss_and_gradient() -> dict[str, Array]:
         predictions, losses = output.loss(inputs[-1], targets, training=True)
         return {"output": predictions, "loss": losses, "input gradient": output.loss_backward(targets)}
 
     rows, exact = _on_both(output, loss_and_gradient)
-    for layer, x in zip(reversed(model.layers[:-1]), reversed(inputs[:-1]), strict=True):
-        found, exact = _on_both(layer, partial(_pass, layer, x, exact["input gradient"]))
+    return _compare_way(layers, inputs, exact["input gradient"])[0] + rows
+
+
+def _inputs(layers: Sequence[Layer], x: Array) -> list[Array]:
+    """What goes into each layer, and what comes out of the last."""
+    inputs = [x]
+    for layer in layers:
+        inputs.append(layer.forward(inputs[-1]))
+    return inputs
+
+
+def _compare_way(layers: Sequence[Layer], inputs: list[Array], grad: Array) -> tuple[list[Row], Array]:
+    """Differences of layers in a row, and the exact gradient with respect to the first one's input."""
+    rows: list[Row] = []
+    for layer, x in zip(reversed(layers), reversed(inputs[:-1]), strict=True):
+        if isinstance(layer, ResidualLayer):
+            found, grad = _compare_block(layer, x, grad)
+        else:
+            found, exact = _on_both(layer, partial(_pass, layer, x, grad))
+            grad = exact["input gradient"]
         rows = found + rows
-    return rows
+    return rows, grad
+
+
+def _compare_block(block: ResidualLayer, x: Array, grad: Array) -> tuple[list[Row], Array]:
+    """Differences of the layers inside, and of the two sums."""
+    with use_backend("numpy"):
+        through, past = _inputs(block.layers, x), _inputs(block.shortcut, x)
+    rows, through_gradient = _compare_way(block.layers, through, grad)
+    past_rows, past_gradient = _compare_way(block.shortcut, past, grad)
+
+    def sums() -> dict[str, Array]:
+        results = {"output": np.empty_like(grad), "input gradient": np.empty_like(x)}
+        _kernels.add(through[-1], past[-1], False, results["output"])
+        _kernels.add(through_gradient, past_gradient, False, results["input gradient"])
+        return results
+
+    found, exact = _on_both(block, sums)
+    return rows + past_rows + found, exact["input gradient"]
 
 
 def _pass(layer: Layer, x: Array, grad: Array) -> dict[str, Array]:
@@ -116,7 +154,7 @@ def _pass(layer: Layer, x: Array, grad: Array) -> dict[str, Array]:
         input_gradient = layer.backward(grad)
         assert input_gradient is not None  # needs_input_gradient is set
         results["input gradient"] = input_gradient
-        results.update({f"gradient of {key}": value.copy() for key, value in layer.grads.items()})
+        results.update({f"{GRADIENT}{key}": value.copy() for key, value in layer.grads.items()})
         results.update(layer.state)
     return results
 
@@ -127,12 +165,16 @@ def _on_both(layer: Layer, compute: Callable[[], dict[str, Array]]) -> tuple[lis
         exact = compute()
     with use_backend("compiled"):
         compiled = compute()
-    return [Row(layer.name, name, _difference(compiled[name], exact[name])) for name in exact], exact
+    gradients = [value for name, value in exact.items() if name.startswith(GRADIENT)]
+    return [
+        Row(layer.name, name, _difference(compiled[name], value, gradients if name.startswith(GRADIENT) else [value]))
+        for name, value in exact.items()
+    ], exact
 
 
-def _difference(value: Array, exact: Array) -> float:
+def _difference(value: Array, exact: Array, measures: list[Array]) -> float:
     if not exact.size:
         return 0.0
-    largest = float(np.abs(exact).max())
+    largest = max(float(np.abs(measure).max(initial=0)) for measure in measures)
     difference = float(np.abs(value - exact).max())
     return difference / largest if largest else difference

@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
 
-from cnnx import BatchNormLayer, ConvolutionLayer, DenseLayer, Flatten, Model, PoolLayer, ReluLayer, SoftmaxLayer
+from cnnx import (
+    BatchNormLayer,
+    ConvolutionLayer,
+    DenseLayer,
+    Flatten,
+    Model,
+    PoolLayer,
+    ReluLayer,
+    ResidualLayer,
+    SoftmaxLayer,
+)
 from cnnx.fusion import fuse
 
 
@@ -29,6 +39,8 @@ REST = ["Flatten", "DenseLayer", "SoftmaxLayer"]
         (lambda: [ReluLayer(), PoolLayer(2)], ["ReluLayer", "PoolLayer"]),
         (lambda: [ConvolutionLayer(3, 3), BatchNormLayer(), ReluLayer()], ["ConvolutionLayer", "BatchNormRelu"]),
         (lambda: [BatchNormLayer(), PoolLayer(2)], ["BatchNormLayer", "PoolLayer"]),
+        (lambda: [ResidualLayer(ConvolutionLayer(2, 1)), ReluLayer()], ["Residual"]),
+        (lambda: [ResidualLayer(ReluLayer()), PoolLayer(2)], ["Residual", "PoolLayer"]),
     ],
 )
 def test_what_is_computed_together(layers, expected):
@@ -43,6 +55,18 @@ def test_what_is_computed_together(layers, expected):
         lambda: [ConvolutionLayer(5, 3, stride=2), ReluLayer(), PoolLayer(2)],
         lambda: [ConvolutionLayer(33, (2, 5), padding="same"), PoolLayer((2, 3))],
         lambda: [ConvolutionLayer(6, 3), BatchNormLayer(), ReluLayer(), PoolLayer(2)],
+        lambda: [ResidualLayer(ConvolutionLayer(2, 3, padding=1), ReluLayer()), ReluLayer()],
+        lambda: [
+            ConvolutionLayer(6, 3),
+            ResidualLayer(
+                ConvolutionLayer(5, 2),
+                ReluLayer(),
+                PoolLayer(2),
+                ResidualLayer(BatchNormLayer(), ReluLayer()),
+                shortcut=[ConvolutionLayer(5, 2), BatchNormLayer(), PoolLayer(2)],
+            ),
+            ReluLayer(),
+        ],
         lambda: [ConvolutionLayer(3, 3, padding=1), ReluLayer(), ConvolutionLayer(7, 4), ReluLayer(), PoolLayer(2)],
     ],
 )
@@ -66,6 +90,26 @@ def test_a_fused_network_gives_the_same_bits_as_its_layers_one_by_one(layers, dt
     for layer in reversed(model.layers[:-1]):
         grad = layer.backward(grad)
     np.testing.assert_array_equal(model.gradients, fused)
+
+
+def test_layers_inside_a_block_are_computed_together_as_well():
+    model = Model(
+        ResidualLayer(
+            ConvolutionLayer(2, 1),
+            BatchNormLayer(),
+            ReluLayer(),
+            ResidualLayer(ConvolutionLayer(2, 1), ReluLayer()),
+            ReluLayer(),
+            shortcut=[ConvolutionLayer(2, 1), ReluLayer()],
+        ),
+        Flatten(),
+        SoftmaxLayer(),
+    )
+    model.build((4, 4, 2), seed=0)
+    block = model.steps[0]
+    assert [type(step).__name__ for step in block.through] == ["ConvolutionLayer", "BatchNormRelu", "Residual"]
+    assert [type(step).__name__ for step in block.through[2].through] == ["ConvolutionRelu"]
+    assert [type(step).__name__ for step in block.past] == ["ConvolutionRelu"]
 
 
 def test_steps_share_the_parameters_of_their_layers():

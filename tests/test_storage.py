@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from cnnx import ConvolutionLayer, DenseLayer, Flatten, Model, PoolLayer, ReluLayer, SoftmaxLayer
+from cnnx import ConvolutionLayer, DenseLayer, Flatten, Model, PoolLayer, ReluLayer, ResidualLayer, SoftmaxLayer
 from cnnx.storage import FORMAT
 
 
@@ -120,6 +120,59 @@ def change_layer(index, **values):
 def test_an_architecture_that_cannot_be_is_refused(path, change, message):
     rewrite(path, change)
     with pytest.raises(ValueError, match=rf"model\.safetensors: not a usable cnnx model: .*{message}"):
+        Model.load(path)
+
+
+def relu():
+    return {"layer": "ReluLayer"}
+
+
+def block(**values):
+    return {"layer": "ResidualLayer", "layers": [relu()], "shortcut": None, **values}
+
+
+def nested(depth):
+    entry = relu()
+    for _ in range(depth):
+        entry = block(layers=[entry])
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (block(layers=[]), "expected at least one layer"),
+        (block(layers=5), "layers: expected a list of layers, got 5"),
+        (block(layers=None), "layers: expected a list of layers, got None"),
+        (block(layers="ReluLayer"), "layers: expected a list of layers"),
+        (block(layers=[[relu()]]), "layer: expected one of"),
+        (block(layers=[{"layer": "Model"}]), "layer: expected one of .* got 'Model'"),
+        (block(layers=[{"layer": "SoftmaxLayer"}]), "is an output layer"),
+        (block(shortcut=[]), "expected at least one layer in shortcut"),
+        (block(shortcut=relu()), "shortcut: expected a list of layers"),
+        (block(code="print()"), "expected layers and shortcut"),
+        ({"layer": "ResidualLayer", "layers": [relu()]}, "missing 'shortcut'"),
+        (nested(17), "nested up to 16 deep"),
+        (nested(300), "nested up to 16 deep|recursion"),
+        (block(layers=[{"layer": "DenseLayer", "units": 10**12}]), r"layers\[1\]\.layers\[0\] .*expected examples"),
+        (block(layers=[{"layer": "BatchNormLayer"}]), r"layers\[1\]\.layers\[0\] .*parameter gamma: expected"),
+    ],
+)
+def test_blocks_that_cannot_be_are_refused(path, entry, message):
+    rewrite(path, lambda architecture: architecture["layers"].__setitem__(1, entry))
+    with pytest.raises(ValueError, match=rf"model\.safetensors: not a usable cnnx model: .*({message})"):
+        Model.load(path)
+
+
+def test_tensors_of_layers_inside_a_block_have_its_path(tmp_path, dtype):
+    model = Model(ResidualLayer(DenseLayer(3), shortcut=DenseLayer(3)), SoftmaxLayer())
+    model.build((3,), seed=0, dtype=dtype)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    tensors = load_file(path)
+    assert set(tensors) == {"0.0.W", "0.0.b", "0.shortcut.0.W", "0.shortcut.0.b"}
+    rewrite(path, tensors={**tensors, "0.1.W": tensors["0.0.W"]})
+    with pytest.raises(ValueError, match=r"layers\[0\] \(ResidualLayer\): expected parameters"):
         Model.load(path)
 
 

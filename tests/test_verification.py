@@ -33,6 +33,32 @@ def test_every_layer_agrees_on_both_backends(digits, dtype):
     assert model.layers[0].needs_input_gradient is False
 
 
+def test_a_bias_before_batch_normalization_whose_gradient_is_rounding_alone_is_no_difference(rng):
+    model = cnnx.Model(
+        cnnx.ConvolutionLayer(8, 3),
+        cnnx.BatchNormLayer(),
+        cnnx.ReluLayer(),
+        cnnx.Flatten(),
+        cnnx.DenseLayer(3),
+        cnnx.SoftmaxLayer(),
+    )
+    report = model.verify(rng.standard_normal((32, 16, 16, 2)), rng.integers(0, 3, 32))
+    assert report.largest < 1e-5
+
+
+def test_a_wrong_bias_gradient_is_found(digits, monkeypatch):
+    X, y = digits
+    correct = _kernels._compiled["dense"].dense_weight_gradient
+
+    def wrong(x, grad, W_grad, b_grad):
+        correct(x, grad, W_grad, b_grad)
+        b_grad *= 1.01
+
+    monkeypatch.setattr(_kernels._compiled["dense"], "dense_weight_gradient", wrong)
+    with cnnx.use_backend("numpy"), pytest.raises(VerificationError, match=r"gradient of b +above the tolerance"):
+        models.small().verify(X[:32], y[:32])
+
+
 def test_a_wrong_kernel_is_found_and_named(digits, monkeypatch):
     X, y = digits
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # the names that `_bind` sets below
         tanh_backward as tanh_backward,
         tanh_forward as tanh_forward,
     )
+    from cnnx._kernels.reference.addition import add as add
     from cnnx._kernels.reference.augmentation import (
         affine_images as affine_images,
         erase_images as erase_images,
@@ -54,6 +55,11 @@ if TYPE_CHECKING:  # the names that `_bind` sets below
         dense_weight_gradient as dense_weight_gradient,
     )
     from cnnx._kernels.reference.dropout import dropout as dropout, spatial_dropout as spatial_dropout
+    from cnnx._kernels.reference.group_normalization import (
+        group_norm_forward as group_norm_forward,
+        group_norm_input_gradient as group_norm_input_gradient,
+        group_norm_parameter_gradient as group_norm_parameter_gradient,
+    )
     from cnnx._kernels.reference.normalization import (
         batch_norm_forward as batch_norm_forward,
         batch_norm_input_gradient as batch_norm_input_gradient,
@@ -108,6 +114,7 @@ KERNELS = {
         "hard_swish_forward",
         "hard_swish_backward",
     ),
+    "addition": ("add",),
     "augmentation": ("shift_images", "affine_images", "erase_images"),
     "convolution": (
         "convolution_forward",
@@ -119,6 +126,7 @@ KERNELS = {
     ),
     "dense": ("dense_forward", "dense_input_gradient", "dense_weight_gradient"),
     "dropout": ("dropout", "spatial_dropout"),
+    "group_normalization": ("group_norm_forward", "group_norm_parameter_gradient", "group_norm_input_gradient"),
     "normalization": (
         "batch_norm_statistics",
         "batch_norm_forward",

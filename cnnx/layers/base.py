@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,9 @@ from cnnx.checks import check_batch, check_dtype
 
 if TYPE_CHECKING:
     from cnnx.sharing import SharedArray
+
+# The initializer of weights that no activation follows.
+UNGATED = "glorot_uniform"
 
 
 class Layer:
@@ -41,6 +44,9 @@ class Layer:
     needs_input_gradient : bool
         False lets `backward` leave out the gradient for the layer below, and return None: a `Model` says so
         of its first layer.
+    sublayers : dict of str to Layer
+        The layers that this one holds, by their paths inside it; empty for most. Their `params`, `grads` and `state`
+        are this layer's own, under keys such as "0.W": path, dot, key.
     """
 
     # An activation names the initializer that suits the weights before it.
@@ -57,17 +63,20 @@ class Layer:
 
     def __init__(self) -> None:
         self.name = type(self).__name__
+        self.sublayers: dict[str, Layer] = {}
         self.params: dict[str, Array] = {}
         self.grads: dict[str, Array] = {}
         self.state: dict[str, Array] = {}
         self.rng: np.random.Generator | None = None
         self.built = False
-        self.default_initializer = "glorot_uniform"
+        self.default_initializer = UNGATED
         self.needs_input_gradient = True
         self.keeps_arrays = False
         self._reserved: dict[str, tuple[Shape, np.dtype[Any]]] = {}
         self._kept: dict[str, Array] = {}
         self._borrowed: dict[str, SharedArray] = {}
+        # The layer whose output must be computed again before this one's backward pass.
+        self.source: Layer | None = None
         self._cache: tuple[Any, ...] | None = None
         self._given: Mapping[str, Array] | None = None
 
@@ -103,7 +112,8 @@ class Layer:
         self.dtype = check_dtype(dtype)
         self.input_shape: Shape = tuple(input_shape)
         self.params, self.grads, self.state = {}, {}, {}
-        self._reserved, self._kept, self._borrowed, self._cache = {}, {}, {}, None
+        self._reserved, self._kept, self._borrowed = {}, {}, {}
+        self._cache, self.source = None, None
         self._given = params
         self.output_shape: Shape = self.create(self.input_shape, np.random.default_rng(seed))
         expected = self.params.keys() | self.state.keys()
@@ -129,6 +139,26 @@ class Layer:
         """The constructor's arguments as plain JSON values."""
         return {}
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Layer:
+        """A new layer with the arguments that `config` gave."""
+        return cls(**config)
+
+    def description(self) -> dict[str, Any]:
+        """Name of the class and `config`, plain JSON values of which `cnnx.layers.make_layer` makes its like."""
+        return {"layer": type(self).__name__, **self.config()}
+
+    def place(self, where: str) -> None:
+        """Take the name that goes with a place in a model, such as ``layers[3]``."""
+        self.name = f"{where} ({type(self).__name__})"
+
+    def choose_initializer(self, following: str) -> str:
+        """Take the default initializer that suits what follows; returns the one that suits the weights before."""
+        self.default_initializer = following
+        if self.preferred_initializer is not None:
+            return self.preferred_initializer
+        return UNGATED if self.has_weights else following
+
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
         return f"{type(self).__name__}({arguments})"
@@ -139,7 +169,7 @@ class Layer:
             batch_size * math.prod(shape) * dtype.itemsize
             for name, (shape, dtype) in self._reserved.items()
             if name not in self._borrowed and (self.needs_input_gradient or name != "input_gradient")
-        )
+        ) + sum(layer.array_bytes(batch_size) for layer in self.sublayers.values())
 
     def reserves(self, name: str) -> bool:
         """Whether a training step takes a working array of this name."""
@@ -161,13 +191,18 @@ class Layer:
     def forget(self) -> None:
         """Let go of what `forward` kept for `backward`."""
         self._cache = None
+        for layer in self.sublayers.values():
+            layer.forget()
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
         """Leave no trace: at the end, `state` and the random numbers to come are what they were before."""
         state, bits = self.state, None if self.rng is None else self.rng.bit_generator.state
         try:
-            yield
+            with ExitStack() as inside:
+                for layer in self.sublayers.values():
+                    inside.enter_context(layer.rehearsal())
+                yield
         finally:
             self.state = state
             if self.rng is not None and bits is not None:
@@ -228,3 +263,62 @@ class Layer:
             )
         cache, self._cache = self._cache, None
         return (grad, *cache)
+
+
+def walk(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Every layer, each before the layers that it holds."""
+    for layer in layers:
+        yield layer
+        yield from walk(layer.sublayers.values())
+
+
+def leaves(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """The layers that hold no others, in order: each parameter, array of state and generator belongs to one of them."""
+    return (layer for layer in walk(layers) if not layer.sublayers)
+
+
+def check_free(layers: Sequence[Layer], owner: str) -> None:
+    """Layers, each of which stands nowhere else."""
+    for index, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{owner}: expected layers, got {layer!r} at position {index}")
+        if any(layer is other for other in layers[:index]) or layer.name != type(layer).__name__:
+            raise ValueError(
+                f"{owner}: {layer.name} at position {index} already stands in a model or a block; make a new one"
+            )
+
+
+def choose_initializers(layers: Sequence[Layer], following: str = UNGATED) -> str:
+    """Give each layer in a row the initializer that the next activation prefers."""
+    for layer in reversed(layers):
+        following = layer.choose_initializer(following)
+    return following
+
+
+def skip_input_gradients(layers: Iterable[Layer]) -> None:
+    """The first layer with parameters and those below it leave out the gradient that only the data would get."""
+    below = True
+    for layer in layers:
+        layer.needs_input_gradient = not below
+        below = below and not layer.params
+
+
+def forward_through(layers: Iterable[Layer], x: Array, training: bool) -> Array:
+    """The output of layers in a row."""
+    for layer in layers:
+        x = layer.forward(x, training)
+    return x
+
+
+def backward_through(layers: Sequence[Layer], grad: Array) -> Array | None:
+    """The input gradient of layers in a row; None if they leave it out."""
+    below: Array | None = grad
+    for layer in reversed(layers):
+        if below is None:
+            # Below the first layer with parameters there is nothing to compute.
+            layer.forget()
+        else:
+            if layer.source is not None and layer.source.keeps_arrays:
+                layer.source.recompute()
+            below = layer.backward(below)
+    return below

@@ -228,6 +228,7 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
     window = [(2, 2), (1, 1), (0, 0)]
     filters, mask = np.zeros((2, 2, 3, 3)), np.zeros((2, 5, 5, 3), np.uint8)
     calls = {
+        "add": [two, two, True, np.zeros((3, 3))],
         "convolution_forward": [four, np.zeros((2, 2, 4, 3)), one, (1, 1), (0, 0), False, four],
         "convolution_pool_forward": [four, filters, one, (1, 1), (0, 0), (5, 5), (2, 2), True, four, mask],
         "convolution_pool_input_gradient": [four, mask, filters, (1, 1), (0, 0), (5, 5), (0, 2), four],
@@ -277,6 +278,9 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "nearest_upsample_backward": [four, np.zeros((2, 10, 5, 3))],
         "bilinear_upsample_forward": [four, np.zeros((1, 10, 10, 3))],
         "bilinear_upsample_backward": [np.zeros((2, 10, 10, 4)), four],
+        "group_norm_forward": [four[0], one, one, 0.1, np.zeros((5, 2)), np.zeros((5, 2)), four[0]],
+        "group_norm_parameter_gradient": [four[0], four[1, :4], np.zeros((5, 1)), np.zeros((5, 1)), one, one],
+        "group_norm_input_gradient": [four[0], four[1], np.zeros((5, 3)), np.zeros((4, 3)), one, four[0]],
         "sgd_step": [one, np.zeros(4), 0.1],
         "shift_images": [four, np.zeros((2, 2), np.intp), np.zeros((3, 2), np.uint8), 0.0, four],
         "affine_images": [four, np.zeros((2, 3, 3)), 0.0, four],

@@ -16,22 +16,27 @@ from cnnx.layers import (
     Flatten,
     GeluLayer,
     GlobalPoolLayer,
+    GroupNormLayer,
     HardSwishLayer,
     HingeLayer,
+    LayerNormLayer,
     LeakyReluLayer,
     PaddingLayer,
     PoolLayer,
     PReluLayer,
     RegressionLayer,
     ReluLayer,
+    ResidualLayer,
     SeluLayer,
     SigmoidLayer,
     SiluLayer,
     SoftmaxLayer,
     SoftplusLayer,
     SpatialDropoutLayer,
+    StandardizeLayer,
     TanhLayer,
     UpsampleLayer,
+    make_layer,
 )
 
 CASES = [
@@ -80,6 +85,26 @@ CASES = [
     (lambda: GlobalPoolLayer(), (5, 4, 3)),
     (lambda: GlobalPoolLayer(mode="max"), (5, 4, 3)),
     (lambda: SpatialDropoutLayer(rate=0.5), (4, 3, 6)),
+    (lambda: LayerNormLayer(), (4, 3, 5)),
+    (lambda: LayerNormLayer(epsilon=0.1), (70,)),
+    (lambda: LayerNormLayer(), (5, 2)),
+    (lambda: GroupNormLayer(groups=2), (5, 4, 6)),
+    (lambda: GroupNormLayer(groups=1, epsilon=0.1), (3, 2, 70)),
+    (lambda: GroupNormLayer(groups=3), (9,)),
+    (lambda: ResidualLayer(DenseLayer(units=4), ReluLayer(), DenseLayer(units=6)), (6,)),
+    (
+        lambda: ResidualLayer(
+            ConvolutionLayer(filters=4, filter_size=3, stride=2, padding=1),
+            BatchNormLayer(),
+            ResidualLayer(ReluLayer(), ConvolutionLayer(filters=4, filter_size=1), DropoutLayer(rate=0.3)),
+            shortcut=[PoolLayer(filter_size=2), ConvolutionLayer(filters=4, filter_size=1), BatchNormLayer()],
+        ),
+        (6, 4, 3),
+    ),
+    (lambda: ResidualLayer(ReluLayer()), (4, 3, 2)),
+    (lambda: StandardizeLayer(mean=[1.5, -2], deviation=[0.5, 3]), (4, 3, 2)),
+    (lambda: StandardizeLayer("value", mean=0.5, deviation=[[[1, 2]], [[3, 4]]]), (2, 1, 2)),
+    (lambda: StandardizeLayer(mean=0, deviation=[0.1] * 9), (9,)),
 ]
 STEP = 1e-5
 
@@ -276,7 +301,7 @@ def test_results_belong_to_the_caller(case, rng):
 
 def test_config_makes_an_equal_layer(case, rng):
     layer, shape = case
-    twin = type(layer)(**json.loads(json.dumps(layer.config())))
+    twin = make_layer(json.loads(json.dumps(layer.description())))
     assert repr(twin) == repr(layer)
     assert layer.build(shape, seed=3) == twin.build(shape, seed=3)
     x = rng.standard_normal((2, *shape))
@@ -297,11 +322,9 @@ def test_without_need_for_it_the_input_gradient_is_left_out(case_with_parameters
     layer.build(shape, seed=0)
     x = rng.standard_normal((2, *shape))
     upstream = rng.standard_normal((2, *layer.output_shape))
-    layer.forward(x, training=True)
-    layer.backward(upstream)
+    training_pass(layer, x, upstream)
     expected = {key: value.copy() for key, value in layer.grads.items()}
     layer.needs_input_gradient = False
-    layer.forward(x, training=True)
-    assert layer.backward(upstream) is None
+    assert training_pass(layer, x, upstream)[1] is None
     for key, value in expected.items():
         np.testing.assert_array_equal(layer.grads[key], value)

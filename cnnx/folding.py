@@ -1,0 +1,73 @@
+"""Folding batch normalization into the weights before it, for inference.
+
+In inference a batch normalization is a scale and a shift of each channel, and so it can be a part of the weights of a
+convolution or a dense layer before it:
+
+    scale = gamma / sqrt(variance + epsilon)        W' = W * scale        b' = (b - mean) * scale + beta
+
+with the running averages as mean and variance, and `scale` along the axis of the filters or units. Jacob, Kligys, Chen,
+Zhu, Tang, Howard, Adam, Kalenichenko, "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cnnx._typing import Array
+from cnnx.layers import make_layer
+from cnnx.layers.base import Layer
+from cnnx.layers.convolution import ConvolutionLayer
+from cnnx.layers.dense import DenseLayer
+from cnnx.layers.normalization import BatchNormLayer
+from cnnx.layers.residual import ResidualLayer
+from cnnx.network import Model
+
+# A layer that is not built yet, and the values of its parameters and state.
+Copy = tuple[Layer, dict[str, Array]]
+
+
+def fold(model: Model) -> Model:
+    """A new model with the same predictions, but for rounding, without the batch normalization that can be folded."""
+    copies = _fold(model.layers)
+    folded = Model(*(layer for layer, _ in copies))
+    folded.build(model.input_shape, dtype=model.dtype, params=[values for _, values in copies])
+    return folded
+
+
+def _fold(layers: Sequence[Layer]) -> list[Copy]:
+    copies: list[Copy] = []
+    before: Layer | None = None
+    for layer in layers:
+        if isinstance(layer, BatchNormLayer) and isinstance(before, ConvolutionLayer | DenseLayer):
+            copies[-1] = copies[-1][0], _folded_weights(copies[-1][1], layer)
+        else:
+            copies.append(_fold_block(layer) if isinstance(layer, ResidualLayer) else _copy(layer))
+            before = layer
+    return copies
+
+
+def _copy(layer: Layer) -> Copy:
+    return make_layer(layer.description()), {**layer.params, **layer.state}
+
+
+def _fold_block(block: ResidualLayer) -> Copy:
+    layers, shortcut = _fold(block.layers), _fold(block.shortcut)
+    folded = ResidualLayer(*(layer for layer, _ in layers), shortcut=[layer for layer, _ in shortcut] or None)
+    copies = [*layers, *shortcut]
+    return folded, {
+        f"{path}.{key}": value
+        for path, (_, values) in zip(folded.sublayers, copies, strict=True)
+        for key, value in values.items()
+    }
+
+
+def _folded_weights(values: dict[str, Array], normalization: BatchNormLayer) -> dict[str, Array]:
+    """Computed in double precision, and rounded once."""
+    params, state = (
+        {key: value.astype(np.float64) for key, value in kind.items()}
+        for kind in (normalization.params, normalization.state)
+    )
+    scale = params["gamma"] / np.sqrt(state["variance"] + normalization.epsilon)
+    folded = {"W": values["W"] * scale, "b": (values["b"] - state["mean"]) * scale + params["beta"]}
+    return {key: value.astype(normalization.dtype) for key, value in folded.items()}

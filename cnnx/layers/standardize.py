@@ -1,0 +1,192 @@
+"""Standardization: inputs get mean 0 and deviation 1, by figures of the training data.
+
+    y = (x - mean) / deviation        dL/dx = g / deviation
+
+with g = dL/dy. Mean and deviation are learned once, before training, over all examples; the deviation is that of the
+data itself (divisor n). Chunks of the data are put together by
+
+    mean    = mean_a + (mean_b - mean_a) * n_b / n
+    squares = squares_a + squares_b + (mean_b - mean_a)^2 * n_a * n_b / n
+
+with n = n_a + n_b, and squares = n * deviation^2 (Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm
+for Computing Sample Variances", 1979, eq. 2.1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from cnnx import _kernels
+from cnnx._typing import Array, Shape
+from cnnx.checks import check_numbers, check_shape
+from cnnx.layers.base import Layer
+
+PER = ("channel", "value")
+# Values that `learn` converts to double precision at a time: 8 MiB.
+CHUNK = 2**20
+
+
+class StandardizeLayer(Layer):
+    """Subtract the training data's mean and divide by its deviation; (batch, ...) to the same shape.
+
+    It is a model's first layer, so that the model takes data as they are, such as images of bytes: `Model.train` has it
+    learn from the training data once, before the first step, and it is saved with the model.
+
+    Parameters
+    ----------
+    per : {'channel', 'value'}
+        One mean and deviation for each channel of images (height, width, channels) and each feature of a table
+        (features,), or for each value of an example. For tables it is the same.
+    mean, deviation : float or sequence of float, optional
+        Known values, as a number or in the shape of `state`; what is not given is learned.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above: deviations are above 0; from `build`, if values given have another shape.
+    RuntimeError
+        From `forward`, if the layer has neither learned nor been given its mean and deviation.
+
+    Notes
+    -----
+    ``state["mean"]`` and ``state["deviation"]`` are (channels,), or of the shape of an example with ``per="value"``;
+    NaN before the layer has learned. A channel that is constant in the training data gets the deviation 1.
+
+    LeCun, Bottou, Orr, Müller, "Efficient BackProp", 1998, section 4.3.
+    """
+
+    def __init__(
+        self,
+        per: Literal["channel", "value"] = "channel",
+        mean: float | Sequence[Any] | None = None,
+        deviation: float | Sequence[Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if per not in PER:
+            raise ValueError(f"{self.name}: per: expected one of {PER}, got {per!r}")
+        self.per = per
+        self.mean = self._checked_values(mean, "mean")
+        self.deviation = self._checked_values(deviation, "deviation")
+        if self.deviation is not None and not (self.deviation > 0).all():
+            raise ValueError(f"{self.name}: deviation: expected numbers above 0, got {deviation!r}")
+
+    def _checked_values(self, values: Any, name: str) -> Array | None:
+        if values is None:
+            return None
+        numbers = check_numbers(values, f"{self.name}: {name}").astype(np.float64)
+        if not np.isfinite(numbers).all():
+            raise ValueError(f"{self.name}: {name}: expected finite numbers, got {values!r}")
+        return numbers
+
+    def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
+        """Mean and deviation, given or not yet known; the shape stays."""
+        if not input_shape or min(input_shape) < 1:
+            raise ValueError(f"{self.name}: expected examples of shape (..., channels), got {input_shape}")
+        shape = input_shape if self.per == "value" else input_shape[-1:]
+        for key, values in (("mean", self.mean), ("deviation", self.deviation)):
+            if values is not None and values.shape not in ((), shape):
+                raise ValueError(f"{self.name}: {key}: expected a number or shape {shape}, got shape {values.shape}")
+            self._add_state(key, shape, partial(np.full, shape, np.nan if values is None else values))
+        width = math.prod(shape)
+        self._one, self._zero = np.ones(width, self.dtype), np.zeros(width, self.dtype)
+        self._reserve("output", input_shape)
+        self._reserve("input_gradient", input_shape)
+        return input_shape
+
+    @property
+    def learned(self) -> bool:
+        """Whether mean and deviation are known."""
+        return self.built and not any(np.isnan(values).any() for values in self.state.values())
+
+    def learn(self, X: Any) -> None:
+        """Take mean and deviation from data, in one pass and with the memory of a few thousand examples.
+
+        Values that were given to the constructor stay; what was learned before is replaced.
+
+        Parameters
+        ----------
+        X : array_like of shape (examples, *input_shape)
+            Numbers of any real dtype, finite, with at least one example; it may be memory-mapped.
+
+        Raises
+        ------
+        RuntimeError
+            If the layer is not built.
+        TypeError, ValueError
+            If `X` is not as above; the layer keeps what it had.
+        """
+        if not self.built:
+            raise RuntimeError(f"{self.name}: learn before build; call build(input_shape) first")
+        examples = check_numbers(X, self.name)
+        check_shape(examples, self.input_shape, self.name)
+        if len(examples) == 0:
+            raise ValueError(f"{self.name}: expected at least one example to learn from, got none")
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
+            mean, variance = self._moments(examples)
+            deviation = np.sqrt(variance).astype(self.dtype)
+            deviation[deviation < np.finfo(self.dtype).tiny] = 1
+            learned = {"mean": mean.astype(self.dtype), "deviation": deviation}
+        if not all(np.isfinite(values).all() for values in learned.values()):
+            raise ValueError(f"{self.name}: expected finite numbers to learn from, got NaN, infinite or huge values")
+        for key, values in (("mean", self.mean), ("deviation", self.deviation)):
+            if values is not None:
+                learned[key] = self.state[key]
+        self.state = {key: values.reshape(self.state[key].shape) for key, values in learned.items()}
+
+    def _moments(self, examples: Array) -> tuple[Array, Array]:
+        """Mean and variance of each channel or value, in double precision."""
+        width = self._one.size
+        # Differences from the first position: a channel of equal values has exactly none.
+        first = examples[0].reshape(-1, width)[0].astype(np.float64)
+        mean, squares, count = np.zeros(width), np.zeros(width), 0
+        step = max(1, CHUNK // examples[0].size)
+        for start in range(0, len(examples), step):
+            chunk = examples[start : start + step].astype(np.float64, order="C").reshape(-1, width) - first
+            chunk_mean, chunk_variance = np.empty(width), np.empty(width)
+            _kernels.batch_norm_statistics(chunk, chunk_mean, chunk_variance)
+            share = len(chunk) / (count + len(chunk))
+            difference = chunk_mean - mean
+            mean += difference * share
+            squares += chunk_variance * len(chunk) + difference**2 * (count * share)
+            count += len(chunk)
+        return first + mean, squares / count
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """(batch, ...) to the same shape."""
+        x = self._checked_input(x)
+        if not self.learned:
+            raise RuntimeError(
+                f"{self.name}: the mean and deviation are not known; call learn(X) with the training data, or "
+                "Model.train, which does so"
+            )
+        y = self._array("output", len(x), training)
+        state = self.state
+        self._scale(x, state["mean"].reshape(-1), state["deviation"], y)
+        if training:
+            self._cache = (y, state["deviation"])
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(batch, ...) to the same shape."""
+        grad, y, deviation = self._use_up_cache(grad)
+        if not self.needs_input_gradient:
+            return None
+        out = self._array("input_gradient", len(y))
+        self._scale(grad, self._zero, deviation, out)
+        return out
+
+    def _scale(self, x: Array, mean: Array, deviation: Array, out: Array) -> None:
+        """(x - mean) / deviation, which is batch normalization without a scale and shift of its own."""
+        rows = (x.size // mean.size, mean.size)
+        inverse = 1 / deviation.reshape(-1)
+        _kernels.batch_norm_forward(x.reshape(rows), mean, inverse, self._one, self._zero, False, out.reshape(rows))
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        given = {"mean": self.mean, "deviation": self.deviation}
+        return {"per": self.per, **{key: None if value is None else value.tolist() for key, value in given.items()}}

@@ -25,7 +25,7 @@ from cnnx.layers import (
 from cnnx.network import DivergenceError, History, Model
 
 if TYPE_CHECKING:
-    from cnnx import datasets, models
+    from cnnx import callbacks, datasets, models, optimizers, schedules
 
 __version__ = "0.1.0"
 
@@ -43,9 +43,12 @@ __all__ = [
     "SoftmaxLayer",
     "__version__",
     "backend_in_use",
+    "callbacks",
     "datasets",
     "get_num_threads",
     "models",
+    "optimizers",
+    "schedules",
     "set_num_threads",
     "show_config",
     "use_backend",
@@ -53,7 +56,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import `datasets` and `models` at their first use: file formats take longer to import than the kernels."""
-    if name in ("datasets", "models"):
+    """Import at its first use what not everybody needs: file formats take longer to import than the kernels."""
+    if name in ("callbacks", "datasets", "models", "optimizers", "schedules"):
         return importlib.import_module(f"cnnx.{name}")
     raise AttributeError(f"module 'cnnx' has no attribute {name!r}")

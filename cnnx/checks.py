@@ -74,6 +74,16 @@ def check_positive(value: Any, name: str) -> float:
     return number
 
 
+def check_not_negative(value: Any, name: str) -> float:
+    """A finite number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, Real | np.number):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    number = float(value)
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{name}: expected a finite number of 0 or more, got {value!r}")
+    return number
+
+
 def check_share(value: Any, name: str) -> float:
     """A number from 0 up to but not including 1."""
     if isinstance(value, bool) or not isinstance(value, Real | np.number):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnx import _kernels
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.callbacks import Callback, History, ProgressBar
 from cnnx.checks import (
@@ -16,13 +15,14 @@ from cnnx.checks import (
     check_count,
     check_dtype,
     check_numbers,
-    check_positive,
     check_same_length,
     check_shape,
 )
 from cnnx.fusion import fuse
 from cnnx.layers.base import Layer
 from cnnx.layers.loss import OutputLayer
+from cnnx.optimizers import SGD, Optimizer, check_optimizer
+from cnnx.schedules import Schedule
 from cnnx.training import DivergenceError, TrainingRun
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ class Model:
     parameters, gradients : ndarray of shape (parameter_count,)
         All parameters and all gradients; the layers' ``params`` and ``grads`` are views into them. They
         exist once the model is built.
+
+    decaying : ndarray of shape (ranges, 2)
+        First element, and the one after the last, of each range of the vectors that weight decay acts on.
 
     steps : list of Layer
         What the passes run over: the layers, neighbours that are computed together as one (`cnnx.fusion`). They
@@ -113,6 +116,7 @@ class Model:
             shape = layer.build(shape, rng, dtype, values)
         self.output_shape = shape
         self.parameters, self.gradients = _gather(self.layers, dtype)
+        self.decaying = _decaying_ranges(self.layers)
         self._skip_input_gradients()
         self.steps = fuse(self.layers)
         self.built = True
@@ -147,7 +151,7 @@ class Model:
         self,
         X: Any,
         y: Any,
-        learning_rate: float,
+        learning_rate: float | Schedule | None = None,
         batch_size: int = 64,
         epochs: int = 1,
         validation_data: tuple[Any, Any] | None = None,
@@ -155,6 +159,8 @@ class Model:
         shuffle: bool = True,
         seed: Seed = None,
         verbose: bool = True,
+        *,
+        optimizer: Optimizer | str | None = None,
     ) -> History:
         """Train by mini-batch gradient descent, from the present weights.
 
@@ -167,8 +173,8 @@ class Model:
             Numbers of any real dtype; each batch is converted to the model's.
         y : array_like of shape (examples,) or (examples, classes)
             Integer labels from 0 to classes - 1, or rows of target probabilities.
-        learning_rate : float
-            Step size, above 0.
+        learning_rate : float or Schedule, optional
+            Step size, above 0. Without an `optimizer` it is that of plain gradient descent.
         batch_size : int
             Examples a step; the last batch of an epoch may be smaller and is used.
         epochs : int
@@ -183,6 +189,9 @@ class Model:
             For the starting weights, if they are made here, and the order of the examples.
         verbose : bool
             Show a progress bar.
+        optimizer : Optimizer or str, optional
+            Such as ``Adam(1e-3)``: it has its own learning rate, and goes on where it stopped if it is given again.
+            Or a name, such as "adam", with `learning_rate` or with that optimizer's default.
 
         Returns
         -------
@@ -199,7 +208,7 @@ class Model:
         self._output_layer("train")
         X, y = check_numbers(X, "X"), check_numbers(y, "y")
         check_same_length(X, y)
-        learning_rate = check_positive(learning_rate, "learning_rate")
+        chosen = check_optimizer(optimizer, learning_rate, "train")
         batch_size, epochs = check_count(batch_size, "batch_size"), check_count(epochs, "epochs")
         X, y, validation_data = _set_aside(X, y, validation_data, validation_split)
         rng = np.random.default_rng(seed)
@@ -213,29 +222,50 @@ class Model:
         if verbose:
             callbacks.append(ProgressBar())
         order = rng if shuffle else None
-        run = TrainingRun(self, X, y, learning_rate, batch_size, epochs, validation_data, order, callbacks)
+        run = TrainingRun(self, X, y, chosen, batch_size, epochs, validation_data, order, callbacks)
         history.interrupted = run.fit()
         return history
 
-    def train_on_batch(self, X: Any, y: Any, learning_rate: float) -> float:
-        """Take exactly one step of gradient descent and return the batch's mean loss before it.
+    def train_on_batch(
+        self,
+        X: Any,
+        y: Any,
+        learning_rate: float | None = None,
+        *,
+        optimizer: Optimizer | None = None,
+    ) -> float:
+        """Take exactly one step and return the batch's mean loss before it.
 
-        Arguments and errors as in `train`; the model is built if it is not yet.
+        Arguments and errors as in `train`; the model is built if it is not yet. Without an `optimizer` the step is one
+        of plain gradient descent. A name of an optimizer is refused, as its state would be lost from step to step; so
+        is a schedule, which counts epochs: set `Optimizer.learning_rate` to ``schedule(epochs)`` before a step.
         """
         self._output_layer("train_on_batch")
         X, y = check_numbers(X, "X"), check_numbers(y, "y")
         check_same_length(X, y)
-        learning_rate = check_positive(learning_rate, "learning_rate")
+        if isinstance(optimizer, str):
+            raise TypeError(
+                f"train_on_batch: optimizer: expected an Optimizer, which keeps its state from step to step, got "
+                f"{optimizer!r}"
+            )
+        chosen = check_optimizer(optimizer, learning_rate, "train_on_batch")
+        if isinstance(chosen.learning_rate, Schedule):
+            raise ValueError(
+                f"train_on_batch: learning_rate: expected a number, got {chosen.learning_rate!r}, which counts epochs"
+            )
         if not self.built:
             self.build(X.shape[1:])
-        return self.step(X, self._check_data(X, y, "train_on_batch"), learning_rate)[0]
+        return self.step(X, self._check_data(X, y, "train_on_batch"), chosen)[0]
 
-    def step(self, X: Array, y: Array, learning_rate: float) -> tuple[float, float]:
+    def step(self, X: Array, y: Array, optimizer: Optimizer | float) -> tuple[float, float]:
         """One step for a training loop: the batch's mean loss and metric before it.
 
-        `X` and `y` are checked arrays of one length; `DivergenceError` is raised before any weight changes.
+        `X` and `y` are checked arrays of one length; a number is the learning rate of plain gradient descent.
+        `DivergenceError` is raised before any weight changes.
         """
         output = self._output_layer("step")
+        if not isinstance(optimizer, Optimizer):
+            optimizer = SGD(optimizer)
         with self._keeping_arrays():
             x = check_batch(X, self.input_shape, self.dtype, "X")
             targets = output.encode(y, training=True)
@@ -247,10 +277,10 @@ class Model:
             if not math.isfinite(loss):
                 for layer, state in zip(self.layers, states, strict=True):
                     layer.state = state
-                raise DivergenceError(_divergence(loss, X, learning_rate))
+                raise DivergenceError(_divergence(loss, X, optimizer.rate))
             metric = float(output.rate(predictions, targets).mean())
             self._backward(targets)
-            _kernels.sgd_step(self.parameters, self.gradients, learning_rate)
+            optimizer.step(self.parameters, self.gradients, self.decaying)
         return loss, metric
 
     def forward(self, X: Any, training: bool = False) -> Array:
@@ -465,6 +495,22 @@ def _gather(layers: list[Layer], dtype: np.dtype[Any]) -> tuple[Array, Array]:
             layer.grads[key] = gradients[here].reshape(value.shape)
             start += value.size
     return parameters, gradients
+
+
+def _decaying_ranges(layers: list[Layer]) -> Array:
+    """Where in the vector of `_gather` the parameters lie that decay, (ranges, 2)."""
+    ranges: list[list[int]] = []
+    start = 0
+    for layer in layers:
+        for key, value in layer.params.items():
+            stop = start + value.size
+            if key in layer.decays:
+                if ranges and ranges[-1][1] == start:
+                    ranges[-1][1] = stop
+                else:
+                    ranges.append([start, stop])
+            start = stop
+    return np.array(ranges, np.intp).reshape(-1, 2)
 
 
 def _set_aside(

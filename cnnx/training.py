@@ -19,6 +19,8 @@ import numpy as np
 
 from cnnx._typing import Array
 from cnnx.callbacks import Callback
+from cnnx.optimizers import Optimizer
+from cnnx.schedules import Schedule
 
 if TYPE_CHECKING:
     from cnnx.network import Model
@@ -69,7 +71,7 @@ class TrainingRun:
     model: Model
     X: Array
     y: Array
-    learning_rate: float
+    optimizer: Optimizer
     batch_size: int
     epochs: int
     validation_data: tuple[Array, Array] | None
@@ -78,6 +80,10 @@ class TrainingRun:
 
     def fit(self) -> tuple[int, int] | None:
         """Train, and return the epoch and batch after which Ctrl-C stopped it, or None."""
+        rate = self.optimizer.learning_rate
+        if isinstance(rate, Schedule):
+            rate.begin(self.optimizer.progress, self.epochs, self.figures)
+        self._before = self.optimizer.progress
         for callback in self.callbacks:
             callback.on_train_begin(self.epochs, self.batches)
         try:
@@ -87,6 +93,7 @@ class TrainingRun:
                     if interruption.requested:
                         return (epoch, last_batch)
         finally:
+            self.optimizer.adopt_average(self.model.parameters)
             for callback in self.callbacks:
                 callback.on_train_end()
         return None
@@ -101,6 +108,20 @@ class TrainingRun:
         """Name of the figure beside the loss."""
         return self.model._output_layer("train").metric
 
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of an epoch's figures."""
+        trained = ("loss", self.metric)
+        return trained if self.validation_data is None else (*trained, *(f"validation_{name}" for name in trained))
+
+    def _step(self, X: Array, y: Array, epoch: int, batch: int) -> tuple[float, float]:
+        """A step with the learning rate of its middle."""
+        done = self._before + epoch - 1
+        self.optimizer.progress = done + (batch - 0.5) / self.batches
+        result = self.model.step(X, y, self.optimizer)
+        self.optimizer.progress = done + batch / self.batches
+        return result
+
     def _fit_epoch(self, epoch: int, interruption: Interruption) -> int:
         """One pass over the data; the number of its last batch, where an interruption ends it early."""
         started = time.perf_counter()
@@ -110,7 +131,7 @@ class TrainingRun:
         for batch, indices in enumerate(draw_batches(len(self.X), self.batch_size, self.rng), start=1):
             X, y = self.X[indices], self.y[indices]
             try:
-                loss, metric = self.model.step(X, y, self.learning_rate)
+                loss, metric = self._step(X, y, epoch, batch)
             except DivergenceError as error:
                 raise DivergenceError(f"epoch {epoch}, batch {batch} of {self.batches}: {error}") from None
             total_loss, total_metric = total_loss + loss * len(X), total_metric + metric * len(X)
@@ -120,10 +141,16 @@ class TrainingRun:
                 callback.on_batch_end(batch, figures)
             if interruption.requested and seen < len(self.X):
                 return batch
-        if self.validation_data is not None:
-            loss, metric = self.model.evaluate(*self.validation_data)
-            figures.update({"validation_loss": loss, f"validation_{self.metric}": metric})
-        figures["seconds"] = time.perf_counter() - started
-        for callback in self.callbacks:
-            callback.on_epoch_end(epoch, figures)
+        self.optimizer.swap_average(self.model.parameters)
+        try:
+            if self.validation_data is not None:
+                loss, metric = self.model.evaluate(*self.validation_data)
+                figures.update({"validation_loss": loss, f"validation_{self.metric}": metric})
+            figures["seconds"] = time.perf_counter() - started
+            if isinstance(self.optimizer.learning_rate, Schedule):
+                self.optimizer.learning_rate.observe(figures)
+            for callback in self.callbacks:
+                callback.on_epoch_end(epoch, figures)
+        finally:
+            self.optimizer.swap_average(self.model.parameters)
         return self.batches

@@ -43,6 +43,8 @@ class Layer:
     preferred_initializer: ClassVar[str | None] = None
     # A layer with weights shields the weights before it from that choice.
     has_weights: ClassVar[bool] = False
+    # The parameters that weight decay and penalties act on; biases, and what scales and shifts, are left alone.
+    decays: ClassVar[tuple[str, ...]] = ("W",)
 
     def __init__(self) -> None:
         self.name = type(self).__name__

@@ -25,7 +25,7 @@ from cnnx.layers import (
 from cnnx.network import DivergenceError, History, Model
 
 if TYPE_CHECKING:
-    from cnnx import callbacks, datasets, models, optimizers, schedules
+    from cnnx import callbacks, datasets, models, optimizers, regularizers, schedules
 
 __version__ = "0.1.0"
 
@@ -48,6 +48,7 @@ __all__ = [
     "get_num_threads",
     "models",
     "optimizers",
+    "regularizers",
     "schedules",
     "set_num_threads",
     "show_config",
@@ -57,6 +58,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import at its first use what not everybody needs: file formats take longer to import than the kernels."""
-    if name in ("callbacks", "datasets", "models", "optimizers", "schedules"):
+    if name in ("callbacks", "datasets", "models", "optimizers", "regularizers", "schedules"):
         return importlib.import_module(f"cnnx.{name}")
     raise AttributeError(f"module 'cnnx' has no attribute {name!r}")

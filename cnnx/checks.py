@@ -2,12 +2,15 @@
 
 import math
 import operator
+from collections.abc import Iterable
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Shape
+
+Kind = TypeVar("Kind")
 
 
 def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
@@ -127,6 +130,18 @@ def _check_targets(targets: Array, name: str) -> Array:
             f"{name}: labels: expected one-hot rows (not negative, with sum 1), got {targets[where]} at index {where}"
         )
     return targets
+
+
+def check_instances(values: Any, kind: type[Kind], name: str) -> tuple[Kind, ...]:
+    """A sequence of objects of one class."""
+    if isinstance(values, kind) or not isinstance(values, Iterable):
+        raise TypeError(f"{name}: expected a list of {kind.__name__}s, got {values!r}")
+    checked = tuple(values)
+    for value in checked:
+        if not isinstance(value, kind):
+            made = "; it must be made with its arguments" if isinstance(value, type) else ""
+            raise TypeError(f"{name}: expected a {kind.__name__}, got {value!r}{made}")
+    return checked
 
 
 def check_same_length(X: Array, y: Array) -> None:

@@ -10,20 +10,24 @@ import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.callbacks import Callback, History, ProgressBar
+from cnnx.checkpoints import read_checkpoint
 from cnnx.checks import (
     check_batch,
     check_count,
     check_dtype,
+    check_instances,
     check_numbers,
     check_same_length,
     check_shape,
 )
 from cnnx.fusion import fuse
-from cnnx.layers.base import Layer
+from cnnx.layers.base import Layer, walk_parameters
 from cnnx.layers.loss import OutputLayer
 from cnnx.optimizers import SGD, Optimizer, check_optimizer
+from cnnx.regularizers import Regularizer
 from cnnx.schedules import Schedule
-from cnnx.training import DivergenceError, TrainingRun
+from cnnx.training import DivergenceError, Examples, TrainingRun
+from cnnx.weighting import ClassWeight, example_weights
 
 if TYPE_CHECKING:
     from cnnx.verification import Report
@@ -161,6 +165,11 @@ class Model:
         verbose: bool = True,
         *,
         optimizer: Optimizer | str | None = None,
+        class_weight: ClassWeight | None = None,
+        sample_weight: Any = None,
+        regularizers: Sequence[Regularizer] = (),
+        callbacks: Sequence[Callback] = (),
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train by mini-batch gradient descent, from the present weights.
 
@@ -192,6 +201,19 @@ class Model:
         optimizer : Optimizer or str, optional
             Such as ``Adam(1e-3)``: it has its own learning rate, and goes on where it stopped if it is given again.
             Or a name, such as "adam", with `learning_rate` or with that optimizer's default.
+        class_weight : mapping of int to float, or "balanced", optional
+            How much the examples of each class count; "balanced" is examples / (classes * examples of the class).
+        sample_weight : array_like of shape (examples,), optional
+            How much each example counts, 0 or more. The loss of a step is the sum of weight times loss, divided by the
+            batch size; metrics are weighted means. Both weights given, their product counts. Validation has none.
+        regularizers : sequence of Regularizer
+            Penalties, which are part of the loss of a step, and constraints.
+        callbacks : sequence of Callback
+            Told of the run's events, in this order, a `Checkpoint` after all others.
+        resume : str or path-like, optional
+            A file that a `Checkpoint` of such a run wrote: go on from it, to the same bits as if the run had never
+            stopped. All other arguments must be those of that run, but for `epochs`, `seed` and `verbose`; callbacks
+            that keep a state, in the same order.
 
         Returns
         -------
@@ -202,28 +224,48 @@ class Model:
         ------
         TypeError, ValueError
             If an argument is not as above, or `X` has another shape than the model was built for.
+        OSError
+            If the file to resume from cannot be read.
         DivergenceError
             If the loss becomes NaN or infinite; the model keeps the weights from before that batch.
         """
-        self._output_layer("train")
+        output = self._output_layer("train")
         X, y = check_numbers(X, "X"), check_numbers(y, "y")
         check_same_length(X, y)
         chosen = check_optimizer(optimizer, learning_rate, "train")
         batch_size, epochs = check_count(batch_size, "batch_size"), check_count(epochs, "epochs")
+        if sample_weight is not None and np.shape(sample_weight) != (len(X),):
+            raise ValueError(f"train: sample_weight: expected shape ({len(X)},), got {np.shape(sample_weight)}")
         X, y, validation_data = _set_aside(X, y, validation_data, validation_split)
+        sample_weight = None if sample_weight is None else sample_weight[: len(X)]
+        regularizers = check_instances(regularizers, Regularizer, "regularizers")
+        callbacks = check_instances(callbacks, Callback, "callbacks")
+        saved = None if resume is None else read_checkpoint(resume)
         rng = np.random.default_rng(seed)
         if not self.built:
             self.build(X.shape[1:], rng)
         y = self._check_data(X, y, "train")
+        weights = example_weights(y, class_weight, sample_weight, output, "train", all_classes=True)
+        validation = None
         if validation_data is not None:
-            self._check_data(*validation_data, "validation_data")
+            validation = Examples(validation_data[0], self._check_data(*validation_data, "validation_data"))
         history = History()
-        callbacks: list[Callback] = [history]
-        if verbose:
-            callbacks.append(ProgressBar())
-        order = rng if shuffle else None
-        run = TrainingRun(self, X, y, chosen, batch_size, epochs, validation_data, order, callbacks)
+        told = [history, *([ProgressBar()] if verbose else []), *callbacks]
+        run = TrainingRun(
+            model=self,
+            data=Examples(X, y, weights),
+            optimizer=chosen,
+            batch_size=batch_size,
+            epochs=epochs,
+            validation=validation,
+            rng=rng if shuffle else None,
+            # What is saved is what all others have made of an epoch.
+            callbacks=sorted(told, key=lambda callback: callback.comes_last),
+            regularizers=regularizers,
+            saved=saved,
+        )
         history.interrupted = run.fit()
+        history.stopped = run.stopped
         return history
 
     def train_on_batch(
@@ -233,6 +275,9 @@ class Model:
         learning_rate: float | None = None,
         *,
         optimizer: Optimizer | None = None,
+        class_weight: ClassWeight | None = None,
+        sample_weight: Any = None,
+        regularizers: Sequence[Regularizer] = (),
     ) -> float:
         """Take exactly one step and return the batch's mean loss before it.
 
@@ -240,7 +285,7 @@ class Model:
         of plain gradient descent. A name of an optimizer is refused, as its state would be lost from step to step; so
         is a schedule, which counts epochs: set `Optimizer.learning_rate` to ``schedule(epochs)`` before a step.
         """
-        self._output_layer("train_on_batch")
+        output = self._output_layer("train_on_batch")
         X, y = check_numbers(X, "X"), check_numbers(y, "y")
         check_same_length(X, y)
         if isinstance(optimizer, str):
@@ -255,13 +300,22 @@ class Model:
             )
         if not self.built:
             self.build(X.shape[1:])
-        return self.step(X, self._check_data(X, y, "train_on_batch"), chosen)[0]
+        y = self._check_data(X, y, "train_on_batch")
+        weights = example_weights(y, class_weight, sample_weight, output, "train_on_batch", all_classes=False)
+        return self.step(X, y, chosen, weights, check_instances(regularizers, Regularizer, "regularizers"))[0]
 
-    def step(self, X: Array, y: Array, optimizer: Optimizer | float) -> tuple[float, float]:
+    def step(
+        self,
+        X: Array,
+        y: Array,
+        optimizer: Optimizer | float,
+        weights: Array | None = None,
+        regularizers: Sequence[Regularizer] = (),
+    ) -> tuple[float, float]:
         """One step for a training loop: the batch's mean loss and metric before it.
 
-        `X` and `y` are checked arrays of one length; a number is the learning rate of plain gradient descent.
-        `DivergenceError` is raised before any weight changes.
+        `X`, `y` and, where examples have them, `weights` are checked arrays of one length; a number is the learning
+        rate of plain gradient descent. `DivergenceError` is raised before any weight changes.
         """
         output = self._output_layer("step")
         if not isinstance(optimizer, Optimizer):
@@ -273,14 +327,23 @@ class Model:
             for step in self.steps[:-1]:
                 x = step.forward(x, training=True)
             predictions, losses = output.loss(x, targets, training=True)
-            loss = float(losses.mean())
+            rates = output.rate(predictions, targets)
+            if weights is None:
+                loss, metric = float(losses.mean()), float(rates.mean())
+            else:
+                loss, metric = float((weights * losses).sum()) / len(X), _weighted_mean(rates, weights)
+                weights = weights.astype(self.dtype)
+            if math.isfinite(loss):
+                self._backward(targets, weights)
+                for regularizer in regularizers:
+                    loss += regularizer.penalize(self.parameters, self.gradients, self.decaying)
             if not math.isfinite(loss):
                 for layer, state in zip(self.layers, states, strict=True):
                     layer.state = state
                 raise DivergenceError(_divergence(loss, X, optimizer.rate))
-            metric = float(output.rate(predictions, targets).mean())
-            self._backward(targets)
             optimizer.step(self.parameters, self.gradients, self.decaying)
+            for regularizer in regularizers:
+                regularizer.constrain(self.layers)
         return loss, metric
 
     def forward(self, X: Any, training: bool = False) -> Array:
@@ -317,8 +380,8 @@ class Model:
         self._require_built("backward")
         self._backward(output.targets(y))
 
-    def _backward(self, targets: Array) -> None:
-        grad: Array | None = self._output_layer("backward").loss_backward(targets)
+    def _backward(self, targets: Array, weights: Array | None = None) -> None:
+        grad: Array | None = self._output_layer("backward").loss_backward(targets, weights)
         for step in reversed(self.steps[:-1]):
             if grad is None:
                 # Below the first layer with parameters there is nothing to compute.
@@ -350,7 +413,15 @@ class Model:
             probabilities[batch] = self.forward(X[batch])
         return probabilities
 
-    def evaluate(self, X: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
+    def evaluate(
+        self,
+        X: Any,
+        y: Any,
+        batch_size: int = 256,
+        *,
+        class_weight: ClassWeight | None = None,
+        sample_weight: Any = None,
+    ) -> tuple[float, float]:
         """Mean loss and accuracy.
 
         Parameters
@@ -359,6 +430,8 @@ class Model:
         y : array_like of shape (examples,) or (examples, classes)
         batch_size : int
             Examples at a time; a large `X` needs no more memory than a batch.
+        class_weight, sample_weight
+            As in `train`; both figures are then weighted means.
 
         Returns
         -------
@@ -370,6 +443,7 @@ class Model:
         X, y = self._checked_examples(X), check_numbers(y, "y")
         check_same_length(X, y)
         y = self._check_data(X, y, "evaluate")
+        weights = example_weights(y, class_weight, sample_weight, output, "evaluate", all_classes=False)
         total, metric = 0.0, 0.0
         for batch in _batches(len(X), check_count(batch_size, "batch_size")):
             x = check_batch(X[batch], self.input_shape, self.dtype, "X")
@@ -377,9 +451,13 @@ class Model:
             for step in self.steps[:-1]:
                 x = step.forward(x)
             predictions, losses = output.loss(x, targets)
+            rates = output.rate(predictions, targets)
+            if weights is not None:
+                losses, rates = weights[batch] * losses, weights[batch] * rates
             total += float(losses.sum(dtype=np.float64))
-            metric += float(output.rate(predictions, targets).sum())
-        return total / len(X), metric / len(X)
+            metric += float(rates.sum(dtype=np.float64))
+        weight = len(X) if weights is None else float(weights.sum())
+        return total / weight, metric / weight
 
     # -- Looking at, checking and keeping a model ------------------------------------------------------
 
@@ -482,6 +560,12 @@ def _batches(examples: int, batch_size: int) -> Iterator[slice]:
         yield slice(start, start + batch_size)
 
 
+def _weighted_mean(values: Array, weights: Array) -> float:
+    """Zero where all weights are."""
+    weight = float(weights.sum())
+    return float((weights * values).sum()) / weight if weight else 0.0
+
+
 def _gather(layers: list[Layer], dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """One vector of all parameters and one of all gradients, with the layers' arrays made views into them."""
     count = sum(value.size for layer in layers for value in layer.params.values())
@@ -501,15 +585,13 @@ def _decaying_ranges(layers: list[Layer]) -> Array:
     """Where in the vector of `_gather` the parameters lie that decay, (ranges, 2)."""
     ranges: list[list[int]] = []
     start = 0
-    for layer in layers:
-        for key, value in layer.params.items():
-            stop = start + value.size
-            if key in layer.decays:
-                if ranges and ranges[-1][1] == start:
-                    ranges[-1][1] = stop
-                else:
-                    ranges.append([start, stop])
-            start = stop
+    for value, decays in walk_parameters(layers):
+        stop = start + value.size
+        if decays and ranges and ranges[-1][1] == start:
+            ranges[-1][1] = stop
+        elif decays:
+            ranges.append([start, stop])
+        start = stop
     return np.array(ranges, np.intp).reshape(-1, 2)
 
 

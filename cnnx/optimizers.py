@@ -155,6 +155,11 @@ class Optimizer:
             parameters[...] = average
             average[...] = weights
 
+    def renew_average(self, parameters: Array) -> None:
+        """The average begins anew at the parameters, which may have been changed between two runs."""
+        if self._parameters is parameters and "average" in self.state:
+            self.state["average"][...] = parameters
+
     def adopt_average(self, parameters: Array) -> None:
         """The parameters become their average, from which further steps go on."""
         if self.ema is not None and "average" in self.state:

@@ -16,6 +16,9 @@ from cnnx.monitoring import Monitor
 
 __all__ = ["CosineDecay", "ExponentialDecay", "OneCycle", "ReduceOnPlateau", "Schedule", "StepDecay"]
 
+# Sums of fractions of epochs may lie a little past the end.
+ROUNDING = 1 + 1e-9
+
 
 class Schedule:
     """A learning rate as a function of the epochs trained so far; a subclass implements `rate` and `config`.
@@ -41,9 +44,9 @@ class Schedule:
         ValueError
             If `progress` is below 0 or past the schedule's end.
         """
-        if not 0 <= progress <= self.epochs:
+        if not 0 <= progress <= self.epochs * ROUNDING:
             raise ValueError(f"{self!r}: expected 0 to {self.epochs:g} epochs, got {progress!r}")
-        return self.rate(progress)
+        return self.rate(min(progress, self.epochs))
 
     def rate(self, progress: float) -> float:
         """The formula, for a checked `progress`."""
@@ -51,7 +54,7 @@ class Schedule:
 
     def begin(self, progress: float, epochs: int, figures: Iterable[str]) -> None:
         """Before a run of so many more epochs with such figures: an error if it does not fit."""
-        if progress + epochs > self.epochs:
+        if progress + epochs > self.epochs * ROUNDING:
             so_far = f" after {progress:g} before" if progress else ""
             raise ValueError(f"epochs: {self!r} ends after {self.epochs:g} epochs, got {epochs}{so_far}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -199,3 +199,17 @@ class Layer:
             )
         cache, self._cache = self._cache, None
         return (grad, *cache)
+
+
+def walk_parameters(layers: Iterable[Layer]) -> Iterator[tuple[Array, bool]]:
+    """Each parameter, in the order of a Model's vector, and whether weight decay and penalties act on it."""
+    for layer in layers:
+        for key, value in layer.params.items():
+            yield value, key in layer.decays
+
+
+def walk_generators(layers: Iterable[Layer]) -> Iterator[np.random.Generator]:
+    """The generator of each layer that draws random numbers in training."""
+    for layer in layers:
+        if layer.rng is not None:
+            yield layer.rng

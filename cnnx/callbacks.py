@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnnx._typing import Array
-from cnnx.checkpoints import model_arrays, set_model_arrays, write_checkpoint
 from cnnx.checks import check_count, check_positive
 from cnnx.monitoring import Monitor
 
@@ -203,12 +200,16 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, epoch: int, figures: Figures) -> None:
         """Keep the weights if they are the best so far; end the run if the patience is at its end."""
+        from cnnx.checkpoints import model_arrays
+
         if self.monitor.observe(figures) and self.restore_best:
             self._best = model_arrays(self._run.model)
         self._stop_if_exhausted()
 
     def on_train_end(self) -> None:
         """Give the model its best weights back."""
+        from cnnx.checkpoints import set_model_arrays
+
         if self._best:
             set_model_arrays(self._run.model, self._best)
 
@@ -283,12 +284,17 @@ class Checkpoint(Callback):
     def on_batch_end(self, batch: int, figures: Figures) -> None:
         """Write after so many steps."""
         if self.unit == "step" and batch % self.every == 0:
-            write_checkpoint(self.path, self._run)
+            self._write()
 
     def on_epoch_end(self, epoch: int, figures: Figures) -> None:
         """Write after so many epochs."""
         if self.unit == "epoch" and epoch % self.every == 0:
-            write_checkpoint(self.path, self._run)
+            self._write()
+
+    def _write(self) -> None:
+        from cnnx.checkpoints import write_checkpoint
+
+        write_checkpoint(self.path, self._run)
 
 
 class _Log(Callback):
@@ -340,7 +346,7 @@ class CSVLog(_Log):
         return ",".join(repr(row[name]) for name in self._columns) + "\n"
 
     def _epoch(self, line: str) -> int:
-        first = next(csv.reader([line]))[0]
+        first = line.partition(",")[0]
         return int(first) if first.isdecimal() else 0
 
 
@@ -354,9 +360,13 @@ class JSONLog(_Log):
     """
 
     def _line(self, row: dict[str, float]) -> str:
+        import json
+
         return json.dumps(row) + "\n"
 
     def _epoch(self, line: str) -> int:
+        import json
+
         return int(json.loads(line)["epoch"])
 
 

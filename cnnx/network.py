@@ -10,7 +10,6 @@ import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.callbacks import Callback, History, ProgressBar
-from cnnx.checkpoints import read_checkpoint
 from cnnx.checks import (
     check_batch,
     check_count,
@@ -27,10 +26,10 @@ from cnnx.optimizers import SGD, Optimizer, check_optimizer
 from cnnx.regularizers import Regularizer
 from cnnx.schedules import Schedule
 from cnnx.training import DivergenceError, Examples, TrainingRun
-from cnnx.weighting import ClassWeight, example_weights
 
 if TYPE_CHECKING:
     from cnnx.verification import Report
+    from cnnx.weighting import ClassWeight
 
 __all__ = ["DivergenceError", "History", "Model"]
 
@@ -165,7 +164,7 @@ class Model:
         verbose: bool = True,
         *,
         optimizer: Optimizer | str | None = None,
-        class_weight: ClassWeight | None = None,
+        class_weight: "ClassWeight | None" = None,
         sample_weight: Any = None,
         regularizers: Sequence[Regularizer] = (),
         callbacks: Sequence[Callback] = (),
@@ -229,7 +228,7 @@ class Model:
         DivergenceError
             If the loss becomes NaN or infinite; the model keeps the weights from before that batch.
         """
-        output = self._output_layer("train")
+        self._output_layer("train")
         X, y = check_numbers(X, "X"), check_numbers(y, "y")
         check_same_length(X, y)
         chosen = check_optimizer(optimizer, learning_rate, "train")
@@ -240,12 +239,16 @@ class Model:
         sample_weight = None if sample_weight is None else sample_weight[: len(X)]
         regularizers = check_instances(regularizers, Regularizer, "regularizers")
         callbacks = check_instances(callbacks, Callback, "callbacks")
-        saved = None if resume is None else read_checkpoint(resume)
+        saved = None
+        if resume is not None:
+            from cnnx.checkpoints import read_checkpoint
+
+            saved = read_checkpoint(resume)
         rng = np.random.default_rng(seed)
         if not self.built:
             self.build(X.shape[1:], rng)
         y = self._check_data(X, y, "train")
-        weights = example_weights(y, class_weight, sample_weight, output, "train", all_classes=True)
+        weights = self._weights(y, class_weight, sample_weight, "train")
         validation = None
         if validation_data is not None:
             validation = Examples(validation_data[0], self._check_data(*validation_data, "validation_data"))
@@ -275,7 +278,7 @@ class Model:
         learning_rate: float | None = None,
         *,
         optimizer: Optimizer | None = None,
-        class_weight: ClassWeight | None = None,
+        class_weight: "ClassWeight | None" = None,
         sample_weight: Any = None,
         regularizers: Sequence[Regularizer] = (),
     ) -> float:
@@ -285,7 +288,7 @@ class Model:
         of plain gradient descent. A name of an optimizer is refused, as its state would be lost from step to step; so
         is a schedule, which counts epochs: set `Optimizer.learning_rate` to ``schedule(epochs)`` before a step.
         """
-        output = self._output_layer("train_on_batch")
+        self._output_layer("train_on_batch")
         X, y = check_numbers(X, "X"), check_numbers(y, "y")
         check_same_length(X, y)
         if isinstance(optimizer, str):
@@ -301,7 +304,7 @@ class Model:
         if not self.built:
             self.build(X.shape[1:])
         y = self._check_data(X, y, "train_on_batch")
-        weights = example_weights(y, class_weight, sample_weight, output, "train_on_batch", all_classes=False)
+        weights = self._weights(y, class_weight, sample_weight, "train_on_batch")
         return self.step(X, y, chosen, weights, check_instances(regularizers, Regularizer, "regularizers"))[0]
 
     def step(
@@ -419,7 +422,7 @@ class Model:
         y: Any,
         batch_size: int = 256,
         *,
-        class_weight: ClassWeight | None = None,
+        class_weight: "ClassWeight | None" = None,
         sample_weight: Any = None,
     ) -> tuple[float, float]:
         """Mean loss and accuracy.
@@ -443,7 +446,7 @@ class Model:
         X, y = self._checked_examples(X), check_numbers(y, "y")
         check_same_length(X, y)
         y = self._check_data(X, y, "evaluate")
-        weights = example_weights(y, class_weight, sample_weight, output, "evaluate", all_classes=False)
+        weights = self._weights(y, class_weight, sample_weight, "evaluate")
         total, metric = 0.0, 0.0
         for batch in _batches(len(X), check_count(batch_size, "batch_size")):
             x = check_batch(X[batch], self.input_shape, self.dtype, "X")
@@ -541,6 +544,14 @@ class Model:
         """The labels, once they and the examples fit this model."""
         self._checked_examples(X)
         return self._output_layer(name).check_labels(y, name)
+
+    def _weights(self, y: Array, class_weight: "ClassWeight | None", sample_weight: Any, name: str) -> Array | None:
+        """A weight for each example, (examples,), if there are any."""
+        if class_weight is None and sample_weight is None:
+            return None
+        from cnnx.weighting import example_weights
+
+        return example_weights(y, class_weight, sample_weight, self._output_layer(name), name)
 
     @contextmanager
     def _keeping_arrays(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ ClassWeight = Mapping[int, float] | str
 
 
 def example_weights(
-    y: Array, class_weight: ClassWeight | None, sample_weight: Any, output: OutputLayer, where: str, all_classes: bool
+    y: Array, class_weight: ClassWeight | None, sample_weight: Any, output: OutputLayer, where: str
 ) -> Array | None:
     """The product of both weights of each example, (examples,) in float64; None where none is given.
 
@@ -29,9 +29,7 @@ def example_weights(
     output : OutputLayer
         It knows which labels there can be.
     where : str
-        Beginning of messages.
-    all_classes : bool
-        Whether each class with a weight must occur in `y`.
+        Beginning of messages; in "train", each class with a weight must occur in `y`.
 
     Raises
     ------
@@ -40,7 +38,7 @@ def example_weights(
     """
     weights = None if sample_weight is None else _check_weights(sample_weight, len(y), where)
     if class_weight is not None:
-        of_class = _class_weights(y, class_weight, output, where, all_classes)
+        of_class = _class_weights(y, class_weight, output, where)
         weights = of_class if weights is None else weights * of_class
     if weights is not None and not weights.any():
         raise ValueError(f"{where}: expected a weight above 0, all are 0")
@@ -60,7 +58,7 @@ def _check_weights(sample_weight: Any, examples: int, where: str) -> Array:
     return weights
 
 
-def _class_weights(y: Array, class_weight: ClassWeight, output: OutputLayer, where: str, all_classes: bool) -> Array:
+def _class_weights(y: Array, class_weight: ClassWeight, output: OutputLayer, where: str) -> Array:
     if y.ndim == 1 and y.dtype.kind in "iub":
         labels, places, counts = np.unique(y, return_inverse=True, return_counts=True)
         shares: Array = counts / len(y)
@@ -75,14 +73,12 @@ def _class_weights(y: Array, class_weight: ClassWeight, output: OutputLayer, whe
             raise ValueError(f"{where}: class_weight: expected a mapping or 'balanced', got {class_weight!r}")
         table = 1 / (len(labels) * shares)
     else:
-        table = _looked_up(labels, class_weight, output, where, all_classes)
+        table = _looked_up(labels, class_weight, output, where)
     weights: Array = table[places] if y.ndim == 1 else y[:, labels] @ table
     return weights
 
 
-def _looked_up(
-    labels: Array, class_weight: Mapping[int, float], output: OutputLayer, where: str, all_classes: bool
-) -> Array:
+def _looked_up(labels: Array, class_weight: Mapping[int, float], output: OutputLayer, where: str) -> Array:
     if not isinstance(class_weight, Mapping):
         raise TypeError(f"{where}: class_weight: expected a mapping or 'balanced', got {class_weight!r}")
     given = _check_weights(list(class_weight.values()), len(class_weight), f"{where}: class_weight")
@@ -93,6 +89,6 @@ def _looked_up(
     if missing:
         raise ValueError(f"{where}: class_weight: expected a weight for each class, got none for {missing}")
     unused = sorted(table.keys() - set(found))
-    if all_classes and unused:
+    if where == "train" and unused:
         raise ValueError(f"{where}: class_weight: the classes {unused} have weights, but no examples")
     return np.array([table[label] for label in found])

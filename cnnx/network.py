@@ -16,6 +16,7 @@ from cnnx.checks import (
     check_dtype,
     check_instances,
     check_numbers,
+    check_positive,
     check_same_length,
     check_shape,
 )
@@ -28,6 +29,7 @@ from cnnx.schedules import Schedule
 from cnnx.training import DivergenceError, Examples, TrainingRun
 
 if TYPE_CHECKING:
+    from cnnx.range_test import RangeTest
     from cnnx.verification import Report
     from cnnx.weighting import ClassWeight
 
@@ -306,6 +308,68 @@ class Model:
         y = self._check_data(X, y, "train_on_batch")
         weights = self._weights(y, class_weight, sample_weight, "train_on_batch")
         return self.step(X, y, chosen, weights, check_instances(regularizers, Regularizer, "regularizers"))[0]
+
+    def find_learning_rate(
+        self,
+        X: Any,
+        y: Any,
+        lowest: float = 1e-6,
+        highest: float = 10.0,
+        steps: int = 100,
+        batch_size: int = 64,
+        *,
+        optimizer: Optimizer | str = "sgd",
+        seed: Seed = None,
+    ) -> "RangeTest":
+        """Train for some steps while the learning rate rises, to see which are worth training with.
+
+        Weights, running averages and the random numbers of layers are what they were before; a model that was not
+        built is not built after it.
+
+        Parameters
+        ----------
+        X, y : array_like
+            As in `train`.
+        lowest, highest : float
+            The rates of the first and the last step, above 0; between them they rise in equal ratios.
+        steps : int
+            3 or more; fewer are taken if the loss explodes before.
+        batch_size : int
+            As it is to be in training.
+        optimizer : Optimizer or str
+            A new one of its kind, with the same arguments but for the rate, takes the steps.
+        seed : int, numpy.random.Generator or None
+            For the order of the examples, and the starting weights if the model is not built.
+
+        Returns
+        -------
+        RangeTest
+            With `rates`, `losses`, the `suggestion`, and `plot()`.
+
+        Raises
+        ------
+        DivergenceError
+            If the loss explodes in the first steps.
+        """
+        from cnnx.range_test import FEWEST, run_range_test
+
+        self._output_layer("find_learning_rate")
+        X, y = check_numbers(X, "X"), check_numbers(y, "y")
+        check_same_length(X, y)
+        lowest, highest = check_positive(lowest, "lowest"), check_positive(highest, "highest")
+        if lowest >= highest:
+            raise ValueError(f"find_learning_rate: highest: expected more than lowest ({lowest:g}), got {highest:g}")
+        batch_size, steps = check_count(batch_size, "batch_size"), check_count(steps, "steps", least=FEWEST)
+        chosen = check_optimizer(optimizer, None, "find_learning_rate")
+        fresh = type(chosen)(**{**chosen.config(), "learning_rate": lowest})
+        rng, built = np.random.default_rng(seed), self.built
+        if not built:
+            self.build(X.shape[1:], rng)
+        try:
+            y = self._check_data(X, y, "find_learning_rate")
+            return run_range_test(self, X, y, fresh, np.geomspace(lowest, highest, steps), batch_size, rng)
+        finally:
+            self.built = built
 
     def step(
         self,

@@ -43,6 +43,11 @@ def data(rng):
     return rng.standard_normal((22, 4, 4, 1)).astype(np.float32) + y[:, None, None, None], y
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda file: None)
+
+
 def make_model():
     return Model(
         ConvolutionLayer(filters=2, filter_size=3),

@@ -109,27 +109,35 @@ class SavedRun:
         """Weights, optimizer, schedule and position, once the run is known to be of the same kind."""
         from cnnx.training import Position
 
-        saved, now = self.content.get("arguments", {}), _arguments(run)
+        content, generators = self.content, list(walk_generators(run.model.layers))
+        saved, now = content.get("arguments", {}), _arguments(run)
         for name, value in now.items():
             if saved.get(name) != value:
                 raise ValueError(f"resume: {self.path}: {name}: expected {saved.get(name)}, as saved, got {value}")
-        callbacks = [type(callback).__name__ for callback in _stateful(run)]
-        expected = [entry["callback"] for entry in self.content["callbacks"]]
-        if callbacks != expected:
-            raise ValueError(f"resume: {self.path}: callbacks: expected {expected}, as saved, got {callbacks}")
         try:
-            position = Position(**self.content["position"])
-            set_model_arrays(run.model, self._tensors("model."))
-            state, content = self._tensors("optimizer."), self.content
-            run.optimizer.restore(content["steps"], content["progress"], state)
+            position = Position(**content["position"])
+            counts = [position.epoch, position.batch, position.seen, content["steps"]]
+            if not all(type(count) is int and count >= 0 for count in counts):
+                raise ValueError(f"expected counts, got {counts}")
+            if len(content["generators"]) != len(generators):
+                raise ValueError(f"expected {len(generators)} generators, got {len(content['generators'])}")
+            before, progress = float(content["before"]), float(content["progress"])
+            expected = [entry["callback"] for entry in content["callbacks"]]
             if isinstance(run.optimizer.learning_rate, Schedule):
                 run.optimizer.learning_rate.restore(content["schedule"])
-            run.before = content["before"]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"resume: {self.path}: not a usable checkpoint: {error!r}") from None
+        callbacks = [type(callback).__name__ for callback in _stateful(run)]
+        if callbacks != expected:
+            raise ValueError(f"resume: {self.path}: callbacks: expected {expected}, as saved, got {callbacks}")
         if position.epoch - 1 > run.epochs or (position.batch and position.epoch > run.epochs):
             raise ValueError(f"resume: {self.path}: epochs: {run.epochs} are fewer than those that are done")
-        run.position = position
+        try:
+            set_model_arrays(run.model, self._tensors("model."))
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"resume: {self.path}: not a usable checkpoint: {error}") from None
+        run.optimizer.restore(content["steps"], progress, self._tensors("optimizer."))
+        run.before, run.position = before, position
         if position.batch and run.rng is not None:
             # The order of the epoch is drawn again first; what has been drawn since comes after that.
             _set_generator(run.rng, position.order, self.path)

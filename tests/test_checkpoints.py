@@ -238,6 +238,37 @@ def test_files_that_are_no_checkpoints_are_refused_with_their_names(data, tmp_pa
         cnnx.Model.load(tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content.pop("position"), "KeyError.*position"),
+        (lambda content: content["position"].update(batch="two"), "expected counts"),
+        (lambda content: content["position"].update(epoch=-1), "expected counts"),
+        (lambda content: content.update(steps=None), "expected counts"),
+        (lambda content: content.update(generators=[]), "expected 1 generators, got 0"),
+        (lambda content: content.update(before="soon"), "not a usable checkpoint"),
+        (lambda content: content.update(format=2), "expected a checkpoint of format 1"),
+        (lambda content: content.update(callbacks=[7]), "not a usable checkpoint"),
+    ],
+)
+def test_damaged_checkpoints_are_refused_and_leave_the_model_as_it_was(data, tmp_path, damage, message):
+    from cnnx.storage import read_tensors, write_tensors
+
+    X, y = data
+    path, options = tmp_path / "run", {"batch_size": 4, "epochs": 2, "verbose": False}
+    make_model().train(X, y, 0.1, **options, callbacks=[Checkpoint(path)])
+    metadata, tensors = read_tensors(path)
+    content = json.loads(metadata["cnnx_checkpoint"])
+    damage(content)
+    write_tensors(path, tensors, {"cnnx_checkpoint": json.dumps(content)})
+    model = make_model()
+    model.build((4, 4, 1), seed=0)
+    before = model.parameters.copy()
+    with pytest.raises(ValueError, match=f"resume: .*{message}"):
+        model.train(X, y, 0.1, **options, resume=path)
+    np.testing.assert_array_equal(model.parameters, before)
+
+
 def test_where_and_when_to_write_is_checked(data, tmp_path):
     X, y = data
     with pytest.raises(FileNotFoundError, match=r"Checkpoint: path: the folder .*nowhere does not exist"):

@@ -99,6 +99,8 @@ class History(dict[str, list[float]], Callback):
     def to_frame(self) -> Any:
         """A pandas DataFrame with a row for each epoch, counted from 1, and a column for each figure.
 
+        It needs the extra `pandas`.
+
         Raises
         ------
         ImportError
@@ -107,7 +109,7 @@ class History(dict[str, list[float]], Callback):
         try:
             import pandas
         except ImportError as error:
-            raise ImportError("History.to_frame needs pandas: python -m pip install pandas") from error
+            raise ImportError("History.to_frame needs pandas: python -m pip install 'cnnx[pandas]'") from error
         epochs = max((len(values) for values in self.values()), default=0)
         return pandas.DataFrame(dict(self), index=pandas.RangeIndex(1, epochs + 1, name="epoch"))
 

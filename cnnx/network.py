@@ -214,7 +214,7 @@ class Model:
         resume : str or path-like, optional
             A file that a `Checkpoint` of such a run wrote: go on from it, to the same bits as if the run had never
             stopped. All other arguments must be those of that run, but for `epochs`, `seed` and `verbose`; callbacks
-            that keep a state, in the same order.
+            that keep a state, in the same order. Of the data, shapes and labels are compared.
 
         Returns
         -------

@@ -46,7 +46,30 @@ from cnnx.layers import (
 from cnnx.network import DivergenceError, History, Model
 
 if TYPE_CHECKING:
-    from cnnx import augmentation, data, datasets, metrics, models
+    from cnnx import (
+        augmentation,
+        callbacks,
+        data,
+        datasets,
+        metrics,
+        models,
+        optimizers,
+        regularizers,
+        schedules,
+    )
+
+# Imported at their first use: not everybody needs them, and file formats take longer to import than the kernels.
+LATER = (
+    "augmentation",
+    "callbacks",
+    "data",
+    "datasets",
+    "metrics",
+    "models",
+    "optimizers",
+    "regularizers",
+    "schedules",
+)
 
 __version__ = "0.1.0"
 
@@ -86,11 +109,15 @@ __all__ = [
     "__version__",
     "augmentation",
     "backend_in_use",
+    "callbacks",
     "data",
     "datasets",
     "get_num_threads",
     "metrics",
     "models",
+    "optimizers",
+    "regularizers",
+    "schedules",
     "set_num_threads",
     "show_config",
     "use_backend",
@@ -98,7 +125,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import these modules at their first use: file formats take longer to import than the kernels."""
-    if name in ("augmentation", "data", "datasets", "metrics", "models"):
+    """Import one of the modules that are left for later."""
+    if name in LATER:
         return importlib.import_module(f"cnnx.{name}")
     raise AttributeError(f"module 'cnnx' has no attribute {name!r}")

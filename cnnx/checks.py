@@ -2,12 +2,15 @@
 
 import math
 import operator
+from collections.abc import Iterable
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Shape
+
+Kind = TypeVar("Kind")
 
 
 def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
@@ -75,31 +78,32 @@ def check_between(value: Any, name: str, low: float, high: float = math.inf) -> 
     return number
 
 
+def _check_number(value: Any, name: str) -> float:
+    # The commonest type first: the rest takes longer than a step of a small optimizer.
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real | np.number)):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    return float(value)
+
+
 def check_positive(value: Any, name: str) -> float:
     """A finite number above zero."""
-    if isinstance(value, bool) or not isinstance(value, Real | np.number):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
-    number = float(value)
+    number = _check_number(value, name)
     if not (math.isfinite(number) and number > 0):
         raise ValueError(f"{name}: expected a finite number above 0, got {value!r}")
     return number
 
 
 def check_not_negative(value: Any, name: str) -> float:
-    """A finite number, 0 or above."""
-    if isinstance(value, bool) or not isinstance(value, Real | np.number):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
-    number = float(value)
+    """A finite number, 0 or more."""
+    number = _check_number(value, name)
     if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"{name}: expected a finite number, 0 or above, got {value!r}")
+        raise ValueError(f"{name}: expected a finite number of 0 or more, got {value!r}")
     return number
 
 
 def check_share(value: Any, name: str) -> float:
     """A number from 0 up to but not including 1."""
-    if isinstance(value, bool) or not isinstance(value, Real | np.number):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
-    share = float(value)
+    share = _check_number(value, name)
     if not 0 <= share < 1:
         raise ValueError(f"{name}: expected a number from 0 up to but not including 1, got {value!r}")
     return share
@@ -138,6 +142,20 @@ def _check_targets(targets: Array, name: str) -> Array:
             f"{name}: labels: expected one-hot rows (not negative, with sum 1), got {targets[where]} at index {where}"
         )
     return targets
+
+
+def check_instances(values: Any, kind: type[Kind], name: str) -> tuple[Kind, ...]:
+    """A sequence of objects of one class."""
+    if type(values) is tuple and not values:
+        return ()
+    if isinstance(values, kind) or not isinstance(values, Iterable):
+        raise TypeError(f"{name}: expected a list of {kind.__name__}s, got {values!r}")
+    checked = tuple(values)
+    for value in checked:
+        if not isinstance(value, kind):
+            made = "; it must be made with its arguments" if isinstance(value, type) else ""
+            raise TypeError(f"{name}: expected a {kind.__name__}, got {value!r}{made}")
+    return checked
 
 
 def check_same_length(X: Array, y: Array) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnx import _kernels
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.callbacks import Callback, History, ProgressBar
 from cnnx.checks import (
     check_batch,
     check_count,
     check_dtype,
+    check_instances,
     check_numbers,
     check_positive,
     check_same_length,
@@ -29,14 +29,20 @@ from cnnx.layers.base import (
     leaves,
     skip_input_gradients,
     walk,
+    walk_parameters,
 )
 from cnnx.layers.loss import OutputLayer
 from cnnx.layers.standardize import StandardizeLayer
+from cnnx.optimizers import SGD, Optimizer, check_optimizer
+from cnnx.regularizers import Regularizer
+from cnnx.schedules import Schedule
 from cnnx.sharing import share
-from cnnx.training import DivergenceError, TrainingRun
+from cnnx.training import DivergenceError, Examples, TrainingRun
 
 if TYPE_CHECKING:
+    from cnnx.range_test import RangeTest
     from cnnx.verification import Report
+    from cnnx.weighting import ClassWeight
 
 __all__ = ["DivergenceError", "History", "Model"]
 
@@ -56,6 +62,9 @@ class Model:
     parameters, gradients : ndarray of shape (parameter_count,)
         All parameters and all gradients; the layers' ``params`` and ``grads`` are views into them. They
         exist once the model is built.
+
+    decaying : ndarray of shape (ranges, 2)
+        First element, and the one after the last, of each range of the vectors that weight decay acts on.
 
     steps : list of Layer
         What the passes run over: the layers, neighbours that are computed together as one (`cnnx.fusion`). They
@@ -124,6 +133,7 @@ class Model:
             shape = layer.build(shape, rng, dtype, values)
         self.output_shape = shape
         self.parameters, self.gradients = _gather(self.layers, dtype)
+        self.decaying = _decaying_ranges(self.layers)
         skip_input_gradients(self.layers)
         self.steps = fuse(self.layers)
         self.shared_arrays = share(self.steps)
@@ -141,7 +151,7 @@ class Model:
         self,
         X: Any,
         y: Any,
-        learning_rate: float,
+        learning_rate: float | Schedule | None = None,
         batch_size: int = 64,
         epochs: int = 1,
         validation_data: tuple[Any, Any] | None = None,
@@ -149,6 +159,13 @@ class Model:
         shuffle: bool = True,
         seed: Seed = None,
         verbose: bool = True,
+        *,
+        optimizer: Optimizer | str | None = None,
+        class_weight: "ClassWeight | None" = None,
+        sample_weight: Any = None,
+        regularizers: Sequence[Regularizer] = (),
+        callbacks: Sequence[Callback] = (),
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train by mini-batch gradient descent, from the present weights.
 
@@ -163,8 +180,8 @@ class Model:
         y : array_like of shape (examples,) or (examples, classes)
             Labels of the output layer: for `SoftmaxLayer`, integers from 0 to classes - 1 or rows of target
             probabilities; for the others, see there.
-        learning_rate : float
-            Step size, above 0.
+        learning_rate : float or Schedule, optional
+            Step size, above 0. Without an `optimizer` it is that of plain gradient descent.
         batch_size : int
             Examples a step; the last batch of an epoch may be smaller and is used.
         epochs : int
@@ -179,6 +196,22 @@ class Model:
             For the starting weights, if they are made here, and the order of the examples.
         verbose : bool
             Show a progress bar.
+        optimizer : Optimizer or str, optional
+            Such as ``Adam(1e-3)``: it has its own learning rate, and goes on where it stopped if it is given again.
+            Or a name, such as "adam", with `learning_rate` or with that optimizer's default.
+        class_weight : mapping of int to float, or "balanced", optional
+            How much the examples of each class count; "balanced" is examples / (classes * examples of the class).
+        sample_weight : array_like of shape (examples,), optional
+            How much each example counts, 0 or more. The loss of a step is the sum of weight times loss, divided by the
+            batch size; metrics are weighted means. Both weights given, their product counts. Validation has none.
+        regularizers : sequence of Regularizer
+            Penalties, which are part of the loss of a step, and constraints.
+        callbacks : sequence of Callback
+            Told of the run's events, in this order, a `Checkpoint` after all others.
+        resume : str or path-like, optional
+            A file that a `Checkpoint` of such a run wrote: go on from it, to the same bits as if the run had never
+            stopped. All other arguments must be those of that run, but for `epochs`, `seed` and `verbose`; callbacks
+            that keep a state, in the same order. Of the data, shapes and labels are compared.
 
         Returns
         -------
@@ -189,50 +222,169 @@ class Model:
         ------
         TypeError, ValueError
             If an argument is not as above, or `X` has another shape than the model was built for.
+        OSError
+            If the file to resume from cannot be read.
         DivergenceError
             If the loss becomes NaN or infinite; the model keeps the weights from before that batch.
         """
         self._output_layer("train")
         X, y = check_numbers(X, "X"), check_numbers(y, "y")
         check_same_length(X, y)
-        learning_rate = check_positive(learning_rate, "learning_rate")
+        chosen = check_optimizer(optimizer, learning_rate, "train")
         batch_size, epochs = check_count(batch_size, "batch_size"), check_count(epochs, "epochs")
+        if sample_weight is not None and np.shape(sample_weight) != (len(X),):
+            raise ValueError(f"train: sample_weight: expected shape ({len(X)},), got {np.shape(sample_weight)}")
         X, y, validation_data = _set_aside(X, y, validation_data, validation_split)
+        sample_weight = None if sample_weight is None else sample_weight[: len(X)]
+        regularizers = check_instances(regularizers, Regularizer, "regularizers")
+        callbacks = check_instances(callbacks, Callback, "callbacks")
+        saved = None
+        if resume is not None:
+            from cnnx.checkpoints import read_checkpoint
+
+            saved = read_checkpoint(resume)
         rng = np.random.default_rng(seed)
         if not self.built:
             self.build(X.shape[1:], rng)
         y = self._check_data(X, y, "train")
         self._standardize(X)
+        weights = self._weights(y, class_weight, sample_weight, "train")
+        validation = None
         if validation_data is not None:
-            self._check_data(*validation_data, "validation_data")
+            validation = Examples(validation_data[0], self._check_data(*validation_data, "validation_data"))
         history = History()
-        callbacks: list[Callback] = [history]
-        if verbose:
-            callbacks.append(ProgressBar())
-        order = rng if shuffle else None
-        run = TrainingRun(self, X, y, learning_rate, batch_size, epochs, validation_data, order, callbacks)
+        told = [history, *([ProgressBar()] if verbose else []), *callbacks]
+        run = TrainingRun(
+            model=self,
+            data=Examples(X, y, weights),
+            optimizer=chosen,
+            batch_size=batch_size,
+            epochs=epochs,
+            validation=validation,
+            rng=rng if shuffle else None,
+            # What is saved is what all others have made of an epoch.
+            callbacks=sorted(told, key=lambda callback: callback.comes_last),
+            regularizers=regularizers,
+            saved=saved,
+        )
         history.interrupted = run.fit()
+        history.stopped = run.stopped
         return history
 
-    def train_on_batch(self, X: Any, y: Any, learning_rate: float) -> float:
-        """Take exactly one step of gradient descent and return the batch's mean loss before it.
+    def train_on_batch(
+        self,
+        X: Any,
+        y: Any,
+        learning_rate: float | None = None,
+        *,
+        optimizer: Optimizer | None = None,
+        class_weight: "ClassWeight | None" = None,
+        sample_weight: Any = None,
+        regularizers: Sequence[Regularizer] = (),
+    ) -> float:
+        """Take exactly one step and return the batch's mean loss before it.
 
-        Arguments and errors as in `train`; the model is built if it is not yet.
+        Arguments and errors as in `train`; the model is built if it is not yet. Without an `optimizer` the step is one
+        of plain gradient descent. A name of an optimizer is refused, as its state would be lost from step to step; so
+        is a schedule, which counts epochs: set `Optimizer.learning_rate` to ``schedule(epochs)`` before a step.
         """
         self._output_layer("train_on_batch")
         X, y = check_numbers(X, "X"), check_numbers(y, "y")
         check_same_length(X, y)
-        learning_rate = check_positive(learning_rate, "learning_rate")
+        if isinstance(optimizer, str):
+            raise TypeError(
+                f"train_on_batch: optimizer: expected an Optimizer, which keeps its state from step to step, got "
+                f"{optimizer!r}"
+            )
+        chosen = check_optimizer(optimizer, learning_rate, "train_on_batch")
+        if isinstance(chosen.learning_rate, Schedule):
+            raise ValueError(
+                f"train_on_batch: learning_rate: expected a number, got {chosen.learning_rate!r}, which counts epochs"
+            )
         if not self.built:
             self.build(X.shape[1:])
-        return self.step(X, self._check_data(X, y, "train_on_batch"), learning_rate)[0]
+        y = self._check_data(X, y, "train_on_batch")
+        weights = self._weights(y, class_weight, sample_weight, "train_on_batch")
+        return self.step(X, y, chosen, weights, check_instances(regularizers, Regularizer, "regularizers"))[0]
 
-    def step(self, X: Array, y: Array, learning_rate: float) -> tuple[float, float]:
+    def find_learning_rate(
+        self,
+        X: Any,
+        y: Any,
+        lowest: float = 1e-6,
+        highest: float = 10.0,
+        steps: int = 100,
+        batch_size: int = 64,
+        *,
+        optimizer: Optimizer | str = "sgd",
+        seed: Seed = None,
+    ) -> "RangeTest":
+        """Train for some steps while the learning rate rises, to see which are worth training with.
+
+        Weights, running averages and the random numbers of layers are what they were before; a model that was not
+        built is not built after it.
+
+        Parameters
+        ----------
+        X, y : array_like
+            As in `train`.
+        lowest, highest : float
+            The rates of the first and the last step, above 0; between them they rise in equal ratios.
+        steps : int
+            3 or more; fewer are taken if the loss explodes before.
+        batch_size : int
+            As it is to be in training.
+        optimizer : Optimizer or str
+            A new one of its kind, with the same arguments but for the rate, takes the steps.
+        seed : int, numpy.random.Generator or None
+            For the order of the examples, and the starting weights if the model is not built.
+
+        Returns
+        -------
+        RangeTest
+            With `rates`, `losses`, the `suggestion`, and `plot()`.
+
+        Raises
+        ------
+        DivergenceError
+            If the loss explodes in the first steps.
+        """
+        from cnnx.range_test import FEWEST, run_range_test
+
+        self._output_layer("find_learning_rate")
+        X, y = check_numbers(X, "X"), check_numbers(y, "y")
+        check_same_length(X, y)
+        lowest, highest = check_positive(lowest, "lowest"), check_positive(highest, "highest")
+        if lowest >= highest:
+            raise ValueError(f"find_learning_rate: highest: expected more than lowest ({lowest:g}), got {highest:g}")
+        batch_size, steps = check_count(batch_size, "batch_size"), check_count(steps, "steps", least=FEWEST)
+        chosen = check_optimizer(optimizer, None, "find_learning_rate")
+        fresh = type(chosen)(**{**chosen.config(), "learning_rate": lowest})
+        rng, built = np.random.default_rng(seed), self.built
+        if not built:
+            self.build(X.shape[1:], rng)
+        try:
+            y = self._check_data(X, y, "find_learning_rate")
+            return run_range_test(self, X, y, fresh, np.geomspace(lowest, highest, steps), batch_size, rng)
+        finally:
+            self.built = built
+
+    def step(
+        self,
+        X: Array,
+        y: Array,
+        optimizer: Optimizer | float,
+        weights: Array | None = None,
+        regularizers: Sequence[Regularizer] = (),
+    ) -> tuple[float, float]:
         """One step for a training loop: the batch's mean loss and metric before it.
 
-        `X` and `y` are checked arrays of one length; `DivergenceError` is raised before any weight changes.
+        `X`, `y` and, where examples have them, `weights` are checked arrays of one length; a number is the learning
+        rate of plain gradient descent. `DivergenceError` is raised before any weight changes.
         """
         output = self._output_layer("step")
+        if not isinstance(optimizer, Optimizer):
+            optimizer = SGD(optimizer)
         with self._keeping_arrays():
             x = check_batch(X, self.input_shape, self.dtype, "X")
             targets = output.encode(y, training=True)
@@ -240,14 +392,23 @@ class Model:
             for step in self.steps[:-1]:
                 x = step.forward(x, training=True)
             predictions, losses = output.loss(x, targets, training=True)
-            loss = float(losses.mean())
+            rates = output.rate(predictions, targets)
+            if weights is None:
+                loss, metric = float(losses.mean()), float(rates.mean())
+            else:
+                loss, metric = float((weights * losses).sum()) / len(X), _weighted_mean(rates, weights)
+                weights = weights.astype(self.dtype)
+            if math.isfinite(loss):
+                self._backward(targets, weights)
+                for regularizer in regularizers:
+                    loss += regularizer.penalize(self.parameters, self.gradients, self.decaying)
             if not math.isfinite(loss):
                 for layer, state in zip(self.layers, states, strict=True):
                     layer.state = state
-                raise DivergenceError(_divergence(loss, X, learning_rate))
-            metric = float(output.rate(predictions, targets).mean())
-            self._backward(targets)
-            _kernels.sgd_step(self.parameters, self.gradients, learning_rate)
+                raise DivergenceError(_divergence(loss, X, optimizer.rate))
+            optimizer.step(self.parameters, self.gradients, self.decaying)
+            for regularizer in regularizers:
+                regularizer.constrain(self.layers)
         return loss, metric
 
     def forward(self, X: Any, training: bool = False) -> Array:
@@ -284,8 +445,8 @@ class Model:
         self._require_built("backward")
         self._backward(output.targets(y))
 
-    def _backward(self, targets: Array) -> None:
-        backward_through(self.steps[:-1], self._output_layer("backward").loss_backward(targets))
+    def _backward(self, targets: Array, weights: Array | None = None) -> None:
+        backward_through(self.steps[:-1], self._output_layer("backward").loss_backward(targets, weights))
 
     # -- Prediction ----------------------------------------------------------------------------------
 
@@ -326,7 +487,15 @@ class Model:
         batches = _batches(max(len(X), 1), check_count(batch_size, "batch_size"))
         return np.concatenate([convert(self.forward(X[batch])) for batch in batches])
 
-    def evaluate(self, X: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
+    def evaluate(
+        self,
+        X: Any,
+        y: Any,
+        batch_size: int = 256,
+        *,
+        class_weight: "ClassWeight | None" = None,
+        sample_weight: Any = None,
+    ) -> tuple[float, float]:
         """Mean loss, and the output layer's metric.
 
         Parameters
@@ -336,6 +505,8 @@ class Model:
             Labels as in `train`.
         batch_size : int
             Examples at a time; a large `X` needs no more memory than a batch.
+        class_weight, sample_weight
+            As in `train`; both figures are then weighted means.
 
         Returns
         -------
@@ -349,6 +520,7 @@ class Model:
         X, y = self._checked_examples(X), check_numbers(y, "y")
         check_same_length(X, y)
         y = self._check_data(X, y, "evaluate")
+        weights = self._weights(y, class_weight, sample_weight, "evaluate")
         total, metric = 0.0, 0.0
         for batch in _batches(len(X), check_count(batch_size, "batch_size")):
             x = check_batch(X[batch], self.input_shape, self.dtype, "X")
@@ -356,9 +528,13 @@ class Model:
             for step in self.steps[:-1]:
                 x = step.forward(x)
             predictions, losses = output.loss(x, targets)
+            rates = output.rate(predictions, targets)
+            if weights is not None:
+                losses, rates = weights[batch] * losses, weights[batch] * rates
             total += float(losses.sum(dtype=np.float64))
-            metric += float(output.rate(predictions, targets).sum())
-        return total / len(X), metric / len(X)
+            metric += float(rates.sum(dtype=np.float64))
+        weight = len(X) if weights is None else float(weights.sum())
+        return total / weight, metric / weight
 
     # -- Looking at, checking and keeping a model ------------------------------------------------------
 
@@ -471,6 +647,14 @@ class Model:
         self._checked_examples(X)
         return self._output_layer(name).check_labels(y, name)
 
+    def _weights(self, y: Array, class_weight: "ClassWeight | None", sample_weight: Any, name: str) -> Array | None:
+        """A weight for each example, (examples,), if there are any."""
+        if class_weight is None and sample_weight is None:
+            return None
+        from cnnx.weighting import example_weights
+
+        return example_weights(y, class_weight, sample_weight, self._output_layer(name), name)
+
     @contextmanager
     def _keeping_arrays(self) -> Iterator[None]:
         """Inside a step no array reaches the user, so all of them can be used again in the next step."""
@@ -489,6 +673,12 @@ def _batches(examples: int, batch_size: int) -> Iterator[slice]:
         yield slice(start, start + batch_size)
 
 
+def _weighted_mean(values: Array, weights: Array) -> float:
+    """Zero where all weights are."""
+    weight = float(weights.sum())
+    return float((weights * values).sum()) / weight if weight else 0.0
+
+
 def _gather(layers: list[Layer], dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """One vector of all parameters and one of all gradients, with the layers' arrays made views into them."""
     count = sum(value.size for layer in leaves(layers) for value in layer.params.values())
@@ -502,6 +692,20 @@ def _gather(layers: list[Layer], dtype: np.dtype[Any]) -> tuple[Array, Array]:
             layer.grads[key] = gradients[here].reshape(value.shape)
             start += value.size
     return parameters, gradients
+
+
+def _decaying_ranges(layers: list[Layer]) -> Array:
+    """Where in the vector of `_gather` the parameters lie that decay, (ranges, 2)."""
+    ranges: list[list[int]] = []
+    start = 0
+    for value, decays in walk_parameters(layers):
+        stop = start + value.size
+        if decays and ranges and ranges[-1][1] == start:
+            ranges[-1][1] = stop
+        elif decays:
+            ranges.append([start, stop])
+        start = stop
+    return np.array(ranges, np.intp).reshape(-1, 2)
 
 
 def _set_aside(

@@ -6,6 +6,7 @@ arguments; nothing in a file is ever executed.
 
 import json
 import os
+from typing import Any
 
 from cnnx._typing import Array
 from cnnx.layers import make_layer
@@ -15,16 +16,35 @@ FORMAT = 1
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
-    """Write the file beside its place first, so that a crash leaves the old one whole."""
-    from safetensors.numpy import save as to_bytes
+    """Write a model's file."""
+    write_tensors(path, _tensors(model), {"cnnx": json.dumps({"format": FORMAT, **architecture(model)})})
 
-    architecture = {
-        "format": FORMAT,
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a file that `save` wrote; anything else is a ValueError that says what is wrong with it."""
+    target = os.fspath(path)
+    metadata, tensors = read_tensors(target)
+    try:
+        return _restore(metadata, tensors)
+    except (KeyError, TypeError, ValueError, MemoryError, OverflowError, RecursionError) as error:
+        reason = f"missing {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{target}: not a usable cnnx model: {reason}") from None
+
+
+def architecture(model: Model) -> dict[str, Any]:
+    """What a model is but for its numbers, as plain JSON values."""
+    return {
         "input_shape": list(model.input_shape),
         "dtype": model.dtype.name,
         "layers": [layer.description() for layer in model.layers],
     }
-    content = to_bytes(_tensors(model), metadata={"cnnx": json.dumps(architecture)})
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: dict[str, Array], metadata: dict[str, str]) -> None:
+    """Write a safetensors file beside its place first, so that a crash leaves the old one whole."""
+    from safetensors.numpy import save as to_bytes
+
+    content = to_bytes(tensors, metadata=metadata)
     target = os.fspath(path)
     unfinished = f"{target}.{os.getpid()}.part"
     try:
@@ -39,8 +59,8 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         raise
 
 
-def load(path: str | os.PathLike[str]) -> Model:
-    """Read a file that `save` wrote; anything else is a ValueError that says what is wrong with it."""
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Array]]:
+    """Metadata and tensors of a safetensors file; anything else is a ValueError."""
     from safetensors import SafetensorError, safe_open
 
     target = os.fspath(path)
@@ -48,15 +68,9 @@ def load(path: str | os.PathLike[str]) -> Model:
         pass  # a missing or unreadable file is an OSError that names it
     try:
         with safe_open(target, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
         raise ValueError(f"{target}: not a safetensors file: {error}") from None
-    try:
-        return _restore(metadata, tensors)
-    except (KeyError, TypeError, ValueError, MemoryError, OverflowError, RecursionError) as error:
-        reason = f"missing {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{target}: not a usable cnnx model: {reason}") from None
 
 
 def _tensors(model: Model) -> dict[str, Array]:

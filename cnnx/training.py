@@ -1,7 +1,7 @@
 """The training loop: mini-batch gradient descent.
 
 It draws the batches, has the model take one step on each, and tells the callbacks; the mathematics is in the
-layers, the pictures are in the callbacks.
+layers and the optimizer, the pictures are in the callbacks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,12 @@ import numpy as np
 
 from cnnx._typing import Array
 from cnnx.callbacks import Callback
+from cnnx.optimizers import Optimizer
+from cnnx.regularizers import Regularizer
+from cnnx.schedules import Schedule
 
 if TYPE_CHECKING:
+    from cnnx.checkpoints import SavedRun
     from cnnx.network import Model
 
 
@@ -54,76 +59,227 @@ class Interruption:
         self.requested = True
 
 
-def draw_batches(examples: int, batch_size: int, rng: np.random.Generator | None) -> Iterator[Array | slice]:
-    """Indices of each batch, shuffled where `rng` is given; the last batch may be smaller."""
-    order = None if rng is None else rng.permutation(examples)
-    for start in range(0, examples, batch_size):
-        stop = min(start + batch_size, examples)
-        yield slice(start, stop) if order is None else order[start:stop]
+@dataclass
+class Examples:
+    """What is trained or validated on: examples, labels, and perhaps a weight (examples,) for each."""
+
+    X: Array
+    y: Array
+    weights: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+
+@dataclass
+class Position:
+    """Where a run goes on from, and the sums of the epoch so far.
+
+    Attributes
+    ----------
+    epoch, batch : int
+        The epoch, from 1, and how many of its batches are done.
+    loss, metric, weight : float
+        Sums over the examples that are done: of loss, of metric times weight, and of weight.
+    seen : int
+        Examples that are done.
+    seconds : float
+        Time that the epoch has taken in runs before this one.
+    order : dict, optional
+        State of the generator that the order of the examples is drawn from, before the epoch.
+    """
+
+    epoch: int = 1
+    batch: int = 0
+    loss: float = 0.0
+    metric: float = 0.0
+    weight: float = 0.0
+    seen: int = 0
+    seconds: float = 0.0
+    order: dict[str, Any] | None = None
+
+    def add(self, loss: float, metric: float, weight: float, examples: int) -> None:
+        """Take in a batch's mean loss, its weighted mean metric and its sum of weights."""
+        self.batch += 1
+        self.loss, self.metric = self.loss + loss * examples, self.metric + metric * weight
+        self.weight, self.seen = self.weight + weight, self.seen + examples
 
 
 @dataclass
 class TrainingRun:
-    """What one call of `Model.train` does; all arguments are checked."""
+    """What one call of `Model.train` does; all arguments are checked. Callbacks are given it.
+
+    Attributes
+    ----------
+    model : Model
+    data, validation : Examples
+        What is trained on, and what is validated on, or None.
+    optimizer : Optimizer
+    batch_size, epochs : int
+    rng : numpy.random.Generator or None
+        Where the order of the examples comes from; None keeps theirs.
+    callbacks : sequence of Callback
+    regularizers : sequence of Regularizer
+    saved : SavedRun, optional
+        The run that this one goes on with.
+    position : Position
+        Where the run stands: after an epoch's last batch, at the start of the next one.
+    averaged : bool
+        Whether the model's parameters are, for the moment, the moving average of the weights.
+    stopped : str or None
+        Why the run ends early.
+    """
 
     model: Model
-    X: Array
-    y: Array
-    learning_rate: float
+    data: Examples
+    optimizer: Optimizer
     batch_size: int
     epochs: int
-    validation_data: tuple[Array, Array] | None
+    validation: Examples | None
     rng: np.random.Generator | None
     callbacks: Sequence[Callback]
-
-    def fit(self) -> tuple[int, int] | None:
-        """Train, and return the epoch and batch after which Ctrl-C stopped it, or None."""
-        for callback in self.callbacks:
-            callback.on_train_begin(self.epochs, self.batches)
-        try:
-            with Interruption() as interruption:
-                for epoch in range(1, self.epochs + 1):
-                    last_batch = self._fit_epoch(epoch, interruption)
-                    if interruption.requested:
-                        return (epoch, last_batch)
-        finally:
-            for callback in self.callbacks:
-                callback.on_train_end()
-        return None
+    regularizers: Sequence[Regularizer] = ()
+    saved: SavedRun | None = None
+    position: Position = field(default_factory=Position)
+    averaged: bool = False
+    stopped: str | None = None
+    before: float = 0.0  # the optimizer's progress at the start
 
     @property
     def batches(self) -> int:
         """Batches in an epoch."""
-        return math.ceil(len(self.X) / self.batch_size)
+        return math.ceil(len(self.data) / self.batch_size)
 
     @property
     def metric(self) -> str:
         """Name of the figure beside the loss."""
         return self.model._output_layer("train").metric
 
-    def _fit_epoch(self, epoch: int, interruption: Interruption) -> int:
-        """One pass over the data; the number of its last batch, where an interruption ends it early."""
-        started = time.perf_counter()
-        total_loss, total_metric, seen = 0.0, 0.0, 0
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of an epoch's figures, beside its seconds."""
+        trained = ("loss", self.metric)
+        return trained if self.validation is None else (*trained, *(f"validation_{name}" for name in trained))
+
+    def stop(self, reason: str) -> None:
+        """End the run after the current batch, or after the epoch if it has no more; for callbacks."""
+        self.stopped = reason
+
+    def fit(self) -> tuple[int, int] | None:
+        """Train, and return the epoch and batch after which Ctrl-C stopped it, or None."""
+        self.before = self.optimizer.progress
+        if self.saved is None:
+            self.optimizer.renew_average(self.model.parameters)
+        else:
+            self.saved.restore(self)
+        if isinstance(self.optimizer.learning_rate, Schedule):
+            self.optimizer.learning_rate.begin(self.before, self.epochs, self.figures)
+        try:
+            for callback in self.callbacks:
+                callback.on_train_begin(self)
+            if self.saved is not None:
+                self.saved.restore_callbacks(self)
+            try:
+                return self._fit_epochs()
+            finally:
+                self.optimizer.adopt_average(self.model.parameters)
+        finally:
+            for callback in self.callbacks:
+                callback.on_train_end()
+
+    def _fit_epochs(self) -> tuple[int, int] | None:
+        with Interruption() as interruption:
+            while self.position.epoch <= self.epochs and self.stopped is None:
+                epoch = self.position.epoch
+                last_batch = self._fit_epoch(interruption)
+                if interruption.requested:
+                    return (epoch, last_batch)
+        return None
+
+    def draw_batches(self, skipped: int) -> Iterator[tuple[Array, Array, Array | None]]:
+        """The batches of an epoch, examples with their labels and weights, without the first `skipped` of them.
+
+        The order is drawn at once, whatever is skipped; the last batch may be smaller.
+        """
+        order = None if self.rng is None else self.rng.permutation(len(self.data))
+        return self._batches(order, skipped)
+
+    def _batches(self, order: Array | None, skipped: int) -> Iterator[tuple[Array, Array, Array | None]]:
+        X, y, weights = self.data.X, self.data.y, self.data.weights
+        for start in range(skipped * self.batch_size, len(X), self.batch_size):
+            stop = min(start + self.batch_size, len(X))
+            chosen = slice(start, stop) if order is None else order[start:stop]
+            yield X[chosen], y[chosen], None if weights is None else weights[chosen]
+
+    def _fit_epoch(self, interruption: Interruption) -> int:
+        """One pass over the data, or what is left of it; returns the number of its last batch."""
+        position, epoch = self.position, self.position.epoch
+        self._started = time.perf_counter() - position.seconds
+        if position.order is None:
+            position.order = self._order()
+        source = self.draw_batches(position.batch)
+        if self.saved is not None:
+            self.saved.restore_generators(self)
+            self.saved = None
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch)
-        for batch, indices in enumerate(draw_batches(len(self.X), self.batch_size, self.rng), start=1):
-            X, y = self.X[indices], self.y[indices]
-            try:
-                loss, metric = self.model.step(X, y, self.learning_rate)
-            except DivergenceError as error:
-                raise DivergenceError(f"epoch {epoch}, batch {batch} of {self.batches}: {error}") from None
-            total_loss, total_metric = total_loss + loss * len(X), total_metric + metric * len(X)
-            seen += len(X)
-            figures = {"loss": total_loss / seen, self.metric: total_metric / seen}
+        for X, y, weights in source:
+            loss, metric = self._step(X, y, weights)
+            position.add(loss, metric, len(X) if weights is None else float(weights.sum()), len(X))
+            figures = self._trained_figures()
             for callback in self.callbacks:
-                callback.on_batch_end(batch, figures)
-            if interruption.requested and seen < len(self.X):
-                return batch
-        if self.validation_data is not None:
-            loss, metric = self.model.evaluate(*self.validation_data)
-            figures.update({"validation_loss": loss, f"validation_{self.metric}": metric})
-        figures["seconds"] = time.perf_counter() - started
-        for callback in self.callbacks:
-            callback.on_epoch_end(epoch, figures)
+                callback.on_batch_end(position.batch, figures)
+            if (interruption.requested or self.stopped is not None) and position.batch < self.batches:
+                return position.batch
+        figures = self._trained_figures()
+        with self._averaged_weights():
+            figures.update(self._validated_figures())
+            figures["seconds"] = self.seconds
+            if isinstance(self.optimizer.learning_rate, Schedule):
+                self.optimizer.learning_rate.observe(figures)
+            self.position = Position(epoch + 1)
+            for callback in self.callbacks:
+                callback.on_epoch_end(epoch, figures)
         return self.batches
+
+    @property
+    def seconds(self) -> float:
+        """Time that the present epoch has taken."""
+        return time.perf_counter() - self._started
+
+    def _step(self, X: Array, y: Array, weights: Array | None) -> tuple[float, float]:
+        """A step with the learning rate of its middle."""
+        epoch, batch = self.position.epoch, self.position.batch + 1
+        done = self.before + epoch - 1
+        self.optimizer.progress = done + (batch - 0.5) / self.batches
+        try:
+            result = self.model.step(X, y, self.optimizer, weights, self.regularizers)
+        except DivergenceError as error:
+            raise DivergenceError(f"epoch {epoch}, batch {batch} of {self.batches}: {error}") from None
+        self.optimizer.progress = done + batch / self.batches
+        return result
+
+    def _trained_figures(self) -> dict[str, float]:
+        position = self.position
+        metric = position.metric / position.weight if position.weight else 0.0
+        return {"loss": position.loss / position.seen, self.metric: metric}
+
+    def _validated_figures(self) -> dict[str, float]:
+        if self.validation is None:
+            return {}
+        loss, metric = self.model.evaluate(self.validation.X, self.validation.y)
+        return {"validation_loss": loss, f"validation_{self.metric}": metric}
+
+    def _order(self) -> dict[str, Any] | None:
+        return None if self.rng is None else dict(self.rng.bit_generator.state)
+
+    @contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """Inside, the model's parameters are their moving average, where the optimizer keeps one."""
+        self.optimizer.swap_average(self.model.parameters)
+        self.averaged = self.optimizer.ema is not None
+        try:
+            yield
+        finally:
+            self.optimizer.swap_average(self.model.parameters)
+            self.averaged = False

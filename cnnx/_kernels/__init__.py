@@ -66,7 +66,16 @@ if TYPE_CHECKING:  # the names that `_bind` sets below
         batch_norm_parameter_gradient as batch_norm_parameter_gradient,
         batch_norm_statistics as batch_norm_statistics,
     )
-    from cnnx._kernels.reference.optimizer import sgd_step as sgd_step
+    from cnnx._kernels.reference.optimizer import (
+        adagrad_step as adagrad_step,
+        adam_step as adam_step,
+        lion_step as lion_step,
+        momentum_step as momentum_step,
+        moving_average as moving_average,
+        penalty as penalty,
+        sgd_step as sgd_step,
+        sum_of_squares as sum_of_squares,
+    )
     from cnnx._kernels.reference.pooling import (
         average_pool_backward as average_pool_backward,
         average_pool_forward as average_pool_forward,
@@ -133,7 +142,16 @@ KERNELS = {
         "batch_norm_parameter_gradient",
         "batch_norm_input_gradient",
     ),
-    "optimizer": ("sgd_step",),
+    "optimizer": (
+        "adagrad_step",
+        "adam_step",
+        "lion_step",
+        "momentum_step",
+        "moving_average",
+        "penalty",
+        "sgd_step",
+        "sum_of_squares",
+    ),
     "pooling": ("max_pool_forward", "max_pool_backward", "average_pool_forward", "average_pool_backward"),
     "sigmoid": ("sigmoid_cross_entropy_forward", "sigmoid_cross_entropy_backward"),
     "softmax": (

@@ -60,6 +60,8 @@ class Layer:
     reads_output: ClassVar[bool] = True
     frees_input: ClassVar[bool] = False
     recomputes: ClassVar[bool] = False
+    # The parameters that weight decay and penalties act on; biases, and what scales and shifts, are left alone.
+    decays: ClassVar[tuple[str, ...]] = ("W",)
 
     def __init__(self) -> None:
         self.name = type(self).__name__
@@ -322,3 +324,17 @@ def backward_through(layers: Sequence[Layer], grad: Array) -> Array | None:
                 layer.source.recompute()
             below = layer.backward(below)
     return below
+
+
+def walk_parameters(layers: Iterable[Layer]) -> Iterator[tuple[Array, bool]]:
+    """Each parameter, in the order of a Model's vector, and whether weight decay and penalties act on it."""
+    for layer in layers:
+        for key, value in layer.params.items():
+            yield value, key in layer.decays
+
+
+def walk_generators(layers: Iterable[Layer]) -> Iterator[np.random.Generator]:
+    """The generator of each layer that draws random numbers in training."""
+    for layer in layers:
+        if layer.rng is not None:
+            yield layer.rng

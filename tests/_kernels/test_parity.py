@@ -225,7 +225,7 @@ def test_every_kernel_has_a_twin_with_the_same_arguments_and_a_parity_test():
 @pytest.mark.parametrize("name", [name for functions in KERNELS.values() for name in functions])
 def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name):
     four, two, one = np.zeros((2, 5, 5, 3)), np.zeros((2, 3)), np.zeros(3)
-    window = [(2, 2), (1, 1), (0, 0)]
+    window, ranges = [(2, 2), (1, 1), (0, 0)], np.array([[0, 2]], np.intp)
     filters, mask = np.zeros((2, 2, 3, 3)), np.zeros((2, 5, 5, 3), np.uint8)
     calls = {
         "add": [two, two, True, np.zeros((3, 3))],
@@ -285,6 +285,13 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "shift_images": [four, np.zeros((2, 2), np.intp), np.zeros((3, 2), np.uint8), 0.0, four],
         "affine_images": [four, np.zeros((2, 3, 3)), 0.0, four],
         "erase_images": [four, np.zeros((1, 4), np.intp), 0.0, four],
+        "momentum_step": [one, one, np.zeros(4), ranges, 0.1, 0.9, False, 0.1],
+        "adagrad_step": [one, one, np.zeros(4), ranges, 0.1, 0.9, 0.1, 1e-8, 0.1],
+        "adam_step": [one, one, one, np.zeros(4), ranges, 0.9, 0.99, 0.1, 0.0, 1.0, 1e-8, 0.1, 0.0],
+        "lion_step": [one, one, one, np.array([[0, 4]], np.intp), 0.1, 0.9, 0.99, 0.1],
+        "moving_average": [one, np.zeros(4), 0.9],
+        "penalty": [one, one, ranges, 0.1, 0.1, one],
+        "sum_of_squares": [one, one],
     }
     module = next(module for module, functions in KERNELS.items() if name in functions)
     with pytest.raises(ValueError, match=f"^{name}: (shapes|sizes) do not fit"):

@@ -165,7 +165,7 @@ def test_labels_that_cannot_be_are_named(outputs, labels, error, message):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"focal": -0.5}, ValueError, "focal: expected a finite number, 0 or above, got -0.5"),
+        ({"focal": -0.5}, ValueError, "focal: expected a finite number of 0 or more, got -0.5"),
         ({"threshold": 0}, ValueError, "threshold: expected a finite number above 0, got 0"),
         ({"threshold": 1}, ValueError, "threshold: expected a number below 1, got 1"),
         ({"threshold": None}, TypeError, "threshold: expected a number, got None"),

@@ -155,8 +155,8 @@ def test_an_example_that_is_surely_right_has_no_focal_loss_and_no_gradient(focal
         ({"label_smoothing": 1}, ValueError, "label_smoothing: expected a number from 0 up to but not including 1"),
         ({"label_smoothing": -0.1}, ValueError, "label_smoothing"),
         ({"label_smoothing": "a"}, TypeError, "label_smoothing: expected a number, got 'a'"),
-        ({"focal": -1}, ValueError, "focal: expected a finite number, 0 or above, got -1"),
-        ({"focal": np.inf}, ValueError, "focal: expected a finite number, 0 or above, got inf"),
+        ({"focal": -1}, ValueError, "focal: expected a finite number of 0 or more, got -1"),
+        ({"focal": np.inf}, ValueError, "focal: expected a finite number of 0 or more, got inf"),
         ({"focal": True}, TypeError, "focal: expected a number, got True"),
     ],
 )

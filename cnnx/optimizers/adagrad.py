@@ -1,0 +1,50 @@
+"""Adagrad: steps divided by the root of the sum of all squared gradients."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from cnnx import _kernels
+from cnnx._typing import Array
+from cnnx.checks import check_positive
+from cnnx.optimizers.base import Optimizer
+from cnnx.schedules import Schedule
+
+
+class Adagrad(Optimizer):
+    """Steps divided by the root of the sum of all squared gradients: p = p - eta g / (sqrt(s) + epsilon), s = s + g^2.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.01
+    epsilon : float, default 1e-10
+    weight_decay, clip_norm, clip_value, ema
+        As in `Optimizer`; the decay is coupled.
+
+    Notes
+    -----
+    Duchi, Hazan, Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", JMLR 12, 2011.
+    """
+
+    arrays: ClassVar[tuple[str, ...]] = ("squares",)
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 1e-2,
+        epsilon: float = 1e-10,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clip_norm, clip_value, ema)
+        self.epsilon = check_positive(epsilon, "Adagrad: epsilon")
+
+    def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
+        """p = p - eta g / (sqrt(s) + epsilon)."""
+        squares, decay = self.state["squares"], self.weight_decay
+        _kernels.adagrad_step(parameters, gradients, squares, decaying, rate, 1.0, 1.0, self.epsilon, decay)
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().config(), "epsilon": self.epsilon}

@@ -1,0 +1,102 @@
+"""Adam, and AdamW with decoupled weight decay."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+from cnnx import _kernels
+from cnnx._typing import Array
+from cnnx.checks import check_positive, check_share
+from cnnx.optimizers.base import Optimizer
+from cnnx.schedules import Schedule
+
+
+class Adam(Optimizer):
+    """Steps along the mean gradient divided by the root of the mean square, both moving averages, bias corrected.
+
+    m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, p = p - eta m' / (sqrt(v') + epsilon) with m' = m / (1 - b1^t) and
+    v' = v / (1 - b2^t).
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.001
+    beta1, beta2 : float, default 0.9 and 0.999
+        In [0, 1).
+    epsilon : float, default 1e-8
+    weight_decay, clip_norm, clip_value, ema
+        As in `Optimizer`; the decay is coupled.
+
+    Notes
+    -----
+    Kingma, Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
+    """
+
+    arrays: ClassVar[tuple[str, ...]] = ("mean", "square")
+    decoupled: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clip_norm, clip_value, ema)
+        name = type(self).__name__
+        self.beta1, self.beta2 = check_share(beta1, f"{name}: beta1"), check_share(beta2, f"{name}: beta2")
+        self.epsilon = check_positive(epsilon, f"{name}: epsilon")
+
+    def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
+        """p = p - eta m' / (sqrt(v') + epsilon)."""
+        self._move(parameters, gradients, decaying, rate, rate / (1 - self.beta1**self.steps), 0.0)
+
+    def _move(
+        self, parameters: Array, gradients: Array, decaying: Array, rate: float, mean_rate: float, grad_rate: float
+    ) -> None:
+        """p = p - (mean_rate m + grad_rate g) / (sqrt(v') + epsilon)."""
+        scale = 1 / math.sqrt(1 - self.beta2**self.steps)
+        coupled, decoupled = (0.0, rate * self.weight_decay) if self.decoupled else (self.weight_decay, 0.0)
+        arrays = (parameters, gradients, self.state["mean"], self.state["square"], decaying)
+        averages = (self.beta1, self.beta2)
+        _kernels.adam_step(*arrays, *averages, mean_rate, grad_rate, scale, self.epsilon, coupled, decoupled)
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().config(), "beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: p = (1 - eta weight_decay) p, and Adam's step on g alone.
+
+    Parameters
+    ----------
+    learning_rate, beta1, beta2, epsilon
+        As in `Adam`.
+    weight_decay : float, default 0.01
+    clip_norm, clip_value, ema
+        As in `Optimizer`.
+
+    Notes
+    -----
+    Loshchilov, Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
+    """
+
+    decoupled: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 1e-2,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value, ema)

@@ -1,0 +1,69 @@
+"""Nadam: Adam with Nesterov's momentum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cnnx._typing import Array
+from cnnx.checks import check_not_negative
+from cnnx.optimizers.adam import Adam
+from cnnx.schedules import Schedule
+
+
+class Nadam(Adam):
+    """Adam with Nesterov's momentum, which looks one step ahead.
+
+    p = p - eta (mu_(t+1) m / (1 - M_(t+1)) + (1 - mu_t) g / (1 - M_t)) / (sqrt(v') + epsilon)
+
+    with mu_t = b1 (1 - 0.96^(t momentum_decay) / 2) and M_t the product of mu_1 to mu_t.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.002
+    beta1, beta2, epsilon
+        As in `Adam`.
+    momentum_decay : float, default 0.004
+        How fast mu_t rises from b1 / 2 to b1; 0 or more.
+    weight_decay, clip_norm, clip_value, ema
+        As in `Optimizer`; the decay is coupled.
+
+    Notes
+    -----
+    Dozat, "Incorporating Nesterov Momentum into Adam", ICLR workshop 2016.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 2e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        momentum_decay: float = 4e-3,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value, ema)
+        self.momentum_decay = check_not_negative(momentum_decay, "Nadam: momentum_decay")
+
+    def start(self, parameters: Array) -> dict[str, Array]:
+        """Both averages, and the product of all momenta so far."""
+        return {**super().start(parameters), "product": np.ones(1)}
+
+    def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
+        """p = p - eta (mu_(t+1) m / (1 - M_(t+1)) + (1 - mu_t) g / (1 - M_t)) / (sqrt(v') + epsilon)."""
+        momentum, following = self._momentum(self.steps), self._momentum(self.steps + 1)
+        self.state["product"] *= momentum
+        product = float(self.state["product"][0])
+        mean_rate, grad_rate = rate * following / (1 - product * following), rate * (1 - momentum) / (1 - product)
+        self._move(parameters, gradients, decaying, rate, mean_rate, grad_rate)
+
+    def _momentum(self, step: int) -> float:
+        return self.beta1 * (1 - 0.5 * float(0.96 ** (step * self.momentum_decay)))
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().config(), "momentum_decay": self.momentum_decay}

@@ -1,0 +1,57 @@
+"""RMSprop: steps divided by the root of a moving average of squared gradients."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from cnnx import _kernels
+from cnnx._typing import Array
+from cnnx.checks import check_positive, check_share
+from cnnx.optimizers.base import Optimizer
+from cnnx.schedules import Schedule
+
+
+class RMSprop(Optimizer):
+    """Steps divided by the root of a moving average of squared gradients.
+
+    s = smoothing s + (1 - smoothing) g^2, p = p - eta g / (sqrt(s) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.01
+    smoothing : float, default 0.99
+        Share of its old value that the average keeps, in [0, 1).
+    epsilon : float, default 1e-8
+    weight_decay, clip_norm, clip_value, ema
+        As in `Optimizer`; the decay is coupled.
+
+    Notes
+    -----
+    Hinton, "Neural Networks for Machine Learning", lecture 6e, 2012.
+    """
+
+    arrays: ClassVar[tuple[str, ...]] = ("squares",)
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 1e-2,
+        smoothing: float = 0.99,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clip_norm, clip_value, ema)
+        self.smoothing = check_share(smoothing, "RMSprop: smoothing")
+        self.epsilon = check_positive(epsilon, "RMSprop: epsilon")
+
+    def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
+        """p = p - eta g / (sqrt(s) + epsilon)."""
+        keep, take = self.smoothing, 1 - self.smoothing
+        squares, decay = self.state["squares"], self.weight_decay
+        _kernels.adagrad_step(parameters, gradients, squares, decaying, rate, keep, take, self.epsilon, decay)
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().config(), "smoothing": self.smoothing, "epsilon": self.epsilon}

@@ -27,6 +27,11 @@ if TYPE_CHECKING:  # the names that `_bind` sets below
         dense_input_gradient as dense_input_gradient,
         dense_weight_gradient as dense_weight_gradient,
     )
+    from cnnx._kernels.reference.depthwise import (
+        depthwise_forward as depthwise_forward,
+        depthwise_input_gradient as depthwise_input_gradient,
+        depthwise_weight_gradient as depthwise_weight_gradient,
+    )
     from cnnx._kernels.reference.dropout import dropout as dropout
     from cnnx._kernels.reference.normalization import (
         batch_norm_forward as batch_norm_forward,
@@ -60,6 +65,7 @@ KERNELS = {
         "convolution_weight_gradient",
     ),
     "dense": ("dense_forward", "dense_input_gradient", "dense_weight_gradient"),
+    "depthwise": ("depthwise_forward", "depthwise_input_gradient", "depthwise_weight_gradient"),
     "dropout": ("dropout",),
     "normalization": (
         "batch_norm_statistics",

@@ -3,6 +3,7 @@
 #define BITS int32_t
 #include "gemm.h"
 #include "rows.h"
+#include "depthwise.h"
 static const loops NAME(loops) = LOOPS;
 #undef BITS
 #undef REAL
@@ -11,6 +12,7 @@ static const loops NAME(loops) = LOOPS;
 #define BITS int64_t
 #include "gemm.h"
 #include "rows.h"
+#include "depthwise.h"
 static const loops NAME(loops) = LOOPS;
 #undef BITS
 #undef REAL

@@ -16,11 +16,13 @@ from cnnx.layers import (
     BatchNormLayer,
     ConvolutionLayer,
     DenseLayer,
+    DepthwiseConvolutionLayer,
     DropoutLayer,
     Flatten,
     PoolLayer,
     ReluLayer,
     SoftmaxLayer,
+    TransposedConvolutionLayer,
 )
 from cnnx.network import DivergenceError, History, Model
 
@@ -33,6 +35,7 @@ __all__ = [
     "BatchNormLayer",
     "ConvolutionLayer",
     "DenseLayer",
+    "DepthwiseConvolutionLayer",
     "DivergenceError",
     "DropoutLayer",
     "Flatten",
@@ -41,6 +44,7 @@ __all__ = [
     "PoolLayer",
     "ReluLayer",
     "SoftmaxLayer",
+    "TransposedConvolutionLayer",
     "__version__",
     "backend_in_use",
     "datasets",

@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
 
-from cnnx import BatchNormLayer, ConvolutionLayer, DenseLayer, Flatten, Model, PoolLayer, ReluLayer, SoftmaxLayer
+from cnnx import (
+    BatchNormLayer,
+    ConvolutionLayer,
+    DenseLayer,
+    DepthwiseConvolutionLayer,
+    Flatten,
+    Model,
+    PoolLayer,
+    ReluLayer,
+    SoftmaxLayer,
+)
 from cnnx.fusion import fuse
 
 
@@ -29,6 +39,14 @@ REST = ["Flatten", "DenseLayer", "SoftmaxLayer"]
         (lambda: [ReluLayer(), PoolLayer(2)], ["ReluLayer", "PoolLayer"]),
         (lambda: [ConvolutionLayer(3, 3), BatchNormLayer(), ReluLayer()], ["ConvolutionLayer", "BatchNormRelu"]),
         (lambda: [BatchNormLayer(), PoolLayer(2)], ["BatchNormLayer", "PoolLayer"]),
+        (lambda: [DepthwiseConvolutionLayer(3), ReluLayer(), PoolLayer(2)], ["ConvolutionRelu", "PoolLayer"]),
+        (lambda: [DepthwiseConvolutionLayer(3), PoolLayer(2)], ["DepthwiseConvolutionLayer", "PoolLayer"]),
+        (lambda: [ConvolutionLayer(4, 3, groups=2), ReluLayer(), PoolLayer(2)], ["ConvolutionRelu", "PoolLayer"]),
+        (lambda: [ConvolutionLayer(4, 3, groups=2, dilation=2), PoolLayer(2)], ["ConvolutionLayer", "PoolLayer"]),
+        (
+            lambda: [DepthwiseConvolutionLayer(3, multiplier=2), ConvolutionLayer(4, 3, groups=2), ReluLayer()],
+            ["DepthwiseConvolutionLayer", "ConvolutionLayer", "ReluLayer"],
+        ),
     ],
 )
 def test_what_is_computed_together(layers, expected):
@@ -44,6 +62,8 @@ def test_what_is_computed_together(layers, expected):
         lambda: [ConvolutionLayer(33, (2, 5), padding="same"), PoolLayer((2, 3))],
         lambda: [ConvolutionLayer(6, 3), BatchNormLayer(), ReluLayer(), PoolLayer(2)],
         lambda: [ConvolutionLayer(3, 3, padding=1), ReluLayer(), ConvolutionLayer(7, 4), ReluLayer(), PoolLayer(2)],
+        lambda: [ConvolutionLayer(20, 1), ReluLayer(), DepthwiseConvolutionLayer(3, stride=2), ReluLayer()],
+        lambda: [ConvolutionLayer(4, 3, groups=2, dilation=2), ReluLayer(), PoolLayer(2)],
     ],
 )
 def test_a_fused_network_gives_the_same_bits_as_its_layers_one_by_one(layers, dtype, rng):

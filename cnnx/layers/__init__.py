@@ -4,11 +4,13 @@ from cnnx.layers.activation import ReluLayer
 from cnnx.layers.base import Layer
 from cnnx.layers.convolution import ConvolutionLayer
 from cnnx.layers.dense import DenseLayer
+from cnnx.layers.depthwise import DepthwiseConvolutionLayer
 from cnnx.layers.dropout import DropoutLayer
 from cnnx.layers.flatten import Flatten
 from cnnx.layers.loss import SoftmaxLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
+from cnnx.layers.transposed import TransposedConvolutionLayer
 
 LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
@@ -16,11 +18,13 @@ LAYERS: dict[str, type[Layer]] = {
         BatchNormLayer,
         ConvolutionLayer,
         DenseLayer,
+        DepthwiseConvolutionLayer,
         DropoutLayer,
         Flatten,
         PoolLayer,
         ReluLayer,
         SoftmaxLayer,
+        TransposedConvolutionLayer,
     )
 }
 
@@ -29,10 +33,12 @@ __all__ = [
     "BatchNormLayer",
     "ConvolutionLayer",
     "DenseLayer",
+    "DepthwiseConvolutionLayer",
     "DropoutLayer",
     "Flatten",
     "Layer",
     "PoolLayer",
     "ReluLayer",
     "SoftmaxLayer",
+    "TransposedConvolutionLayer",
 ]

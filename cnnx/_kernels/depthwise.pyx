@@ -26,7 +26,7 @@ from cnnx._kernels.parallel cimport allocate, release, threads_for
 cdef enum:
     BAND = 16384            # elements of a band's outputs, about
     TILE = 24576            # elements of the repeated rows behind a band, about
-    GRADIENT_BAND = 8192    # elements of a band of gradients
+    GRADIENT_BAND = 16384   # elements of a band of gradients
     MOST_BLOCKS = 16        # blocks of images with a partial weight gradient each,
     BLOCK_POSITIONS = 2048  # of at least so many positions
 

@@ -17,6 +17,7 @@ from cnnx.layers import (
     ConvolutionLayer,
     CroppingLayer,
     DenseLayer,
+    DepthwiseConvolutionLayer,
     DropoutLayer,
     EluLayer,
     Flatten,
@@ -41,6 +42,7 @@ from cnnx.layers import (
     SpatialDropoutLayer,
     StandardizeLayer,
     TanhLayer,
+    TransposedConvolutionLayer,
     UpsampleLayer,
 )
 from cnnx.network import DivergenceError, History, Model
@@ -78,6 +80,7 @@ __all__ = [
     "ConvolutionLayer",
     "CroppingLayer",
     "DenseLayer",
+    "DepthwiseConvolutionLayer",
     "DivergenceError",
     "DropoutLayer",
     "EluLayer",
@@ -105,6 +108,7 @@ __all__ = [
     "SpatialDropoutLayer",
     "StandardizeLayer",
     "TanhLayer",
+    "TransposedConvolutionLayer",
     "UpsampleLayer",
     "__version__",
     "augmentation",

@@ -13,6 +13,7 @@ from cnnx._typing import Array
 from cnnx.layers.activation import ReluLayer
 from cnnx.layers.base import Layer, backward_through, forward_through
 from cnnx.layers.convolution import ConvolutionLayer
+from cnnx.layers.depthwise import DepthwiseConvolutionLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
 from cnnx.layers.residual import ResidualLayer
@@ -42,7 +43,7 @@ class ConvolutionRelu(FusedStep):
 
     frees_input: ClassVar[bool] = True
 
-    def __init__(self, convolution: ConvolutionLayer, relu: ReluLayer) -> None:
+    def __init__(self, convolution: ConvolutionLayer | DepthwiseConvolutionLayer, relu: ReluLayer) -> None:
         super().__init__(convolution, relu)
         self.convolution = convolution
         self._reserve("gated", self.output_shape)
@@ -51,8 +52,7 @@ class ConvolutionRelu(FusedStep):
         """(batch, height, width, channels) to (batch, rows, columns, filters)."""
         x = self._checked_input(x)
         y = self._array("output", len(x), training)
-        W, b, stride, offset = self.params["W"], self.params["b"], self.convolution.stride, self.convolution.offset
-        _kernels.convolution_forward(x, W, b, stride, offset, True, y)
+        self.convolution.convolve(x, True, y)
         if training:
             self._cache = (x, y)
         return y
@@ -62,12 +62,11 @@ class ConvolutionRelu(FusedStep):
         grad, x, y = self._use_up_cache(grad)
         gated = self._array("gated", len(x))
         _kernels.relu_backward(grad, y, gated)
-        stride, offset = self.convolution.stride, self.convolution.offset
-        _kernels.convolution_weight_gradient(x, gated, stride, offset, self.grads["W"], self.grads["b"])
+        self.convolution.weight_gradient(x, gated)
         if not self.needs_input_gradient:
             return None
         out = self._array("input_gradient", len(x))
-        _kernels.convolution_input_gradient(gated, self.params["W"], stride, offset, out)
+        self.convolution.input_gradient(gated, out)
         return out
 
 
@@ -182,13 +181,15 @@ def fuse(layers: list[Layer]) -> list[Layer]:
     rest = list(layers)
     while rest:
         layer = rest.pop(0)
-        if isinstance(layer, ConvolutionLayer):
+        if isinstance(layer, ConvolutionLayer) and layer.groups == 1 and not layer.depthwise:
             relu = rest.pop(0) if rest and isinstance(rest[0], ReluLayer) else None
             pool = rest.pop(0) if rest and _pools_whole_windows(rest[0]) else None
             if isinstance(pool, PoolLayer):
                 layer = ConvolutionPool(layer, relu, pool)  # type: ignore[arg-type]
             elif relu is not None:
                 layer = ConvolutionRelu(layer, relu)  # type: ignore[arg-type]
+        elif _is_depthwise(layer) and rest and isinstance(rest[0], ReluLayer):
+            layer = ConvolutionRelu(layer, rest.pop(0))  # type: ignore[arg-type]
         elif isinstance(layer, BatchNormLayer) and rest and isinstance(rest[0], ReluLayer):
             layer = BatchNormRelu(layer, rest.pop(0))  # type: ignore[arg-type]
         elif isinstance(layer, ResidualLayer):
@@ -196,6 +197,11 @@ def fuse(layers: list[Layer]) -> list[Layer]:
             layer = Residual(layer, relu)  # type: ignore[arg-type]
         steps.append(layer)
     return steps
+
+
+def _is_depthwise(layer: Layer) -> bool:
+    """Whether depthwise kernels compute it; they have no pooling of their own."""
+    return isinstance(layer, DepthwiseConvolutionLayer) or (isinstance(layer, ConvolutionLayer) and layer.depthwise)
 
 
 def _pools_whole_windows(layer: Layer) -> bool:

@@ -1,7 +1,8 @@
 """Sizes of windows that slide over images: filter, stride and padding, for convolution and pooling.
 
-An output has floor((n + before + after - f) / s) + 1 positions along an axis of n pixels, for a window of f
-pixels, stride s, and `before` and `after` pixels of padding (the deck's "Convolution Output Dimensions").
+An output has floor((n + before + after - d * (f - 1) - 1) / s) + 1 positions along an axis of n pixels, for a window
+of f pixels d apart (dilation), stride s, and `before` and `after` pixels of padding (the deck's "Convolution Output
+Dimensions", for d = 1).
 """
 
 from collections.abc import Sequence
@@ -52,25 +53,32 @@ def check_margins(margins: Margins, name: str, layer: str) -> tuple[Pair, Pair]:
     return ((height, height), (width, width))
 
 
-def slide(size: Pair, filter_size: Pair, stride: Pair, padding: Pair | Literal["same", "valid"], layer: str) -> Windows:
+def slide(
+    size: Pair,
+    filter_size: Pair,
+    stride: Pair,
+    padding: Pair | Literal["same", "valid"],
+    layer: str,
+    dilation: Pair = (1, 1),
+) -> Windows:
     """Where windows of `filter_size` come to lie on an image of `size`.
 
     'same' gives ceil(n / stride) positions, with the odd pixel of padding after the image, as in Keras.
     """
+    span = tuple(d * (f - 1) + 1 for f, d in zip(filter_size, dilation, strict=True))
     if padding == "valid":
         before = after = (0, 0)
     elif padding == "same":
-        total = [max((-(-n // s) - 1) * s + f - n, 0) for n, f, s in zip(size, filter_size, stride, strict=True)]
+        total = [max((-(-n // s) - 1) * s + f - n, 0) for n, f, s in zip(size, span, stride, strict=True)]
         before = (total[0] // 2, total[1] // 2)
         after = (total[0] - before[0], total[1] - before[1])
     else:
         before = after = padding
-    rows, columns = (
-        (n + b + a - f) // s + 1 for n, b, a, f, s in zip(size, before, after, filter_size, stride, strict=True)
-    )
+    rows, columns = ((n + b + a - f) // s + 1 for n, b, a, f, s in zip(size, before, after, span, stride, strict=True))
     if rows < 1 or columns < 1:
+        dilated = "" if dilation == (1, 1) else f" with dilation {dilation}"
         raise ValueError(
-            f"{layer}: a filter of {filter_size[0]}x{filter_size[1]} does not fit into an image of "
+            f"{layer}: a filter of {filter_size[0]}x{filter_size[1]}{dilated} does not fit into an image of "
             f"{size[0]}x{size[1]} with padding {padding!r}"
         )
     return Windows((rows, columns), before)

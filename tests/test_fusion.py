@@ -5,6 +5,7 @@ from cnnx import (
     BatchNormLayer,
     ConvolutionLayer,
     DenseLayer,
+    DepthwiseConvolutionLayer,
     Flatten,
     Model,
     PoolLayer,
@@ -41,6 +42,14 @@ REST = ["Flatten", "DenseLayer", "SoftmaxLayer"]
         (lambda: [BatchNormLayer(), PoolLayer(2)], ["BatchNormLayer", "PoolLayer"]),
         (lambda: [ResidualLayer(ConvolutionLayer(2, 1)), ReluLayer()], ["Residual"]),
         (lambda: [ResidualLayer(ReluLayer()), PoolLayer(2)], ["Residual", "PoolLayer"]),
+        (lambda: [DepthwiseConvolutionLayer(3), ReluLayer(), PoolLayer(2)], ["ConvolutionRelu", "PoolLayer"]),
+        (lambda: [DepthwiseConvolutionLayer(3), PoolLayer(2)], ["DepthwiseConvolutionLayer", "PoolLayer"]),
+        (lambda: [ConvolutionLayer(4, 3, groups=2), ReluLayer(), PoolLayer(2)], ["ConvolutionRelu", "PoolLayer"]),
+        (lambda: [ConvolutionLayer(4, 3, groups=2, dilation=2), PoolLayer(2)], ["ConvolutionLayer", "PoolLayer"]),
+        (
+            lambda: [DepthwiseConvolutionLayer(3, multiplier=2), ConvolutionLayer(4, 3, groups=2), ReluLayer()],
+            ["DepthwiseConvolutionLayer", "ConvolutionLayer", "ReluLayer"],
+        ),
     ],
 )
 def test_what_is_computed_together(layers, expected):
@@ -68,6 +77,8 @@ def test_what_is_computed_together(layers, expected):
             ReluLayer(),
         ],
         lambda: [ConvolutionLayer(3, 3, padding=1), ReluLayer(), ConvolutionLayer(7, 4), ReluLayer(), PoolLayer(2)],
+        lambda: [ConvolutionLayer(20, 1), ReluLayer(), DepthwiseConvolutionLayer(3, stride=2), ReluLayer()],
+        lambda: [ConvolutionLayer(4, 3, groups=2, dilation=2), ReluLayer(), PoolLayer(2)],
     ],
 )
 def test_a_fused_network_gives_the_same_bits_as_its_layers_one_by_one(layers, dtype, rng):

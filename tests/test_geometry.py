@@ -16,6 +16,18 @@ def test_the_output_is_the_most_windows_that_fit(n, f, s, p):
     assert (rows - 1) * s + f <= n + 2 * p < rows * s + f
 
 
+@given(n=sizes, f=st.integers(1, 9), s=st.integers(1, 5), p=st.integers(0, 9), d=st.integers(1, 4))
+def test_a_dilated_filter_counts_for_the_pixels_it_spans(n, f, s, p, d):
+    span = 1 + d * (f - 1)
+    if n + 2 * p < span:
+        with pytest.raises(ValueError, match="does not fit"):
+            slide((n, n), (f, f), (s, s), (p, p), "layer", (d, d))
+        return
+    for padding in ((p, p), "same"):
+        dilated = slide((n, n), (f, f), (s, s), padding, "layer", (d, d))
+        assert dilated == slide((n, n), (span, span), (s, s), padding, "layer")
+
+
 @given(n=sizes, f=st.integers(1, 9), s=st.integers(1, 5))
 def test_same_gives_the_images_size_over_the_stride(n, f, s):
     windows = slide((n, 1), (f, 1), (s, 1), "same", "layer")

@@ -56,6 +56,15 @@ def test_paths_may_be_strings(tmp_path, model):
     assert Model.load(str(tmp_path / "a.safetensors")).parameter_count == model.parameter_count
 
 
+def test_files_from_before_dilation_and_groups_are_read(path, model):
+    def forget(architecture):
+        for argument in ("dilation", "groups"):
+            del architecture["layers"][0][argument]
+
+    rewrite(path, forget)
+    assert repr(Model.load(path)) == repr(model)
+
+
 def test_saving_leaves_only_the_file_itself(path):
     assert [entry.name for entry in path.parent.iterdir()] == ["model.safetensors"]
 

@@ -54,6 +54,11 @@ if TYPE_CHECKING:  # the names that `_bind` sets below
         dense_input_gradient as dense_input_gradient,
         dense_weight_gradient as dense_weight_gradient,
     )
+    from cnnx._kernels.reference.depthwise import (
+        depthwise_forward as depthwise_forward,
+        depthwise_input_gradient as depthwise_input_gradient,
+        depthwise_weight_gradient as depthwise_weight_gradient,
+    )
     from cnnx._kernels.reference.dropout import dropout as dropout, spatial_dropout as spatial_dropout
     from cnnx._kernels.reference.group_normalization import (
         group_norm_forward as group_norm_forward,
@@ -134,6 +139,7 @@ KERNELS = {
         "convolution_weight_gradient",
     ),
     "dense": ("dense_forward", "dense_input_gradient", "dense_weight_gradient"),
+    "depthwise": ("depthwise_forward", "depthwise_input_gradient", "depthwise_weight_gradient"),
     "dropout": ("dropout", "spatial_dropout"),
     "group_normalization": ("group_norm_forward", "group_norm_parameter_gradient", "group_norm_input_gradient"),
     "normalization": (

@@ -4,6 +4,7 @@
 #include "gemm.h"
 #include "rows.h"
 #include "pooled.h"
+#include "depthwise.h"
 static const loops NAME(loops) = LOOPS;
 #undef BITS
 #undef REAL
@@ -13,6 +14,7 @@ static const loops NAME(loops) = LOOPS;
 #include "gemm.h"
 #include "rows.h"
 #include "pooled.h"
+#include "depthwise.h"
 static const loops NAME(loops) = LOOPS;
 #undef BITS
 #undef REAL

@@ -23,6 +23,15 @@ cdef extern from "loops.h" nogil:
         Py_ssize_t *offsets
         Py_ssize_t *ends
 
+    ctypedef struct depthwise_window:
+        Py_ssize_t channels
+        Py_ssize_t rows, columns
+        Py_ssize_t x_row, x_column
+        Py_ssize_t w_row, w_column
+        Py_ssize_t x_step, out_step
+        Py_ssize_t x_line, out_line
+        int relu
+
     ctypedef struct loops:
         void block(Py_ssize_t rows, const product *p, const void *a, const void *b, void *c) noexcept nogil
         void max_row(
@@ -41,6 +50,14 @@ cdef extern from "loops.h" nogil:
         ) noexcept nogil
         void relu_row(const void *x, void *out, Py_ssize_t count) noexcept nogil
         void gate_row(const void *grad, const void *y, void *out, Py_ssize_t count) noexcept nogil
+        void depthwise_row(
+            Py_ssize_t positions, const depthwise_window *p, const void *x, const void *w, const void *bias,
+            void *out,
+        ) noexcept nogil
+        void depthwise_weights(
+            Py_ssize_t lines, Py_ssize_t positions, const depthwise_window *p, const void *x, const void *grad,
+            void *sums, void *bias,
+        ) noexcept nogil
 
     ctypedef struct instruction_set:
         const char *name

@@ -34,6 +34,19 @@ typedef struct {
     ptrdiff_t *offsets, *ends;
 } pooled_gradient;
 
+/* The taps of a depthwise filter that fall into the image, for positions that share them; depthwise.h. */
+#define POSITIONS 8 /* outputs in registers */
+#define MOST_TAPS 3 /* rows, and columns, of weight gradients in registers */
+typedef struct {
+    ptrdiff_t channels;
+    ptrdiff_t rows, columns;     /* taps */
+    ptrdiff_t x_row, x_column;   /* from tap to tap in the image, */
+    ptrdiff_t w_row, w_column;   /* and in the filter */
+    ptrdiff_t x_step, out_step;  /* from position to position in a line, */
+    ptrdiff_t x_line, out_line;  /* and from line to line */
+    int relu;                    /* then max(0, out); NaN stays NaN */
+} depthwise_window;
+
 typedef struct {
     void (*block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c);
     void (*max_row)(const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step, ptrdiff_t column_stride,
@@ -46,11 +59,16 @@ typedef struct {
                           void *tile);
     void (*relu_row)(const void *x, void *out, ptrdiff_t count);
     void (*gate_row)(const void *grad, const void *y, void *out, ptrdiff_t count);
+    void (*depthwise_row)(ptrdiff_t positions, const depthwise_window *p, const void *x, const void *w,
+                          const void *bias, void *out);
+    void (*depthwise_weights)(ptrdiff_t lines, ptrdiff_t positions, const depthwise_window *p, const void *x,
+                              const void *grad, void *sums, void *bias);
 } loops;
 
 #define LOOPS                                                                                           \
-    {NAME(any_block),     NAME(any_max_row), NAME(spread_row), NAME(pooled_weights),                    \
-     NAME(pooled_inputs), NAME(relu_row),    NAME(gate_row)}
+    {NAME(any_block),     NAME(any_max_row), NAME(spread_row),    NAME(pooled_weights),                 \
+     NAME(pooled_inputs), NAME(relu_row),    NAME(gate_row),      NAME(depthwise_row),                  \
+     NAME(depthwise_weights)}
 
 typedef struct {
     const char *name;

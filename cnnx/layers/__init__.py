@@ -17,6 +17,7 @@ from cnnx.layers.activation import (
 from cnnx.layers.base import Layer
 from cnnx.layers.convolution import ConvolutionLayer
 from cnnx.layers.dense import DenseLayer
+from cnnx.layers.depthwise import DepthwiseConvolutionLayer
 from cnnx.layers.dropout import DropoutLayer, SpatialDropoutLayer
 from cnnx.layers.flatten import Flatten
 from cnnx.layers.group_normalization import GroupNormLayer, LayerNormLayer
@@ -26,6 +27,7 @@ from cnnx.layers.padding import CroppingLayer, PaddingLayer
 from cnnx.layers.pooling import GlobalPoolLayer, PoolLayer
 from cnnx.layers.residual import ResidualLayer
 from cnnx.layers.standardize import StandardizeLayer
+from cnnx.layers.transposed import TransposedConvolutionLayer
 from cnnx.layers.upsampling import UpsampleLayer
 
 LAYERS: dict[str, type[Layer]] = {
@@ -35,6 +37,7 @@ LAYERS: dict[str, type[Layer]] = {
         ConvolutionLayer,
         CroppingLayer,
         DenseLayer,
+        DepthwiseConvolutionLayer,
         DropoutLayer,
         EluLayer,
         Flatten,
@@ -60,6 +63,7 @@ LAYERS: dict[str, type[Layer]] = {
         StandardizeLayer,
         TanhLayer,
         UpsampleLayer,
+        TransposedConvolutionLayer,
     )
 }
 
@@ -69,6 +73,7 @@ __all__ = [
     "ConvolutionLayer",
     "CroppingLayer",
     "DenseLayer",
+    "DepthwiseConvolutionLayer",
     "DropoutLayer",
     "EluLayer",
     "Flatten",
@@ -94,6 +99,7 @@ __all__ = [
     "SpatialDropoutLayer",
     "StandardizeLayer",
     "TanhLayer",
+    "TransposedConvolutionLayer",
     "UpsampleLayer",
     "make_layer",
 ]

@@ -7,11 +7,14 @@
     dL/dW[i, j, c, f] = sum over n, oh, ow of x[n, oh*s + i - p, ow*s + j - p, c] * g[n, oh, ow, f]
     dL/db[f]          = sum over n, oh, ow of g[n, oh, ow, f]
     dL/dx             = each g[n, oh, ow, f] back to its window, times the filter
+
+With `groups`, channels and filters are cut into as many equal parts, and a filter sees the channels of its own part
+alone. With `dilation` d, the pixels under a filter are d apart: i * d and j * d stand for i and j in the indices of x.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,7 +31,7 @@ class ConvolutionLayer(Layer):
     """Two-dimensional convolution of NHWC images.
 
     Images are (batch, height, width, channels); the output is (batch, rows, columns, filters) with
-    ``rows = floor((height + 2 * padding - filter_height) / stride) + 1``, and columns likewise.
+    ``rows = floor((height + 2 * padding - dilation * (filter_height - 1) - 1) / stride) + 1``, and columns likewise.
 
     Parameters
     ----------
@@ -45,22 +48,30 @@ class ConvolutionLayer(Layer):
         Starting weights: 'he_normal', 'he_uniform', 'glorot_normal', 'glorot_uniform', 'lecun_normal',
         'lecun_uniform', 'orthogonal' or 'zeros', or a number, which all of them are. By default a `Model` takes what
         the next activation prefers, such as He before ReLU, and Glorot otherwise. Biases start at zero.
+    dilation : int or pair of int, default 1
+        Distance of neighbouring pixels under a filter. Above 1 only where `groups` equals the channels.
+    groups : int, default 1
+        Equal parts into which channels and filters are cut; it divides both. Filter f sees the channels of part
+        ``f // (filters // groups)``, as in PyTorch. `DepthwiseConvolutionLayer` has a part for each channel without
+        being told their number.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as above, or, from `build`, if a filter does not fit into the padded image.
+        If an argument is not as above, or, from `build`, if a filter does not fit into the padded image, or
+        the channels cannot be cut into `groups`.
 
     Notes
     -----
-    ``params["W"]`` is (filter_height, filter_width, channels, filters), ``params["b"]`` is (filters,).
-    Gradients: Goodfellow, Bengio, Courville, "Deep Learning", 2016, section 9.5.
+    ``params["W"]`` is (filter_height, filter_width, channels // groups, filters), ``params["b"]`` is (filters,).
+    Gradients: Goodfellow, Bengio, Courville, "Deep Learning", 2016, section 9.5. Groups: Krizhevsky, Sutskever,
+    Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012. Dilation: Yu, Koltun,
+    "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016.
     """
-
-    reads_output: ClassVar[bool] = False
 
     has_weights: ClassVar[bool] = True
     frees_input: ClassVar[bool] = True
+    reads_output: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -69,6 +80,8 @@ class ConvolutionLayer(Layer):
         stride: int | Sequence[int] = 1,
         padding: Padding = 0,
         initializer: str | float | None = None,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
     ) -> None:
         super().__init__()
         self.filters = check_count(filters, f"{self.name}: filters")
@@ -76,27 +89,44 @@ class ConvolutionLayer(Layer):
         self.stride = pair(stride, "stride", self.name)
         self.padding = check_padding(padding, self.name)
         self.initializer = check_initializer(initializer, self.name)
+        self.dilation = pair(dilation, "dilation", self.name)
+        self.groups = check_count(groups, f"{self.name}: groups")
+        if self.filters % self.groups:
+            raise ValueError(f"{self.name}: groups: expected a divisor of {self.filters} filters, got {groups!r}")
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
-        """Weights (filter_height, filter_width, channels, filters) and biases (filters,)."""
+        """Weights (filter_height, filter_width, channels // groups, filters) and biases (filters,)."""
         height, width, channels = check_image_shape(input_shape, self.name)
-        windows = slide((height, width), self.filter_size, self.stride, self.padding, self.name)
+        if channels % self.groups:
+            raise ValueError(f"{self.name}: groups: expected a divisor of {channels} channels, got {self.groups}")
+        # A part for each channel is a kernel of its own; with one channel only dilation is worth it.
+        self.depthwise = self.groups == channels and (self.groups > 1 or self.dilation != (1, 1))
+        if self.dilation != (1, 1) and not self.depthwise:
+            raise ValueError(
+                f"{self.name}: dilation: expected 1 where groups ({self.groups}) are not the channels ({channels}), "
+                f"got {self.dilation}"
+            )
+        windows = slide((height, width), self.filter_size, self.stride, self.padding, self.name, self.dilation)
         self.offset = windows.padding
         pixels = self.filter_size[0] * self.filter_size[1]
         initialize = find_initializer(self.initializer, self.default_initializer)
-        shape = (*self.filter_size, channels, self.filters)
-        self._add_parameter("W", shape, lambda: initialize(rng, shape, pixels * channels, pixels * self.filters))
+        seen, seeing = channels // self.groups, self.filters // self.groups
+        shape = (*self.filter_size, seen, self.filters)
+        self._add_parameter("W", shape, lambda: initialize(rng, shape, pixels * seen, pixels * seeing))
         self._add_parameter("b", (self.filters,), lambda: np.zeros(self.filters))
         output_shape = (*windows.output, self.filters)
         self._reserve("output", output_shape)
         self._reserve("input_gradient", input_shape)
+        if self.groups > 1 and not self.depthwise:
+            self._reserve("part_input", (height, width, seen))
+            self._reserve("part_output", (*windows.output, seeing))
         return output_shape
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """(batch, height, width, channels) to (batch, rows, columns, filters)."""
         x = self._checked_input(x)
         y = self._array("output", len(x), training)
-        _kernels.convolution_forward(x, self.params["W"], self.params["b"], self.stride, self.offset, False, y)
+        self.convolve(x, False, y, training)
         if training:
             self._cache = (x,)
         return y
@@ -104,12 +134,72 @@ class ConvolutionLayer(Layer):
     def backward(self, grad: Array) -> Array | None:
         """(batch, rows, columns, filters) to (batch, height, width, channels)."""
         grad, x = self._use_up_cache(grad)
-        _kernels.convolution_weight_gradient(x, grad, self.stride, self.offset, self.grads["W"], self.grads["b"])
+        self.weight_gradient(x, grad)
         if not self.needs_input_gradient:
             return None
         out = self._array("input_gradient", len(x))
-        _kernels.convolution_input_gradient(grad, self.params["W"], self.stride, self.offset, out)
+        self.input_gradient(grad, out)
         return out
+
+    def convolve(self, x: Array, relu: bool, out: Array, training: bool = False) -> None:
+        """Fill `out`, with ReLU in the same pass if `relu`."""
+        W, b = self.params["W"], self.params["b"]
+        if self.depthwise:
+            W = self._by_channel(W)
+            _kernels.depthwise_forward(x, W, b, self.stride, self.offset, self.dilation, relu, out)
+        elif self.groups == 1:
+            _kernels.convolution_forward(x, W, b, self.stride, self.offset, relu, out)
+        else:
+            for channels, filters in self._parts():
+                x_part, y_part = (self._array(name, len(x), training) for name in ("part_input", "part_output"))
+                x_part[...] = x[..., channels]
+                W_part = np.ascontiguousarray(W[..., filters])
+                _kernels.convolution_forward(x_part, W_part, b[filters], self.stride, self.offset, relu, y_part)
+                out[..., filters] = y_part
+
+    def weight_gradient(self, x: Array, grad: Array) -> None:
+        """Fill `grads`."""
+        W_grad, b_grad = self.grads["W"], self.grads["b"]
+        if self.depthwise:
+            W_grad = self._by_channel(W_grad)
+            _kernels.depthwise_weight_gradient(x, grad, self.stride, self.offset, self.dilation, W_grad, b_grad)
+        elif self.groups == 1:
+            _kernels.convolution_weight_gradient(x, grad, self.stride, self.offset, W_grad, b_grad)
+        else:
+            for channels, filters in self._parts():
+                x_part, grad_part = self._array("part_input", len(x)), self._array("part_output", len(x))
+                x_part[...], grad_part[...] = x[..., channels], grad[..., filters]
+                W_part = np.empty_like(W_grad[..., filters], order="C")
+                _kernels.convolution_weight_gradient(
+                    x_part, grad_part, self.stride, self.offset, W_part, b_grad[filters]
+                )
+                W_grad[..., filters] = W_part
+
+    def input_gradient(self, grad: Array, out: Array) -> None:
+        """Fill `out` with the gradient with respect to the input."""
+        W = self.params["W"]
+        if self.depthwise:
+            W = self._by_channel(W)
+            _kernels.depthwise_input_gradient(grad, W, self.stride, self.offset, self.dilation, out)
+        elif self.groups == 1:
+            _kernels.convolution_input_gradient(grad, W, self.stride, self.offset, out)
+        else:
+            for channels, filters in self._parts():
+                out_part, grad_part = self._array("part_input", len(out)), self._array("part_output", len(out))
+                grad_part[...] = grad[..., filters]
+                W_part = np.ascontiguousarray(W[..., filters])
+                _kernels.convolution_input_gradient(grad_part, W_part, self.stride, self.offset, out_part)
+                out[..., channels] = out_part
+
+    def _parts(self) -> Iterator[tuple[slice, slice]]:
+        """The channels and the filters of each group."""
+        seen, seeing = self.input_shape[2] // self.groups, self.filters // self.groups
+        for group in range(self.groups):
+            yield slice(group * seen, (group + 1) * seen), slice(group * seeing, (group + 1) * seeing)
+
+    def _by_channel(self, W: Array) -> Array:
+        """Weights (filter_height, filter_width, 1, filters), seen as (..., channels, filters // channels)."""
+        return W.reshape(*self.filter_size, self.groups, -1)
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -119,4 +209,6 @@ class ConvolutionLayer(Layer):
             "stride": list(self.stride),
             "padding": self.padding if isinstance(self.padding, str) else list(self.padding),
             "initializer": self.initializer,
+            "dilation": list(self.dilation),
+            "groups": self.groups,
         }

@@ -46,6 +46,8 @@ def test_channels_are_summed_and_biases_added():
         ({"filter_size": 2, "padding": "same"}, (7, 8), (7, 8)),
         ({"filter_size": 3, "padding": "valid"}, (7, 8), (5, 6)),
         ({"filter_size": 4, "padding": (2, 0)}, (3, 6), (4, 3)),
+        ({"filter_size": 3, "groups": 2, "dilation": (2, 1)}, (7, 8), (3, 6)),
+        ({"filter_size": 3, "groups": 2, "dilation": 3, "padding": "same", "stride": 2}, (7, 8), (4, 4)),
     ],
 )
 def test_output_shapes(arguments, size, expected):
@@ -75,6 +77,9 @@ def test_same_padding_puts_the_odd_pixel_after_the_image_as_keras_does():
         ({"filters": 2, "filter_size": 3, "padding": -1}, ValueError, "padding: expected 0 or more, got -1"),
         ({"filters": 2, "filter_size": 3, "padding": "full"}, ValueError, "padding: expected 'same', 'valid'"),
         ({"filters": 2, "filter_size": 3, "initializer": "magic"}, ValueError, "initializer: expected one of"),
+        ({"filters": 2, "filter_size": 3, "dilation": 0}, ValueError, "dilation: expected 1 or more, got 0"),
+        ({"filters": 2, "filter_size": 3, "groups": 0}, ValueError, "groups: expected 1 or more, got 0"),
+        ({"filters": 4, "filter_size": 3, "groups": 3}, ValueError, "groups: expected a divisor of 4 filters, got 3"),
     ],
 )
 def test_bad_arguments_are_named(arguments, error, message):
@@ -92,3 +97,59 @@ def test_a_filter_larger_than_the_padded_image_is_an_error():
 def test_examples_that_are_no_images_are_an_error(shape):
     with pytest.raises(ValueError, match=r"expected examples of shape \(height, width, channels\)"):
         ConvolutionLayer(filters=1, filter_size=1).build(shape)
+
+
+@pytest.mark.usefixtures("backend")
+def test_groups_are_pytorchs(dtype):
+    def pattern(*shape, modulus=13):
+        k = np.arange(np.prod(shape))
+        return ((3 * k * k + k) % modulus - modulus // 2).reshape(shape)
+
+    layer = ConvolutionLayer(filters=6, filter_size=(2, 3), stride=(1, 2), padding=(0, 1), groups=2)
+    assert layer.build((3, 4, 4), dtype=dtype) == (2, 2, 6)
+    layer.params["W"][...] = pattern(2, 3, 2, 6, modulus=11)
+    layer.params["b"][...] = range(6)
+    # torch.nn.functional.conv2d(x, W, b, stride=(1, 2), padding=(0, 1), groups=2) of PyTorch 2.
+    recorded = [
+        [[47, 11, -47, -9, 49, -33], [120, 27, 48, 108, -57, -9]],
+        [[-8, -9, -58, -43, -50, 16], [40, 12, -33, 59, 60, -19]],
+    ]
+    np.testing.assert_array_equal(layer.forward(pattern(1, 3, 4, 4)), [recorded])
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("groups", [2, 3, 6])
+def test_each_group_is_a_convolution_of_its_own(groups, rng):
+    layer = ConvolutionLayer(filters=12, filter_size=3, stride=2, padding=1, groups=groups)
+    layer.build((6, 5, 6), seed=0, dtype=np.float64)
+    x, upstream = rng.standard_normal((2, 6, 5, 6)), rng.standard_normal((2, *layer.output_shape))
+    y, x_grad = layer.forward(x, training=True), layer.backward(upstream)
+    parts = zip(
+        *(np.split(a, groups, axis=-1) for a in (x, upstream, y, x_grad, layer.params["W"], layer.grads["W"])),
+        strict=True,
+    )
+    for x_part, upstream_part, y_part, x_grad_part, W, W_grad in parts:
+        alone = ConvolutionLayer(filters=12 // groups, filter_size=3, stride=2, padding=1)
+        alone.build((6, 5, 6 // groups), dtype=np.float64)
+        alone.params["W"][...] = W
+        np.testing.assert_allclose(y_part, alone.forward(x_part, training=True), rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(x_grad_part, alone.backward(upstream_part), rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(W_grad, alone.grads["W"], rtol=1e-12, atol=1e-14)
+
+
+def test_starting_weights_know_how_many_channels_a_filter_sees():
+    layer = ConvolutionLayer(filters=64, filter_size=3, groups=8, initializer="he_normal")
+    layer.build((5, 5, 64), seed=0)
+    assert layer.params["W"].shape == (3, 3, 8, 64)
+    assert layer.params["W"].std() == pytest.approx(np.sqrt(2 / 72), rel=0.05)
+
+
+def test_channels_that_cannot_be_cut_into_groups_are_an_error():
+    with pytest.raises(ValueError, match="ConvolutionLayer: groups: expected a divisor of 6 channels, got 4"):
+        ConvolutionLayer(filters=4, filter_size=1, groups=4).build((3, 3, 6))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_dilation_needs_a_group_for_each_channel(groups):
+    with pytest.raises(ValueError, match=r"ConvolutionLayer: dilation: expected 1 where groups .* got \(2, 2\)"):
+        ConvolutionLayer(filters=4, filter_size=3, dilation=2, groups=groups).build((9, 9, 4))

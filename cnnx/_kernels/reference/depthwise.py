@@ -1,0 +1,62 @@
+"""Depthwise convolution: each channel has filters of its own.
+
+Weights are (filter_height, filter_width, channels, multiplier), and output channel c * multiplier + m is that of
+filter m of channel c.
+"""
+
+import numpy as np
+
+from cnnx._kernels.reference.activation import relu_forward
+from cnnx._kernels.reference.windows import inside, padded, pixels_at, taps
+from cnnx._typing import Array, Pair
+
+
+def _dilated(filter_size: Pair, dilation: Pair) -> Pair:
+    """Pixels that a filter spans."""
+    return ((filter_size[0] - 1) * dilation[0] + 1, (filter_size[1] - 1) * dilation[1] + 1)
+
+
+def _place(tap: Pair, dilation: Pair) -> Pair:
+    """Where a tap of the filter lies in its window."""
+    return (tap[0] * dilation[0], tap[1] * dilation[1])
+
+
+def _by_filter(out: Array, W: Array) -> Array:
+    """(images, rows, columns, channels * multiplier) as (images, rows, columns, channels, multiplier)."""
+    return out.reshape(*out.shape[:3], *W.shape[2:])
+
+
+def depthwise_forward(
+    x: Array, W: Array, b: Array, stride: Pair, padding: Pair, dilation: Pair, relu: bool, out: Array
+) -> None:
+    """Each output is b + the sum over i, j of a pixel of its channel times W[i, j, c, m]; then max(0, out), if `relu`.
+
+    The pixel of out[n, oh, ow] is x[n, oh*stride + i*dilation - padding, ow*stride + j*dilation - padding].
+    """
+    canvas = padded(x, _dilated(W.shape[:2], dilation), stride, padding, out)
+    out[...] = b
+    for tap in taps(W.shape[:2]):
+        pixels = pixels_at(canvas, _place(tap, dilation), stride, out)
+        _by_filter(out, W)[...] += pixels[..., np.newaxis] * W[tap]
+    if relu:
+        relu_forward(out, out)
+
+
+def depthwise_input_gradient(grad: Array, W: Array, stride: Pair, padding: Pair, dilation: Pair, out: Array) -> None:
+    """Each output gradient goes back to the pixels it came from, times the weight between them."""
+    canvas = padded(np.zeros_like(out), _dilated(W.shape[:2], dilation), stride, padding, grad)
+    for tap in taps(W.shape[:2]):
+        pixels = pixels_at(canvas, _place(tap, dilation), stride, grad)
+        pixels += (_by_filter(grad, W) * W[tap]).sum(axis=-1)
+    out[...] = inside(canvas, out, padding)
+
+
+def depthwise_weight_gradient(
+    x: Array, grad: Array, stride: Pair, padding: Pair, dilation: Pair, W_grad: Array, b_grad: Array
+) -> None:
+    """W_grad[i, j, c, m] = sum over outputs of the pixel under (i, j) times the output's gradient."""
+    canvas = padded(x, _dilated(W_grad.shape[:2], dilation), stride, padding, grad)
+    for tap in taps(W_grad.shape[:2]):
+        pixels = pixels_at(canvas, _place(tap, dilation), stride, grad)
+        W_grad[tap] = (pixels[..., np.newaxis] * _by_filter(grad, W_grad)).sum(axis=(0, 1, 2))
+    b_grad[...] = grad.sum(axis=(0, 1, 2))

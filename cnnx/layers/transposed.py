@@ -1,0 +1,147 @@
+"""Transposed convolution: each input spreads over a window of the output, times a filter, plus a bias.
+
+    y = b, plus for each n, h, w, i, j, c:    y[n, h*s + i - p, w*s + j - p, f] += x[n, h, w, c] * W[i, j, f, c]
+
+That is the input gradient of a convolution with the weights W, from images of f channels to images of c channels; so
+backward is that convolution. With g = dL/dy:
+
+    dL/dx[n, h, w, c] = sum over i, j, f of g[n, h*s + i - p, w*s + j - p, f] * W[i, j, f, c]
+    dL/dW[i, j, f, c] = sum over n, h, w of g[n, h*s + i - p, w*s + j - p, f] * x[n, h, w, c]
+    dL/db[f]          = sum over all n, h, w of g[n, h, w, f]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cnnx import _kernels
+from cnnx._typing import Array, Shape
+from cnnx.checks import check_count
+from cnnx.geometry import check_image_shape, pair
+from cnnx.initializers import check_initializer, find_initializer
+from cnnx.layers.base import Layer
+
+
+class TransposedConvolutionLayer(Layer):
+    """Learned upsampling of NHWC images, as PyTorch's ``ConvTranspose2d``.
+
+    Images are (batch, height, width, channels); the output is (batch, rows, columns, filters) with
+    ``rows = (height - 1) * stride - 2 * padding + filter_height + output_padding``, and columns likewise.
+
+    Parameters
+    ----------
+    filters : int
+        Number of channels of the output.
+    filter_size : int or pair of int
+        Height and width of the window that one input spreads over, in pixels.
+    stride : int or pair of int, default 1
+        Distance of the windows of neighbouring inputs, in pixels.
+    padding : int or pair of int, default 0
+        Rows cut off above and below, and columns left and right of the output.
+    output_padding : int or pair of int, default 0
+        Rows more below, and columns more to the right; less than the stride. A convolution with a stride maps images of
+        several sizes to one, and this says which of them to come back to.
+    initializer : str, float or None
+        Starting weights: 'he_normal', 'he_uniform', 'glorot_normal' or 'glorot_uniform'. By default a
+        `Model` takes He before ReLU, and Glorot otherwise. Biases start at zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above, or, from `build`, if no output is left between the padding.
+
+    Notes
+    -----
+    ``params["W"]`` is (filter_height, filter_width, filters, channels), ``params["b"]`` is (filters,). An output
+    sums about ``filter_height * filter_width / stride**2`` windows of each channel: that is taken as the fan-in.
+
+    Dumoulin, Visin, "A guide to convolution arithmetic for deep learning", 2016, chapter 4.
+    """
+
+    has_weights: ClassVar[bool] = True
+    frees_input: ClassVar[bool] = True
+    reads_output: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        filters: int,
+        filter_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        output_padding: int | Sequence[int] = 0,
+        initializer: str | float | None = None,
+    ) -> None:
+        super().__init__()
+        self.filters = check_count(filters, f"{self.name}: filters")
+        self.filter_size = pair(filter_size, "filter_size", self.name)
+        self.stride = pair(stride, "stride", self.name)
+        self.padding = pair(padding, "padding", self.name, least=0)
+        self.output_padding = pair(output_padding, "output_padding", self.name, least=0)
+        if any(more >= s for more, s in zip(self.output_padding, self.stride, strict=True)):
+            raise ValueError(
+                f"{self.name}: output_padding: expected less than the stride {self.stride}, got {output_padding!r}"
+            )
+        self.initializer = check_initializer(initializer, self.name)
+
+    def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
+        """Weights (filter_height, filter_width, filters, channels) and biases (filters,)."""
+        height, width, channels = check_image_shape(input_shape, self.name)
+        rows, columns = (
+            (n - 1) * s - 2 * p + f + more
+            for n, s, p, f, more in zip(
+                (height, width), self.stride, self.padding, self.filter_size, self.output_padding, strict=True
+            )
+        )
+        if rows < 1 or columns < 1:
+            raise ValueError(
+                f"{self.name}: padding {self.padding} leaves nothing of the output of an image of {height}x{width}: "
+                f"{rows}x{columns}"
+            )
+        pixels = self.filter_size[0] * self.filter_size[1]
+        windows = max(1, pixels // (self.stride[0] * self.stride[1]))
+        initialize = find_initializer(self.initializer, self.default_initializer)
+        shape = (*self.filter_size, self.filters, channels)
+        self._add_parameter("W", shape, lambda: initialize(rng, shape, windows * channels, pixels * self.filters))
+        self._add_parameter("b", (self.filters,), lambda: np.zeros(self.filters))
+        self._no_bias = np.zeros(channels, self.dtype)
+        output_shape = (rows, columns, self.filters)
+        self._reserve("output", output_shape)
+        self._reserve("input_gradient", input_shape)
+        return output_shape
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """(batch, height, width, channels) to (batch, rows, columns, filters)."""
+        x = self._checked_input(x)
+        y = self._array("output", len(x), training)
+        _kernels.convolution_input_gradient(x, self.params["W"], self.stride, self.padding, y)
+        y += self.params["b"]
+        if training:
+            self._cache = (x,)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(batch, rows, columns, filters) to (batch, height, width, channels)."""
+        grad, x = self._use_up_cache(grad)
+        # The kernel's biases are those of the convolution, which goes the other way and has none.
+        unused = np.empty_like(self._no_bias)
+        _kernels.convolution_weight_gradient(grad, x, self.stride, self.padding, self.grads["W"], unused)
+        np.sum(grad, axis=(0, 1, 2), out=self.grads["b"])
+        if not self.needs_input_gradient:
+            return None
+        out = self._array("input_gradient", len(x))
+        _kernels.convolution_forward(grad, self.params["W"], self._no_bias, self.stride, self.padding, False, out)
+        return out
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "filters": self.filters,
+            "filter_size": list(self.filter_size),
+            "stride": list(self.stride),
+            "padding": list(self.padding),
+            "output_padding": list(self.output_padding),
+            "initializer": self.initializer,
+        }

@@ -1,5 +1,6 @@
 /* One instruction set's loops for float and for double. */
 #define REAL float
+#define REAL_BYTES 4
 #define BITS int32_t
 #include "gemm.h"
 #include "rows.h"
@@ -7,9 +8,11 @@
 #include "depthwise.h"
 static const loops NAME(loops) = LOOPS;
 #undef BITS
+#undef REAL_BYTES
 #undef REAL
 
 #define REAL double
+#define REAL_BYTES 8
 #define BITS int64_t
 #include "gemm.h"
 #include "rows.h"
@@ -17,4 +20,5 @@ static const loops NAME(loops) = LOOPS;
 #include "depthwise.h"
 static const loops NAME(loops) = LOOPS;
 #undef BITS
+#undef REAL_BYTES
 #undef REAL

@@ -254,7 +254,8 @@ cdef void correlate_planes(
     cdef Py_ssize_t count = min(g.band, g.rows - first), F = g.filters, wide = 2 * cut.lanes
     cdef Py_ssize_t plane_row = plane_row_size(g, cut)
     cdef Py_ssize_t plane = ((g.band - 1) * g.row_stride + g.filter_height) * plane_row
-    cdef Py_ssize_t i, j, f, oh, ow, position, block, channels = F if argmax == NULL else padded_columns(cut)
+    cdef Py_ssize_t i, j, f, oh, ow, position, block
+    cdef Py_ssize_t positions = (g.columns + wide - 1) // wide
     cdef Py_ssize_t *plane_runs = runs + g.filter_height * g.filter_width
     cdef floating *turned = tile + g.channels * plane  # one block, filter by filter
     cdef floating *target
@@ -274,12 +275,21 @@ cdef void correlate_planes(
                 runs[i * g.filter_width + j] = (i * g.filter_width + j) * g.channels * F
                 plane_runs[i * g.filter_width + j] = i * plane_row + j
     p.a_runs, p.b_runs = runs, plane_runs
-    p.accumulate, p.relu, p.bias = True, relu and argmax == NULL, NULL
-    p.c_row, p.columns = wide, wide
-    if argmax == NULL:
-        rows = out + (image * g.rows + first) * g.columns * F
+    p.bias, p.columns = NULL, wide
+    if argmax != NULL:
+        # A plane for each filter.
+        p.accumulate, p.relu, p.c_row = False, False, g.band * positions * wide
+        for oh in range(count):
+            for position in range(positions):
+                multiply(
+                    p, F, 1, W, tile + oh * g.row_stride * plane_row + position * wide,
+                    rows + (oh * positions + position) * wide)
+        pool_planes(g, image, first, count, rows, positions * wide, bias, relu, out, argmax)
+        return
+    p.accumulate, p.relu, p.c_row = True, relu, wide
+    out += (image * g.rows + first) * g.columns * F
     for oh in range(count):
-        for position in range((g.columns + wide - 1) // wide):
+        for position in range(positions):
             ow = position * wide
             # A bias belongs to a row here: the product is added to it.
             for f in range(F):
@@ -289,11 +299,25 @@ cdef void correlate_planes(
             multiply(p, F, 1, W, tile + oh * g.row_stride * plane_row + ow, turned)
             block = min(wide, g.columns - ow)
             for f in range(F):
-                target = rows + (oh * g.columns + ow) * channels + f
+                target = out + (oh * g.columns + ow) * F + f
                 for i in range(block):
-                    target[i * channels] = turned[f * wide + i]
-    if argmax != NULL:
-        pool_band(g, image, first, count, rows, channels, relu, out, argmax)
+                    target[i * F] = turned[f * wide + i]
+
+
+cdef void pool_planes(
+    geometry g, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, const floating *rows, Py_ssize_t row_step,
+    const floating *bias, bint relu, floating *out, uint8_t *argmax,
+) noexcept nogil:
+    """The largest of each window of a band's rows, plus the bias, where each filter has a plane."""
+    cdef Py_ssize_t oh, f, pooled_columns = g.columns // g.pool_width
+    cdef Py_ssize_t pooled = (image * g.rows + first) // g.pool_height * pooled_columns * g.filters
+    for oh in range(0, count // g.pool_height):
+        for f in range(g.filters):
+            loops_for(sizeof(floating)).max_plane_row(
+                rows + (f * g.band + oh * g.pool_height) * row_step, g.pool_height, g.pool_width, row_step,
+                pooled_columns, NULL if bias == NULL else bias + f, relu, g.filters,
+                out + pooled + f, argmax + pooled + f)
+        pooled += pooled_columns * g.filters
 
 
 cdef bint few_filters(geometry g) noexcept nogil:
@@ -332,8 +356,12 @@ cdef int correlate(
     cdef bint turned = few_filters(g)
     if turned:
         g.tile_width = g.columns - 1 + g.filter_width
+    cdef Py_ssize_t pooled_row = 0
     if argmax != NULL:
-        most = min(most, POOLED_BAND // (g.columns * padded_columns(cut) * <Py_ssize_t>sizeof(floating)))
+        pooled_row = g.columns * padded_columns(cut)
+        if turned:
+            pooled_row = (g.columns + 2 * cut.lanes - 1) // (2 * cut.lanes) * 2 * cut.lanes * g.filters
+        most = min(most, POOLED_BAND // (pooled_row * <Py_ssize_t>sizeof(floating)))
     g.band = band_rows(g, most, 1 if argmax == NULL else g.pool_height)
     cdef Py_ssize_t tasks = g.images * bands(g), task, panel
     cdef int threads = threads_for(
@@ -344,7 +372,7 @@ cdef int correlate(
         tile_room = lines(
             ((g.band - 1) * g.row_stride + g.filter_height) * plane_row_size(g, cut) * g.channels
             + g.filters * 2 * cut.lanes)
-    cdef Py_ssize_t rows_room = 0 if argmax == NULL else lines(g.band * g.columns * padded_columns(cut))
+    cdef Py_ssize_t rows_room = lines(g.band * pooled_row)
     cdef Py_ssize_t private = (
         (tile_room + spare_room + rows_room) * sizeof(floating) + lines(tables) * sizeof(Py_ssize_t))
     cdef Py_ssize_t shared = lines(cut.size + widened) * sizeof(floating)

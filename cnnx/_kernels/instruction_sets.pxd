@@ -38,6 +38,10 @@ cdef extern from "loops.h" nogil:
             const void *image, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row_step, Py_ssize_t column_stride,
             Py_ssize_t columns, Py_ssize_t channels, Py_ssize_t kept, int gated, void *best, uint8_t *places,
         ) noexcept nogil
+        void max_plane_row(
+            const void *rows, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row_step, Py_ssize_t columns,
+            const void *bias, int gated, Py_ssize_t channels, void *best, uint8_t *places,
+        ) noexcept nogil
         void spread_row(
             const void *grad, const uint8_t *places, Py_ssize_t columns, Py_ssize_t width, Py_ssize_t first,
             Py_ssize_t channels, void *out,

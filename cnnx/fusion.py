@@ -13,6 +13,7 @@ from cnnx._typing import Array
 from cnnx.layers.activation import ReluLayer
 from cnnx.layers.base import Layer, backward_through, forward_through
 from cnnx.layers.convolution import ConvolutionLayer
+from cnnx.layers.dense import DenseLayer
 from cnnx.layers.depthwise import DepthwiseConvolutionLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
@@ -105,6 +106,37 @@ class ConvolutionPool(FusedStep):
         return out
 
 
+class DenseRelu(FusedStep):
+    """ReLU is applied to each block of outputs before it leaves the registers."""
+
+    frees_input: ClassVar[bool] = True
+
+    def __init__(self, dense: DenseLayer, relu: ReluLayer) -> None:
+        super().__init__(dense, relu)
+        self._reserve("gated", self.output_shape)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """(batch, inputs) to (batch, units)."""
+        x = self._checked_input(x)
+        y = self._array("output", len(x), training)
+        _kernels.dense_forward(x, self.params["W"], self.params["b"], True, y)
+        if training:
+            self._cache = (x, y)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(batch, units) to (batch, inputs)."""
+        grad, x, y = self._use_up_cache(grad)
+        gated = self._array("gated", len(x))
+        _kernels.relu_backward(grad, y, gated)
+        _kernels.dense_weight_gradient(x, gated, self.grads["W"], self.grads["b"])
+        if not self.needs_input_gradient:
+            return None
+        out = self._array("input_gradient", len(x))
+        _kernels.dense_input_gradient(gated, self.params["W"], out)
+        return out
+
+
 class BatchNormRelu(FusedStep):
     """ReLU is applied as each value is normalised; backward finds out again which values it has closed."""
 
@@ -190,6 +222,8 @@ def fuse(layers: list[Layer]) -> list[Layer]:
                 layer = ConvolutionRelu(layer, relu)  # type: ignore[arg-type]
         elif _is_depthwise(layer) and rest and isinstance(rest[0], ReluLayer):
             layer = ConvolutionRelu(layer, rest.pop(0))  # type: ignore[arg-type]
+        elif isinstance(layer, DenseLayer) and rest and isinstance(rest[0], ReluLayer):
+            layer = DenseRelu(layer, rest.pop(0))  # type: ignore[arg-type]
         elif isinstance(layer, BatchNormLayer) and rest and isinstance(rest[0], ReluLayer):
             layer = BatchNormRelu(layer, rest.pop(0))  # type: ignore[arg-type]
         elif isinstance(layer, ResidualLayer):

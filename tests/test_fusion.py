@@ -40,6 +40,7 @@ REST = ["Flatten", "DenseLayer", "SoftmaxLayer"]
         (lambda: [ReluLayer(), PoolLayer(2)], ["ReluLayer", "PoolLayer"]),
         (lambda: [ConvolutionLayer(3, 3), BatchNormLayer(), ReluLayer()], ["ConvolutionLayer", "BatchNormRelu"]),
         (lambda: [BatchNormLayer(), PoolLayer(2)], ["BatchNormLayer", "PoolLayer"]),
+        (lambda: [Flatten(), DenseLayer(units=4), ReluLayer()], ["Flatten", "DenseRelu"]),
         (lambda: [ResidualLayer(ConvolutionLayer(2, 1)), ReluLayer()], ["Residual"]),
         (lambda: [ResidualLayer(ReluLayer()), PoolLayer(2)], ["Residual", "PoolLayer"]),
         (lambda: [DepthwiseConvolutionLayer(3), ReluLayer(), PoolLayer(2)], ["ConvolutionRelu", "PoolLayer"]),
@@ -64,6 +65,7 @@ def test_what_is_computed_together(layers, expected):
         lambda: [ConvolutionLayer(5, 3, stride=2), ReluLayer(), PoolLayer(2)],
         lambda: [ConvolutionLayer(33, (2, 5), padding="same"), PoolLayer((2, 3))],
         lambda: [ConvolutionLayer(6, 3), BatchNormLayer(), ReluLayer(), PoolLayer(2)],
+        lambda: [ConvolutionLayer(2, 5), Flatten(), DenseLayer(units=7), ReluLayer(), DenseLayer(units=20), ReluLayer()],
         lambda: [ResidualLayer(ConvolutionLayer(2, 3, padding=1), ReluLayer()), ReluLayer()],
         lambda: [
             ConvolutionLayer(6, 3),

@@ -68,7 +68,7 @@ class DenseLayer(Layer):
         """(batch, inputs) to (batch, units)."""
         x = self._checked_input(x)
         y = self._array("output", len(x), training)
-        _kernels.dense_forward(x, self.params["W"], self.params["b"], y)
+        _kernels.dense_forward(x, self.params["W"], self.params["b"], False, y)
         if training:
             self._cache = (x,)
         return y

@@ -131,7 +131,8 @@ def test_dense_agrees_with_its_twin(instruction_set, batch, inputs, units, dtype
     W = (rng.standard_normal((inputs, units)) / np.sqrt(inputs)).astype(dtype)
     b = rng.standard_normal(units).astype(dtype)
     grad = (rng.standard_normal((batch, units)) / max(batch, 1)).astype(dtype)
-    assert_twins_agree("dense_forward", [x, W, b], [grad])
+    for relu in (False, True):
+        assert_twins_agree("dense_forward", [x, W, b, relu], [grad])
     assert_twins_agree("dense_input_gradient", [grad, W], [x])
     assert_twins_agree("dense_weight_gradient", [x, grad], [W, b])
 
@@ -242,7 +243,7 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "max_pool_backward": [four, np.zeros((2, 4, 5, 3), np.uint8), *window, four],
         "average_pool_forward": [four, *window, np.zeros((2, 9, 4, 3))],
         "average_pool_backward": [four, *window, np.zeros((1, 5, 5, 3))],
-        "dense_forward": [two, np.zeros((4, 3)), one, two],
+        "dense_forward": [two, np.zeros((4, 3)), one, False, two],
         "dense_input_gradient": [two, np.zeros((4, 3)), two],
         "dense_weight_gradient": [two, np.zeros((3, 3)), np.zeros((3, 3)), one],
         "softmax_forward": [two, np.zeros((3, 3))],

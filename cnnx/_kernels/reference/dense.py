@@ -2,13 +2,16 @@
 
 import numpy as np
 
+from cnnx._kernels.reference.activation import relu_forward
 from cnnx._typing import Array
 
 
-def dense_forward(x: Array, W: Array, b: Array, out: Array) -> None:
-    """out = x W + b."""
+def dense_forward(x: Array, W: Array, b: Array, relu: bool, out: Array) -> None:
+    """out = x W + b, then max(0, out), if `relu`."""
     np.matmul(x, W, out=out)
     out += b
+    if relu:
+        relu_forward(out, out)
 
 
 def dense_input_gradient(grad: Array, W: Array, out: Array) -> None:

@@ -74,6 +74,10 @@ class CheckedBatches(Batches):
                 f"{self.where}: class_weight: {class_weight!r} needs all labels beforehand, which "
                 f"{type(self.batches).__name__} does not know; give a mapping of class to weight"
             )
+        if not isinstance(class_weight, Mapping):
+            raise TypeError(f"{self.where}: class_weight: expected a mapping or 'balanced', got {class_weight!r}")
+        labels = self._output.check_labels(list(class_weight), f"{self.where}: class_weight")
+        class_weights(labels, class_weight, self._output, self.where)
         return class_weight
 
     def epoch(self, rng: np.random.Generator | None, first: int = 0, number: int = 1) -> Generator[Batch, None, None]:

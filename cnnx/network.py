@@ -567,7 +567,7 @@ class Model:
         source: Batches
         if isinstance(X, Batches):
             refuse_unused(X, "evaluate", y=y, batch_size=batch_size, sample_weight=sample_weight)
-            source = CheckedBatches(X, self, "evaluate", class_weight)
+            source = X if isinstance(X, CheckedBatches) else CheckedBatches(X, self, "evaluate", class_weight)
         else:
             X, y = _checked_pair(self._checked_examples(X), y, "evaluate")
             y = self._check_data(X, y, "evaluate")

@@ -42,7 +42,7 @@ class CheckedBatches(Batches):
     model : Model
         Built.
     where : str
-        Beginning of messages, before the number of the batch.
+        Beginning of messages, before the numbers of the epoch, where it begins with "train", and of the batch.
     class_weight : mapping of int to float, or "balanced", optional
         As in `Model.train`; "balanced" needs a source that knows its labels beforehand.
     """
@@ -88,12 +88,18 @@ class CheckedBatches(Batches):
         done = first
         with closing(source):
             for done, (X, y, weights) in enumerate(source, start=first + 1):
-                where = f"{self.where}: epoch {number}, batch {done} of {len(self)}"
+                where = f"{self._place(number)}batch {done} of {len(self)}"
                 if done > len(self):
                     raise ValueError(f"{where}: expected no more than {len(self)} batches")
                 yield self._check_batch(X, y, weights, where)
         if done < len(self):
-            raise ValueError(f"{self.where}: epoch {number}: expected {len(self)} batches, got {done}")
+            raise ValueError(
+                f"{self._place(number)}after batch {done} of {len(self)}: expected another batch, got none"
+            )
+
+    def _place(self, number: int) -> str:
+        """Beginning of messages; evaluation goes through the data once."""
+        return f"{self.where}: epoch {number}, " if self.where.startswith("train") else f"{self.where}: "
 
     def _check_batch(self, X: Any, y: Any, weights: Any, where: str) -> Batch:
         X = check_numbers(X, f"{where}: X")
@@ -152,6 +158,7 @@ def prepare(
 
 
 def _in_memory(batches: Batches) -> bool:
+    """Whether reading a batch is no more than taking rows of an array."""
     source = batches.batches if isinstance(batches, CheckedBatches) else batches
     return isinstance(source, ArrayBatches) and type(source.X) is np.ndarray
 

@@ -27,9 +27,9 @@ AUGMENTATIONS: dict[str, Callable[[int], Step]] = {
     "mixup": lambda size: MixUp(0.2),
 }
 AUGMENT_HELP = (
-    "random changes of the images, names with commas between them, in this order: flip (left and right), shift (up to "
-    "an 8th of the size), rotate (up to 10 degrees), scale (0.9 to 1.1), brightness (up to 0.1), contrast (0.8 to "
-    "1.2), noise (deviation 0.05), cutout (a box of a 4th of the size), mixup (alpha 0.2)"
+    "random changes of the images, names with commas between them, made in the order given: flip (left and right), "
+    "shift (up to an 8th of the size), rotate (up to 10 degrees), scale (0.9 to 1.1), brightness (up to 0.1), contrast "
+    "(0.8 to 1.2), noise (deviation 0.05), cutout (a box of a 4th of the size), mixup (alpha 0.2)"
 )
 
 

@@ -212,6 +212,17 @@ def test_a_checkpoint_names_what_differs_in_augmentation_and_source(data, tmp_pa
         fit(from_arrays(*data), **same)
 
 
+def test_a_resumed_run_does_not_learn_the_mean_and_deviation_again(data, tmp_path, monkeypatch):
+    options = {"epochs": 2, "augment": [Flip()]}
+    expected = fit(from_a_generator(*data), model=make_model(StandardizeLayer()), **options)
+    path = tmp_path / "run"
+    callbacks = Checkpoint(path, unit="step"), PowerCut(8)
+    with pytest.raises(PowerCutError):
+        fit(from_a_generator(*data), *callbacks, model=make_model(StandardizeLayer()), **options)
+    monkeypatch.delattr(StandardizeLayer, "learn_batches")
+    assert fit(from_a_generator(*data), model=make_model(StandardizeLayer()), resume=path, **options) == expected
+
+
 def test_augmentation_is_worked_out_on_a_thread_and_arrays_alone_need_none(data, tmp_path):
     X, y = data
     threads = set()
@@ -322,7 +333,8 @@ class Short(Batches):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"), [(2, "epoch 1: expected 3 batches, got 2"), (4, "batch 4 of 3: expected no more than 3")]
+    ("given", "message"),
+    [(2, "epoch 1, after batch 2 of 3: expected another batch"), (4, "batch 4 of 3: expected no more than 3")],
 )
 def test_a_source_with_another_number_of_batches_than_it_says_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
@@ -442,6 +454,16 @@ def test_what_cannot_be_evaluated_is_named(call, error, message, data):
     model.build((6, 6, 1), seed=0)
     with pytest.raises(error, match=message):
         call(model, ArrayBatches(*data, 4))
+
+
+def test_labels_to_validate_on_that_do_not_fit_are_named_with_their_batch(data):
+    X, y = data
+    with pytest.raises(ValueError, match=r"^validation_data: batch 3 of 6: labels: expected 0 to 2"):
+        fit(from_arrays(X, y), validation_data=from_a_generator(X, np.arange(22) // 4 * 2)["X"])
+    model = make_model()
+    model.build((6, 6, 1))
+    with pytest.raises(ValueError, match=r"^evaluate: batch 3 of 6: labels: expected 0 to 2"):
+        model.evaluate(from_a_generator(X, np.arange(22) // 4 * 2)["X"])
 
 
 def test_a_standardize_layer_learns_from_a_source_once_and_without_augmentation(data, tmp_path):

@@ -21,11 +21,15 @@ from cnnx.layers.base import walk_generators
 from cnnx.schedules import Schedule
 
 if TYPE_CHECKING:
+    from cnnx.augmentation.base import AnyStep
     from cnnx.callbacks import Callback
+    from cnnx.data import Batches
     from cnnx.network import Model
     from cnnx.training import TrainingRun
 
 FORMAT = 1
+# Of labels whose checksum is taken, at a time.
+ROWS = 2**16
 
 
 def model_arrays(model: Model) -> dict[str, Array]:
@@ -75,6 +79,7 @@ def write_checkpoint(path: str | os.PathLike[str], run: TrainingRun) -> None:
         "steps": optimizer.steps,
         "progress": optimizer.progress,
         "schedule": rate.state() if isinstance(rate, Schedule) else {},
+        "augmentation_seed": run.augmentation_seed,
         "order": None if run.rng is None else run.rng.bit_generator.state,
         "generators": [generator.bit_generator.state for generator in walk_generators(model.layers)],
         "callbacks": callbacks,
@@ -121,6 +126,9 @@ class SavedRun:
                 raise ValueError(f"expected counts, got {counts}")
             if len(content["generators"]) != len(generators):
                 raise ValueError(f"expected {len(generators)} generators, got {len(content['generators'])}")
+            seed = content["augmentation_seed"]
+            if run.augment and not (isinstance(seed, list) and all(type(n) is int and n >= 0 for n in seed)):
+                raise ValueError(f"expected a seed of augmentation, got {seed!r}")
             before, progress = float(content["before"]), float(content["progress"])
             expected = [entry["callback"] for entry in content["callbacks"]]
             if isinstance(run.optimizer.learning_rate, Schedule):
@@ -137,7 +145,7 @@ class SavedRun:
         except (KeyError, ValueError) as error:
             raise ValueError(f"resume: {self.path}: not a usable checkpoint: {error}") from None
         run.optimizer.restore(content["steps"], progress, self._tensors("optimizer."))
-        run.before, run.position = before, position
+        run.before, run.position, run.augmentation_seed = before, position, seed
         if position.batch and run.rng is not None:
             # The order of the epoch is drawn again first; what has been drawn since comes after that.
             _set_generator(run.rng, position.order, self.path)
@@ -168,24 +176,45 @@ def _arguments(run: TrainingRun) -> dict[str, Any]:
     """What must be the same in a run that goes on with another, as plain JSON values."""
     from cnnx.storage import architecture
 
-    data, validation = run.data, run.validation
+    source, validation = run.source, run.validation
     arguments = {
         "model": architecture(run.model),
-        "examples": list(data.X.shape),
-        "labels": _checksum(data.y),
-        "weights": None if data.weights is None else _checksum(data.weights),
-        "validation": None if validation is None else [list(validation.X.shape), _checksum(validation.y)],
-        "batch_size": run.batch_size,
+        "examples": [source.examples, *source.input_shape],
+        "labels": _checksum(source.labels),
+        "weights": _checksum(source.weights),
+        "class_weight": run.class_weight,
+        "validation": None if validation is None else _size_and_labels(validation),
+        "batch_size": source.batch_size,
         "shuffle": run.rng is not None,
         "optimizer": [type(run.optimizer).__name__, run.optimizer.config()],
         "regularizers": [regularizer.config() for regularizer in run.regularizers],
+        "augment": [_step_config(step) for step in run.augment],
     }
     plain: dict[str, Any] = json.loads(json.dumps(arguments))
     return plain
 
 
-def _checksum(array: Array) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).tobytes())
+def _size_and_labels(batches: Batches) -> list[Any]:
+    return [[batches.examples, *batches.input_shape], _checksum(batches.labels)]
+
+
+def _checksum(array: Array | None) -> int | None:
+    """Of all values, some rows at a time; an array of labels may be a mapped file."""
+    if array is None:
+        return None
+    checksum = 0
+    for start in range(0, len(array), ROWS):
+        checksum = zlib.crc32(np.ascontiguousarray(array[start : start + ROWS]).tobytes(), checksum)
+    return checksum
+
+
+def _step_config(step: AnyStep) -> list[Any]:
+    """A step's name and arguments; of a function of one's own, the name alone."""
+    from cnnx.augmentation import Step
+
+    if isinstance(step, Step):
+        return [step.name, step.config()]
+    return [getattr(step, "__qualname__", type(step).__name__), None]
 
 
 def _stateful(run: TrainingRun) -> list[Callback]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import cnnx
 from cnnx import datasets
 from cnnx.models import MODELS
+from cnnx.training_options import add_training_options, training_options
 
 if TYPE_CHECKING:
     from cnnx._typing import Array
@@ -53,8 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--model", choices=MODELS, default="small", help="network to train (default: %(default)s)")
     train.add_argument("--epochs", type=int, help="passes over the data (default: 20 for digits, else 3)")
     train.add_argument("--batch-size", type=int, help="images a step (default: 8 for digits, else 32)")
-    train.add_argument("--learning-rate", type=float, default=0.1, help="step size (default: %(default)s)")
-    train.add_argument("--seed", type=int, default=0, help="for weights and order of images (default: %(default)s)")
+    add_training_options(train)
+    seed_help = "for weights, order of images and augmentation (default: %(default)s)"
+    train.add_argument("--seed", type=int, default=0, help=seed_help)
     train.add_argument("--output", metavar="FILE", help="where to save the model (default: DATA-MODEL.safetensors)")
     train.add_argument("--quiet", action="store_true", help="no progress bar")
     train.set_defaults(run=_train)
@@ -92,25 +94,30 @@ def _train(arguments: argparse.Namespace) -> int:
     name, ((X_train, y_train), (X_test, y_test)) = datasets.load(arguments.data)
     print(f"{name}: {len(X_train)} images to train on, {len(X_test)} to test on, each {_size(X_train)}")
     output = arguments.output or f"{name}-{arguments.model}.safetensors"
-    _check_writable(output)
+    _check_writable(output, "--output")
+    if arguments.checkpoint is not None:
+        _check_writable(arguments.checkpoint, "--checkpoint")
     model = MODELS[arguments.model](_count_classes(y_train, y_test))
     model.build(X_train.shape[1:], seed=arguments.seed)
     defaults = DIGITS_DEFAULTS if arguments.data == "digits" else DEFAULTS
     epochs = defaults["epochs"] if arguments.epochs is None else arguments.epochs
     batch_size = defaults["batch_size"] if arguments.batch_size is None else arguments.batch_size
+    options = training_options(arguments, epochs, min(X_train.shape[1:3]))
     model.summary(batch_size)
     history = model.train(
         X_train,
         y_train,
-        arguments.learning_rate,
         batch_size=batch_size,
         epochs=epochs,
         seed=arguments.seed,
         verbose=not arguments.quiet,
+        **options,
     )
     if history.interrupted is not None:
         epoch, batch = history.interrupted
         print(f"interrupted in epoch {epoch} after batch {batch}; this is the model so far")
+    if history.stopped is not None:
+        print(f"stopped after epoch {len(history['loss'])}: {history.stopped}")
     _print_test(model, X_test, y_test)
     model.save(output)
     print(f"saved to {output}")
@@ -200,11 +207,11 @@ def _count_classes(*labels: "Array") -> int:
     return largest + 1
 
 
-def _check_writable(output: str) -> None:
+def _check_writable(path: str, option: str) -> None:
     """Before an hour of training, not after it."""
-    folder = Path(output).parent
-    if Path(output).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise OSError(f"--output: {output} cannot be written")
+    folder = Path(path).parent
+    if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise OSError(f"{option}: {path} cannot be written")
 
 
 def _size(X: "Array") -> str:

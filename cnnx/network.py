@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,14 +37,21 @@ from cnnx.optimizers import SGD, Optimizer, check_optimizer
 from cnnx.regularizers import Regularizer
 from cnnx.schedules import Schedule
 from cnnx.sharing import share
-from cnnx.training import DivergenceError, Examples, TrainingRun
+from cnnx.training import DivergenceError, TrainingRun
 
 if TYPE_CHECKING:
+    from cnnx.augmentation.base import AnyStep
+    from cnnx.data import Batches
     from cnnx.range_test import RangeTest
     from cnnx.verification import Report
     from cnnx.weighting import ClassWeight
 
 __all__ = ["DivergenceError", "History", "Model"]
+
+
+# Examples at a time, where `train` and `evaluate` are not told.
+BATCH_SIZE = 64
+EVALUATION_BATCH_SIZE = 256
 
 
 class Model:
@@ -149,12 +156,12 @@ class Model:
 
     def train(
         self,
-        X: Any,
-        y: Any,
+        X: "Any | Batches",
+        y: Any = None,
         learning_rate: float | Schedule | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         epochs: int = 1,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: "tuple[Any, Any] | Batches | None" = None,
         validation_split: float = 0.0,
         shuffle: bool = True,
         seed: Seed = None,
@@ -165,53 +172,65 @@ class Model:
         sample_weight: Any = None,
         regularizers: Sequence[Regularizer] = (),
         callbacks: Sequence[Callback] = (),
+        augment: "Sequence[AnyStep]" = (),
         resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train by mini-batch gradient descent, from the present weights.
 
         Builds the model for the shape of `X` if it is not built yet, and has a `StandardizeLayer` that has not learned
-        yet learn from `X`. Ctrl-C stops after the current batch and
+        yet learn from `X` as it is, without augmentation. Ctrl-C stops after the current batch and
         returns the history so far; the model stays usable.
 
         Parameters
         ----------
-        X : array_like of shape (examples, height, width, channels), or (examples, features)
-            Numbers of any real dtype; each batch is converted to the model's.
+        X : array_like of shape (examples, height, width, channels), or (examples, features); or Batches
+            Numbers of any real dtype; each batch is converted to the model's. Or a source of batches, see `cnnx.data`:
+            it brings its labels, weights and batch size, its batches are checked one by one, and unless it holds
+            arrays in memory they are prepared on a worker thread. It must give the same epoch for the same random
+            numbers if runs are to be repeated or resumed.
         y : array_like of shape (examples,) or (examples, classes)
             Labels of the output layer: for `SoftmaxLayer`, integers from 0 to classes - 1 or rows of target
-            probabilities; for the others, see there.
+            probabilities; for the others, see there. None with a source of batches.
         learning_rate : float or Schedule, optional
             Step size, above 0. Without an `optimizer` it is that of plain gradient descent.
-        batch_size : int
-            Examples a step; the last batch of an epoch may be smaller and is used.
+        batch_size : int, optional
+            Examples a step, 64 by default; the last batch of an epoch may be smaller and is used. A source of batches
+            has its own.
         epochs : int
             Passes over the data.
-        validation_data : (X, y), optional
-            Evaluated after each epoch.
+        validation_data : (X, y) or Batches, optional
+            Evaluated after each epoch, without augmentation.
         validation_split : float
-            Share of `X` in [0, 1), taken from its end before shuffling, to validate on instead.
+            Share of `X` in [0, 1), taken from its end before shuffling, to validate on instead; of arrays alone.
         shuffle : bool
             Draw the examples in a new order each epoch.
         seed : int, numpy.random.Generator or None
-            For the starting weights, if they are made here, and the order of the examples.
+            For the starting weights, if they are made here, the order of the examples, and augmentation. The same
+            seed gives the same bits, whatever the number of threads.
         verbose : bool
             Show a progress bar.
         optimizer : Optimizer or str, optional
             Such as ``Adam(1e-3)``: it has its own learning rate, and goes on where it stopped if it is given again.
             Or a name, such as "adam", with `learning_rate` or with that optimizer's default.
         class_weight : mapping of int to float, or "balanced", optional
-            How much the examples of each class count; "balanced" is examples / (classes * examples of the class).
+            How much the examples of each class count; "balanced" is examples / (classes * examples of the class), and
+            cannot be had from a source that does not know its labels beforehand, such as `GeneratorBatches`.
         sample_weight : array_like of shape (examples,), optional
             How much each example counts, 0 or more. The loss of a step is the sum of weight times loss, divided by the
-            batch size; metrics are weighted means. Both weights given, their product counts. Validation has none.
+            batch size; metrics are weighted means. Both weights given, their product counts. Validation has none. A
+            source of batches has its own.
         regularizers : sequence of Regularizer
             Penalties, which are part of the loss of a step, and constraints.
         callbacks : sequence of Callback
             Told of the run's events, in this order, a `Checkpoint` after all others.
+        augment : sequence of steps
+            Random changes of each batch, see `cnnx.augmentation`, made on a worker thread while training works on the
+            batch before. `MixUp` is told the number of classes, and cannot be used with weights.
         resume : str or path-like, optional
             A file that a `Checkpoint` of such a run wrote: go on from it, to the same bits as if the run had never
             stopped. All other arguments must be those of that run, but for `epochs`, `seed` and `verbose`; callbacks
-            that keep a state, in the same order. Of the data, shapes and labels are compared.
+            that keep a state, in the same order. Of the data, shapes and, where they are known beforehand, labels are
+            compared.
 
         Returns
         -------
@@ -227,15 +246,27 @@ class Model:
         DivergenceError
             If the loss becomes NaN or infinite; the model keeps the weights from before that batch.
         """
+        from cnnx.augmentation.base import check_steps
+        from cnnx.data import ArrayBatches, Batches
+        from cnnx.sources import CheckedBatches, check_mixup, check_validation_data, refuse_unused
+
         self._output_layer("train")
-        X, y = check_numbers(X, "X"), check_numbers(y, "y")
-        check_same_length(X, y)
+        if isinstance(X, Batches):
+            split = validation_split or None
+            refuse_unused(X, "train", y=y, batch_size=batch_size, sample_weight=sample_weight, validation_split=split)
+            input_shape = tuple(X.input_shape)
+        else:
+            X, y = _checked_pair(X, y, "train")
+            size = check_count(BATCH_SIZE if batch_size is None else batch_size, "batch_size")
+            if sample_weight is not None and np.shape(sample_weight) != (len(X),):
+                raise ValueError(f"train: sample_weight: expected shape ({len(X)},), got {np.shape(sample_weight)}")
+            X, y, validation_data = _set_aside(X, y, validation_data, validation_split)
+            sample_weight = None if sample_weight is None else sample_weight[: len(X)]
+            input_shape = X.shape[1:]
+        validation_data = check_validation_data(validation_data)
         chosen = check_optimizer(optimizer, learning_rate, "train")
-        batch_size, epochs = check_count(batch_size, "batch_size"), check_count(epochs, "epochs")
-        if sample_weight is not None and np.shape(sample_weight) != (len(X),):
-            raise ValueError(f"train: sample_weight: expected shape ({len(X)},), got {np.shape(sample_weight)}")
-        X, y, validation_data = _set_aside(X, y, validation_data, validation_split)
-        sample_weight = None if sample_weight is None else sample_weight[: len(X)]
+        epochs = check_count(epochs, "epochs")
+        steps = check_steps(augment)
         regularizers = check_instances(regularizers, Regularizer, "regularizers")
         callbacks = check_instances(callbacks, Callback, "callbacks")
         saved = None
@@ -245,26 +276,38 @@ class Model:
             saved = read_checkpoint(resume)
         rng = np.random.default_rng(seed)
         if not self.built:
-            self.build(X.shape[1:], rng)
-        y = self._check_data(X, y, "train")
-        self._standardize(X)
-        weights = self._weights(y, class_weight, sample_weight, "train")
-        validation = None
-        if validation_data is not None:
-            validation = Examples(validation_data[0], self._check_data(*validation_data, "validation_data"))
+            self.build(input_shape, rng)
+        source: Batches
+        if isinstance(X, Batches):
+            source = CheckedBatches(X, self, "train", class_weight)
+        else:
+            y = self._check_data(X, y, "train")
+            source = ArrayBatches(X, y, size, self._weights(y, class_weight, sample_weight, "train"))
+        check_mixup(steps, source)
+        if saved is None:
+            self._standardize(source)
+        validation: Batches | None = None
+        if isinstance(validation_data, Batches):
+            validation = CheckedBatches(validation_data, self, "validation_data")
+        elif validation_data is not None:
+            X_validation, y_validation = validation_data
+            y_validation = self._check_data(X_validation, y_validation, "validation_data")
+            validation = ArrayBatches(X_validation, y_validation, EVALUATION_BATCH_SIZE)
         history = History()
         told = [history, *([ProgressBar()] if verbose else []), *callbacks]
         run = TrainingRun(
             model=self,
-            data=Examples(X, y, weights),
+            source=source,
             optimizer=chosen,
-            batch_size=batch_size,
             epochs=epochs,
             validation=validation,
             rng=rng if shuffle else None,
             # What is saved is what all others have made of an epoch.
             callbacks=sorted(told, key=lambda callback: callback.comes_last),
             regularizers=regularizers,
+            augment=steps,
+            # Drawn only where it is needed: the same seed gives the same order as ever without augmentation.
+            augmentation_seed=rng.integers(2**63, size=2).tolist() if steps else None,
             saved=saved,
         )
         history.interrupted = run.fit()
@@ -489,9 +532,9 @@ class Model:
 
     def evaluate(
         self,
-        X: Any,
-        y: Any,
-        batch_size: int = 256,
+        X: "Any | Batches",
+        y: Any = None,
+        batch_size: int | None = None,
         *,
         class_weight: "ClassWeight | None" = None,
         sample_weight: Any = None,
@@ -500,11 +543,12 @@ class Model:
 
         Parameters
         ----------
-        X : array_like of shape (examples, *input_shape)
+        X : array_like of shape (examples, *input_shape), or Batches
+            Examples, or a source of batches as in `train`, with its own labels, weights and batch size.
         y : array_like of shape (examples,) or (examples, classes)
             Labels as in `train`.
-        batch_size : int
-            Examples at a time; a large `X` needs no more memory than a batch.
+        batch_size : int, optional
+            Examples at a time, 256 by default; a large `X` needs no more memory than a batch.
         class_weight, sample_weight
             As in `train`; both figures are then weighted means.
 
@@ -515,25 +559,36 @@ class Model:
             `SigmoidLayer()`); and the mean absolute error after `RegressionLayer`, else the accuracy: the share of
             examples, of 1, for which `predict` is right (in all classes, where labels are rows of 0 and 1).
         """
+        from cnnx.data import ArrayBatches, Batches
+        from cnnx.sources import CheckedBatches, prepare, refuse_unused
+
         output = self._output_layer("evaluate")
         self._require_built("evaluate")
-        X, y = self._checked_examples(X), check_numbers(y, "y")
-        check_same_length(X, y)
-        y = self._check_data(X, y, "evaluate")
-        weights = self._weights(y, class_weight, sample_weight, "evaluate")
-        total, metric = 0.0, 0.0
-        for batch in _batches(len(X), check_count(batch_size, "batch_size")):
-            x = check_batch(X[batch], self.input_shape, self.dtype, "X")
-            targets = output.encode(y[batch])
-            for step in self.steps[:-1]:
-                x = step.forward(x)
-            predictions, losses = output.loss(x, targets)
-            rates = output.rate(predictions, targets)
-            if weights is not None:
-                losses, rates = weights[batch] * losses, weights[batch] * rates
-            total += float(losses.sum(dtype=np.float64))
-            metric += float(rates.sum(dtype=np.float64))
-        weight = len(X) if weights is None else float(weights.sum())
+        source: Batches
+        if isinstance(X, Batches):
+            refuse_unused(X, "evaluate", y=y, batch_size=batch_size, sample_weight=sample_weight)
+            source = X if isinstance(X, CheckedBatches) else CheckedBatches(X, self, "evaluate", class_weight)
+        else:
+            X, y = _checked_pair(self._checked_examples(X), y, "evaluate")
+            y = self._check_data(X, y, "evaluate")
+            batch_size = check_count(EVALUATION_BATCH_SIZE if batch_size is None else batch_size, "batch_size")
+            source = ArrayBatches(X, y, batch_size, self._weights(y, class_weight, sample_weight, "evaluate"))
+        total, metric, weight = 0.0, 0.0, 0.0
+        with closing(prepare(source, self).epoch(None)) as batches:
+            for X, y, weights in batches:
+                x = check_batch(X, self.input_shape, self.dtype, "X")
+                targets = output.encode(y)
+                for step in self.steps[:-1]:
+                    x = step.forward(x)
+                predictions, losses = output.loss(x, targets)
+                rates = output.rate(predictions, targets)
+                if weights is not None:
+                    losses, rates = weights * losses, weights * rates
+                total += float(losses.sum(dtype=np.float64))
+                metric += float(rates.sum(dtype=np.float64))
+                weight += len(x) if weights is None else float(weights.sum())
+        if not weight:
+            raise ValueError("evaluate: expected a weight above 0, all are 0")
         return total / weight, metric / weight
 
     # -- Looking at, checking and keeping a model ------------------------------------------------------
@@ -618,11 +673,17 @@ class Model:
 
         return load(path)
 
-    def _standardize(self, X: Array) -> None:
+    def _standardize(self, source: "Batches") -> None:
         """Have a `StandardizeLayer` learn from the training data, unless it has learned before."""
         first = self.layers[0]
         if isinstance(first, StandardizeLayer) and not first.learned:
-            first.learn(X)
+            from cnnx.data import ArrayBatches
+
+            if isinstance(source, ArrayBatches):
+                first.learn(source.X)
+                return
+            with closing(source.epoch(None)) as batches:
+                first.learn_batches(X for X, _, _ in batches)
 
     # -- Checks --------------------------------------------------------------------------------------
 
@@ -668,6 +729,15 @@ class Model:
                 step.forget()
 
 
+def _checked_pair(X: Any, y: Any, where: str) -> tuple[Array, Array]:
+    """Arrays of as many examples as labels."""
+    if y is None:
+        raise TypeError(f"{where}: y: expected labels, got None; only a source of batches has its own")
+    X, y = check_numbers(X, "X"), check_numbers(y, "y")
+    check_same_length(X, y)
+    return X, y
+
+
 def _batches(examples: int, batch_size: int) -> Iterator[slice]:
     for start in range(0, examples, batch_size):
         yield slice(start, start + batch_size)
@@ -708,19 +778,12 @@ def _decaying_ranges(layers: list[Layer]) -> Array:
     return np.array(ranges, np.intp).reshape(-1, 2)
 
 
-def _set_aside(
-    X: Array, y: Array, validation_data: tuple[Any, Any] | None, validation_split: float
-) -> tuple[Array, Array, tuple[Array, Array] | None]:
+def _set_aside(X: Array, y: Array, validation_data: Any, validation_split: float) -> tuple[Array, Array, Any]:
     """Training data and validation data, from either of the two arguments."""
     if validation_data is not None:
         if validation_split:
             raise ValueError("validation_data and validation_split: expected one of them, got both")
-        if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
-            raise TypeError("validation_data: expected a pair (X, y)")
-        X_validation = check_numbers(validation_data[0], "validation_data: X")
-        y_validation = check_numbers(validation_data[1], "validation_data: y")
-        check_same_length(X_validation, y_validation)
-        return X, y, (X_validation, y_validation)
+        return X, y, validation_data
     if not (isinstance(validation_split, int | float) and 0 <= validation_split < 1):
         raise ValueError(
             f"validation_split: expected a number from 0 up to but not including 1, got {validation_split!r}"

@@ -6,12 +6,11 @@ layers and the optimizer, the pictures are in the callbacks.
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,9 @@ from cnnx.regularizers import Regularizer
 from cnnx.schedules import Schedule
 
 if TYPE_CHECKING:
+    from cnnx.augmentation.base import AnyStep
     from cnnx.checkpoints import SavedRun
+    from cnnx.data import Batches
     from cnnx.network import Model
 
 
@@ -57,18 +58,6 @@ class Interruption:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-
-
-@dataclass
-class Examples:
-    """What is trained or validated on: examples, labels, and perhaps a weight (examples,) for each."""
-
-    X: Array
-    y: Array
-    weights: Array | None = None
-
-    def __len__(self) -> int:
-        return len(self.X)
 
 
 @dataclass
@@ -112,14 +101,18 @@ class TrainingRun:
     Attributes
     ----------
     model : Model
-    data, validation : Examples
+    source, validation : Batches
         What is trained on, and what is validated on, or None.
     optimizer : Optimizer
-    batch_size, epochs : int
+    epochs : int
     rng : numpy.random.Generator or None
         Where the order of the examples comes from; None keeps theirs.
     callbacks : sequence of Callback
     regularizers : sequence of Regularizer
+    augment : sequence of steps
+        How the examples are changed at random.
+    augmentation_seed : list of int, optional
+        Where these random numbers come from.
     saved : SavedRun, optional
         The run that this one goes on with.
     position : Position
@@ -131,14 +124,15 @@ class TrainingRun:
     """
 
     model: Model
-    data: Examples
+    source: Batches
     optimizer: Optimizer
-    batch_size: int
     epochs: int
-    validation: Examples | None
+    validation: Batches | None
     rng: np.random.Generator | None
     callbacks: Sequence[Callback]
     regularizers: Sequence[Regularizer] = ()
+    augment: Sequence[AnyStep] = ()
+    augmentation_seed: list[int] | None = None
     saved: SavedRun | None = None
     position: Position = field(default_factory=Position)
     averaged: bool = False
@@ -146,9 +140,15 @@ class TrainingRun:
     before: float = 0.0  # the optimizer's progress at the start
 
     @property
+    def class_weight(self) -> dict[str, float] | None:
+        """Weights of classes that the source's batches are given one by one."""
+        weights = getattr(self.source, "class_weight", None)
+        return None if weights is None else {str(label): float(weights[label]) for label in sorted(weights)}
+
+    @property
     def batches(self) -> int:
         """Batches in an epoch."""
-        return math.ceil(len(self.data) / self.batch_size)
+        return len(self.source)
 
     @property
     def metric(self) -> str:
@@ -179,6 +179,9 @@ class TrainingRun:
                 callback.on_train_begin(self)
             if self.saved is not None:
                 self.saved.restore_callbacks(self)
+            from cnnx.sources import prepare
+
+            self._prepared = prepare(self.source, self.model, self.augment, self.augmentation_seed)
             try:
                 return self._fit_epochs()
             finally:
@@ -196,41 +199,27 @@ class TrainingRun:
                     return (epoch, last_batch)
         return None
 
-    def draw_batches(self, skipped: int) -> Iterator[tuple[Array, Array, Array | None]]:
-        """The batches of an epoch, examples with their labels and weights, without the first `skipped` of them.
-
-        The order is drawn at once, whatever is skipped; the last batch may be smaller.
-        """
-        order = None if self.rng is None else self.rng.permutation(len(self.data))
-        return self._batches(order, skipped)
-
-    def _batches(self, order: Array | None, skipped: int) -> Iterator[tuple[Array, Array, Array | None]]:
-        X, y, weights = self.data.X, self.data.y, self.data.weights
-        for start in range(skipped * self.batch_size, len(X), self.batch_size):
-            stop = min(start + self.batch_size, len(X))
-            chosen = slice(start, stop) if order is None else order[start:stop]
-            yield X[chosen], y[chosen], None if weights is None else weights[chosen]
-
     def _fit_epoch(self, interruption: Interruption) -> int:
         """One pass over the data, or what is left of it; returns the number of its last batch."""
         position, epoch = self.position, self.position.epoch
         self._started = time.perf_counter() - position.seconds
         if position.order is None:
             position.order = self._order()
-        source = self.draw_batches(position.batch)
-        if self.saved is not None:
-            self.saved.restore_generators(self)
-            self.saved = None
-        for callback in self.callbacks:
-            callback.on_epoch_begin(epoch)
-        for X, y, weights in source:
-            loss, metric = self._step(X, y, weights)
-            position.add(loss, metric, len(X) if weights is None else float(weights.sum()), len(X))
-            figures = self._trained_figures()
+        # The order is drawn here, whatever is left out of it. Closing ends the worker thread, if there is one.
+        with closing(self._prepared.epoch(self.rng, position.batch, epoch)) as batches:
+            if self.saved is not None:
+                self.saved.restore_generators(self)
+                self.saved = None
             for callback in self.callbacks:
-                callback.on_batch_end(position.batch, figures)
-            if (interruption.requested or self.stopped is not None) and position.batch < self.batches:
-                return position.batch
+                callback.on_epoch_begin(epoch)
+            for X, y, weights in batches:
+                loss, metric = self._step(X, y, weights)
+                position.add(loss, metric, len(X) if weights is None else float(weights.sum()), len(X))
+                figures = self._trained_figures()
+                for callback in self.callbacks:
+                    callback.on_batch_end(position.batch, figures)
+                if (interruption.requested or self.stopped is not None) and position.batch < self.batches:
+                    return position.batch
         figures = self._trained_figures()
         with self._averaged_weights():
             figures.update(self._validated_figures())
@@ -267,7 +256,7 @@ class TrainingRun:
     def _validated_figures(self) -> dict[str, float]:
         if self.validation is None:
             return {}
-        loss, metric = self.model.evaluate(self.validation.X, self.validation.y)
+        loss, metric = self.model.evaluate(self.validation)
         return {"validation_loss": loss, f"validation_{self.metric}": metric}
 
     def _order(self) -> dict[str, Any] | None:

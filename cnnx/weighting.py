@@ -38,11 +38,27 @@ def example_weights(
     """
     weights = None if sample_weight is None else _check_weights(sample_weight, len(y), where)
     if class_weight is not None:
-        of_class = _class_weights(y, class_weight, output, where)
+        of_class = class_weights(y, class_weight, output, where)
         weights = of_class if weights is None else weights * of_class
     if weights is not None and not weights.any():
         raise ValueError(f"{where}: expected a weight above 0, all are 0")
     return weights
+
+
+def balanced_weights(y: Array) -> dict[int, float]:
+    """The weights that "balanced" stands for, one for each class."""
+    labels, _, shares = _class_shares(y)
+    return dict(zip(labels.tolist(), (1 / (len(labels) * shares)).tolist(), strict=True))
+
+
+def _class_shares(y: Array) -> tuple[Array, Array | None, Array]:
+    """The classes that occur, the place among them of each integer label, and their shares of the examples."""
+    if y.ndim == 1:
+        labels, places, counts = np.unique(y, return_inverse=True, return_counts=True)
+        return labels, places, counts / len(y)
+    shares = y.mean(axis=0)
+    labels = np.flatnonzero(shares)
+    return labels, None, shares[labels]
 
 
 def _check_weights(sample_weight: Any, examples: int, where: str) -> Array:
@@ -58,23 +74,18 @@ def _check_weights(sample_weight: Any, examples: int, where: str) -> Array:
     return weights
 
 
-def _class_weights(y: Array, class_weight: ClassWeight, output: OutputLayer, where: str) -> Array:
-    if y.ndim == 1 and y.dtype.kind in "iub":
-        labels, places, counts = np.unique(y, return_inverse=True, return_counts=True)
-        shares: Array = counts / len(y)
-    elif y.ndim == 2:
-        shares = y.mean(axis=0)
-        labels = np.flatnonzero(shares)
-        shares = shares[labels]
-    else:
+def class_weights(y: Array, class_weight: ClassWeight, output: OutputLayer, where: str) -> Array:
+    """The weight of each example's class, (examples,) in float64; as in `example_weights`, but all may be 0."""
+    if y.ndim != 2 and not (y.ndim == 1 and y.dtype.kind in "iub"):
         raise TypeError(f"{where}: class_weight: expected integer labels or rows of classes, got dtype {y.dtype}")
+    labels, places, shares = _class_shares(y)
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(f"{where}: class_weight: expected a mapping or 'balanced', got {class_weight!r}")
         table = 1 / (len(labels) * shares)
     else:
         table = _looked_up(labels, class_weight, output, where)
-    weights: Array = table[places] if y.ndim == 1 else y[:, labels] @ table
+    weights: Array = y[:, labels] @ table if places is None else table[places]
     return weights
 
 

@@ -6,7 +6,11 @@ import pytest
 
 import cnnx
 from cnnx import _kernels
+from cnnx.augmentation import CutOut, MixUp, Shift
+from cnnx.callbacks import Checkpoint
 from cnnx.command_line import main
+from cnnx.optimizers import AdamW
+from cnnx.schedules import CosineDecay
 
 compiled_only = pytest.mark.skipif(
     not _kernels._compiled, reason="without compiled kernels there is nothing to compare"
@@ -71,6 +75,81 @@ def test_train_takes_an_npz_file_and_a_model_by_name(capsys, rng):
     assert (model.input_shape, model.output_shape) == ((32, 32, 3), (4,))
     assert main(["evaluate", "m.safetensors", "colours.npz"]) == 0
     assert "test accuracy" in capsys.readouterr().out
+
+
+def train_tiny(*arguments):
+    """A run on a few of the digits; the weights that it saves."""
+    (X, y), _ = cnnx.datasets.load_digits()
+    np.savez("few.npz", X_train=X[:60], y_train=y[:60], X_test=X[60:90], y_test=y[60:90])
+    assert main(["train", "few.npz", "--quiet", "--output", "few.safetensors", *arguments]) == 0
+    return X[:60], y[:60], cnnx.Model.load("few.safetensors").parameters
+
+
+def test_the_options_are_the_arguments_of_train_that_they_say():
+    X, y, weights = train_tiny(
+        "--optimizer", "adamw", "--learning-rate", "0.01", "--weight-decay", "0.1", "--schedule", "cosine",
+        "--epochs", "2", "--augment", "shift,cutout,mixup",
+    )  # fmt: skip
+    model = cnnx.models.small()
+    model.build(X.shape[1:], seed=0)
+    model.train(
+        X,
+        y,
+        optimizer=AdamW(CosineDecay(0.01, 2, warmup=0.2), weight_decay=0.1),
+        augment=[Shift(1), CutOut(2), MixUp(0.2)],
+        batch_size=32,
+        epochs=2,
+        seed=0,
+        verbose=False,
+    )
+    np.testing.assert_array_equal(weights, model.parameters)
+
+
+@pytest.mark.parametrize(("name", "rate"), [("sgd", 0.1), ("adam", 1e-3), ("lion", 1e-4)])
+def test_each_optimizer_has_a_learning_rate_by_default(name, rate):
+    _, _, weights = train_tiny("--optimizer", name, "--epochs", "1")
+    np.testing.assert_array_equal(
+        train_tiny("--optimizer", name, "--epochs", "1", "--learning-rate", str(rate))[2], weights
+    )
+
+
+def test_all_augmentations_and_the_one_cycle_run_on_digits():
+    from cnnx.training_options import AUGMENTATIONS
+
+    train_tiny("--augment", ",".join(AUGMENTATIONS), "--schedule", "onecycle", "--epochs", "2")
+
+
+def test_a_run_that_is_stopped_and_resumed_saves_the_same_weights(monkeypatch):
+    options = ("--optimizer", "adam", "--schedule", "cosine", "--augment", "shift,mixup", "--epochs", "3")
+    _, _, expected = train_tiny(*options)
+    on_epoch_end = Checkpoint.on_epoch_end
+
+    def cut_off(self, epoch, figures):
+        on_epoch_end(self, epoch, figures)
+        raise RuntimeError("the power is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "on_epoch_end", cut_off)
+        assert main(["train", "few.npz", "--quiet", "--checkpoint", "run", *options]) == 2
+    np.testing.assert_array_equal(train_tiny(*options, "--resume", "run")[2], expected)
+
+
+def test_early_stopping_says_when_and_why_it_stopped(capsys):
+    train_tiny("--early-stopping", "0", "--learning-rate", "3", "--epochs", "30")
+    lines = capsys.readouterr().out.splitlines()
+    stopped = [line for line in lines if line.startswith("stopped after epoch")]
+    assert len(stopped) == 1
+    assert stopped[0].endswith("validation_loss has not improved for 1 epochs")
+
+
+def test_help_explains_every_augmentation(capsys):
+    from cnnx.training_options import AUGMENTATIONS
+
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(f"{name} (" in shown for name in AUGMENTATIONS)
+    assert "the last 10% of the training images" in shown
 
 
 def test_an_interrupted_training_is_still_tested_and_saved(capsys, monkeypatch):
@@ -174,6 +253,12 @@ def test_config_prints_what_is_in_use(capsys):
     [
         (["train", "nowhere"], "nowhere: expected the word digits"),
         (["train", "digits", "--learning-rate", "-1"], "learning_rate: expected a finite number above 0"),
+        (["train", "digits", "--weight-decay", "-1"], "weight_decay: expected a finite number of 0 or more"),
+        (["train", "digits", "--augment", "flip,blur"], "--augment: expected names among flip,shift,rotate"),
+        (["train", "digits", "--checkpoint", "no/such/c"], "--checkpoint: no/such/c cannot be written"),
+        (["train", "digits", "--resume", "nothing.checkpoint"], "nothing.checkpoint"),
+        (["train", "digits", "--resume", "text.safetensors"], "text.safetensors: not a safetensors file"),
+        (["train", "digits", "--early-stopping", "-1"], "--early-stopping: expected 0 or more, got -1"),
         (["train", "digits", "--epochs", "0"], "epochs: expected 1 or more, got 0"),
         (["train", "digits", "--batch-size", "0"], "batch_size: expected 1 or more, got 0"),
         (["train", "digits", "--output", "no/such/folder/m"], "--output: no/such/folder/m cannot be written"),

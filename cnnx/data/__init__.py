@@ -1,5 +1,8 @@
 """Where batches come from: arrays in memory or in files, generators, folders of images; prepared on a worker thread.
 
+`Model.train` and `Model.evaluate` take all of these but `Prefetched`, which is what they prepare batches with, and for
+training loops of one's own.
+
 >>> import numpy as np
 >>> from cnnx.augmentation import Flip
 >>> from cnnx.data import ArrayBatches, Prefetched

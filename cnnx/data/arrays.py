@@ -39,7 +39,8 @@ class ArrayBatches(IndexedBatches):
     def __init__(self, X: Any, y: Any, batch_size: int, weights: Any = None) -> None:
         self.X, self.y = _source(X, "X"), _source(y, "y")
         check_same_length(self.X, self.y)
-        self.weights = None if weights is None else _check_weights(weights, len(self.X))
+        self.weights = None if weights is None else check_weights(weights, len(self.X), "weights")
+        self.labels = self.y if isinstance(self.y, np.ndarray) else None
         self.examples = len(self.X)
         self.batch_size = check_count(batch_size, "ArrayBatches: batch_size")
         self.input_shape = tuple(self.X.shape[1:])
@@ -85,13 +86,13 @@ def _rows(source: Any, indices: Array | slice) -> Array:
     return np.array(rows) if isinstance(rows, np.memmap) else rows
 
 
-def _check_weights(weights: Any, examples: int) -> Array:
+def check_weights(weights: Any, examples: int, name: str) -> Array:
     """A finite number that is not negative for each example."""
-    checked = check_numbers(weights, "weights")
+    checked = check_numbers(weights, name)
     if checked.shape != (examples,):
-        raise ValueError(f"weights: expected one for each of {examples} examples, got shape {checked.shape}")
+        raise ValueError(f"{name}: expected one for each of {examples} examples, got shape {checked.shape}")
     wrong = ~(np.isfinite(checked) & (checked >= 0))
     if wrong.any():
         where = int(wrong.argmax())
-        raise ValueError(f"weights: expected finite numbers of 0 or more, got {checked[where]} at index {where}")
+        raise ValueError(f"{name}: expected finite numbers of 0 or more, got {checked[where]} at index {where}")
     return checked

@@ -25,11 +25,15 @@ class Batches:
         Number of examples in a batch; the last one may have fewer.
     input_shape : tuple of int
         Shape of one example.
+    labels, weights : ndarray of shape (examples, ...) or None
+        Labels and weights of all examples in their own order, where they are known beforehand.
     """
 
     examples: int
     batch_size: int
     input_shape: Shape
+    labels: Array | None = None
+    weights: Array | None = None
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""

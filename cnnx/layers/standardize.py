@@ -15,7 +15,7 @@ for Computing Sample Variances", 1979, eq. 2.1).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -124,10 +124,26 @@ class StandardizeLayer(Layer):
             raise RuntimeError(f"{self.name}: learn before build; call build(input_shape) first")
         examples = check_numbers(X, self.name)
         check_shape(examples, self.input_shape, self.name)
-        if len(examples) == 0:
-            raise ValueError(f"{self.name}: expected at least one example to learn from, got none")
+        step = max(1, CHUNK // max(1, math.prod(self.input_shape)))
+        self.learn_batches(examples[start : start + step] for start in range(0, len(examples), step))
+
+    def learn_batches(self, batches: Iterable[Any]) -> None:
+        """Take mean and deviation from data that come in batches, in one pass over them.
+
+        Parameters
+        ----------
+        batches : iterable of array_like of shape (batch, *input_shape)
+            As in `learn`, with at least one example in all.
+
+        Raises
+        ------
+        RuntimeError, TypeError, ValueError
+            As from `learn`; the layer keeps what it had.
+        """
+        if not self.built:
+            raise RuntimeError(f"{self.name}: learn before build; call build(input_shape) first")
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
-            mean, variance = self._moments(examples)
+            mean, variance = self._moments(batches)
             deviation = np.sqrt(variance).astype(self.dtype)
             deviation[deviation < np.finfo(self.dtype).tiny] = 1
             learned = {"mean": mean.astype(self.dtype), "deviation": deviation}
@@ -138,15 +154,20 @@ class StandardizeLayer(Layer):
                 learned[key] = self.state[key]
         self.state = {key: values.reshape(self.state[key].shape) for key, values in learned.items()}
 
-    def _moments(self, examples: Array) -> tuple[Array, Array]:
+    def _moments(self, batches: Iterable[Any]) -> tuple[Array, Array]:
         """Mean and variance of each channel or value, in double precision."""
         width = self._one.size
-        # Differences from the first position: a channel of equal values has exactly none.
-        first = examples[0].reshape(-1, width)[0].astype(np.float64)
-        mean, squares, count = np.zeros(width), np.zeros(width), 0
-        step = max(1, CHUNK // examples[0].size)
-        for start in range(0, len(examples), step):
-            chunk = examples[start : start + step].astype(np.float64, order="C").reshape(-1, width) - first
+        first, mean, squares, count = np.zeros(width), np.zeros(width), np.zeros(width), 0
+        for batch in batches:
+            examples = check_numbers(batch, self.name)
+            check_shape(examples, self.input_shape, self.name)
+            chunk = examples.astype(np.float64, order="C").reshape(-1, width)
+            if not len(chunk):
+                continue
+            if not count:
+                # Differences from the first position: a channel of equal values has exactly none.
+                first = chunk[0].copy()
+            chunk -= first
             chunk_mean, chunk_variance = np.empty(width), np.empty(width)
             _kernels.batch_norm_statistics(chunk, chunk_mean, chunk_variance)
             share = len(chunk) / (count + len(chunk))
@@ -154,6 +175,8 @@ class StandardizeLayer(Layer):
             mean += difference * share
             squares += chunk_variance * len(chunk) + difference**2 * (count * share)
             count += len(chunk)
+        if not count:
+            raise ValueError(f"{self.name}: expected at least one example to learn from, got none")
         return first + mean, squares / count
 
     def forward(self, x: Array, training: bool = False) -> Array:

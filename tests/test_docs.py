@@ -1,0 +1,23 @@
+"""The examples of the documentation run."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="the documentation is not beside the tests")
+@pytest.mark.parametrize("page", ["training.md"])
+def test_every_python_block_of_a_page_runs_after_those_before_it(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.fsync", lambda file: None)
+    text = (DOCS / page).read_text(encoding="utf-8")
+    names: dict = {}
+    blocks = list(re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    assert len(blocks) >= 10
+    for block in blocks:
+        # The lines of errors are those of the page.
+        code = "\n" * text.count("\n", 0, block.start(1)) + block[1]
+        exec(compile(code, page, "exec"), names)

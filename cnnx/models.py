@@ -190,14 +190,13 @@ def mnistbn(classes: int = 10) -> Model:
     """
     layers: list[Layer] = []
     for filters in (32, 64):
-        for _ in range(2):
-            layers += [ConvolutionLayer(filters, filter_size=3, padding=1), BatchNormLayer(), ReluLayer()]
-        layers += [PoolLayer(filter_size=2), DropoutLayer(rate=0.25)]
+        layers += [ConvolutionLayer(filters, filter_size=3, padding=1), BatchNormLayer(), ReluLayer()]
+        layers += [*_pooled_convolution(filters, filter_size=3, padding=1), DropoutLayer(rate=0.2)]
     return Model(*layers, Flatten(), DenseLayer(units=classes), SoftmaxLayer())
 
 
 def fashionnet(classes: int = 10) -> Model:
-    """Build two 5x5 convolutions with 32 and 64 filters, batch normalization, dropout, and one dense layer.
+    """Build two 5x5 convolutions with 32 and 96 filters, batch normalization, dropout, and one dense layer.
 
     Parameters
     ----------
@@ -207,17 +206,17 @@ def fashionnet(classes: int = 10) -> Model:
     Returns
     -------
     Model
-        For images of at least 4x4 pixels; made for Fashion-MNIST, 28x28 pixels in grey, where it has 83,658 parameters.
+        For images of at least 12x12 pixels; made for Fashion-MNIST, 28x28 pixels in grey, where it has 101,994
+        parameters.
     """
-    layers: list[Layer] = []
-    for filters in (32, 64):
-        layers += [
-            ConvolutionLayer(filters, filter_size=5, padding=2),
-            BatchNormLayer(),
-            ReluLayer(),
-            PoolLayer(filter_size=2),
-        ]
-    return Model(*layers, Flatten(), DropoutLayer(rate=0.4), DenseLayer(units=classes), SoftmaxLayer())
+    return Model(
+        *_pooled_convolution(32, filter_size=5, padding=2),
+        *_pooled_convolution(96, filter_size=5),
+        Flatten(),
+        DropoutLayer(rate=0.4),
+        DenseLayer(units=classes),
+        SoftmaxLayer(),
+    )
 
 
 def resnet(classes: int = 10, depth: int = 8, width: float = 1.0) -> Model:
@@ -316,6 +315,16 @@ def _residual_block(filters: int, halves: bool) -> ResidualLayer:
         BatchNormLayer(),
         shortcut=[ConvolutionLayer(filters, filter_size=1, stride=stride), BatchNormLayer()] if halves else None,
     )
+
+
+def _pooled_convolution(filters: int, filter_size: int, padding: int = 0) -> list[Layer]:
+    """Pooled before it is normalised, a convolution writes and gets the gradient of a quarter of its outputs."""
+    return [
+        ConvolutionLayer(filters, filter_size=filter_size, padding=padding),
+        PoolLayer(filter_size=2),
+        BatchNormLayer(),
+        ReluLayer(),
+    ]
 
 
 def _scaled(filters: int, width: float, name: str) -> int:

@@ -19,9 +19,13 @@ from cnnx.layers import make_layer
 from cnnx.layers.base import Layer
 from cnnx.layers.convolution import ConvolutionLayer
 from cnnx.layers.dense import DenseLayer
+from cnnx.layers.depthwise import DepthwiseConvolutionLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.residual import ResidualLayer
 from cnnx.network import Model
+
+# Layers whose weights end with the axes of the output's channels.
+BEFORE = ConvolutionLayer | DepthwiseConvolutionLayer | DenseLayer
 
 # A layer that is not built yet, and the values of its parameters and state.
 Copy = tuple[Layer, dict[str, Array]]
@@ -39,7 +43,7 @@ def _fold(layers: Sequence[Layer]) -> list[Copy]:
     copies: list[Copy] = []
     before: Layer | None = None
     for layer in layers:
-        if isinstance(layer, BatchNormLayer) and isinstance(before, ConvolutionLayer | DenseLayer):
+        if isinstance(layer, BatchNormLayer) and isinstance(before, BEFORE):
             copies[-1] = copies[-1][0], _folded_weights(copies[-1][1], layer)
         else:
             copies.append(_fold_block(layer) if isinstance(layer, ResidualLayer) else _copy(layer))
@@ -69,5 +73,10 @@ def _folded_weights(values: dict[str, Array], normalization: BatchNormLayer) -> 
         for kind in (normalization.params, normalization.state)
     )
     scale = params["gamma"] / np.sqrt(state["variance"] + normalization.epsilon)
-    folded = {"W": values["W"] * scale, "b": (values["b"] - state["mean"]) * scale + params["beta"]}
+    W, b = values["W"], values["b"]
+    # Depthwise weights have the channels of the output on two axes.
+    folded = {
+        "W": (W.reshape(-1, scale.size) * scale).reshape(W.shape),
+        "b": (b - state["mean"]) * scale + params["beta"],
+    }
     return {key: value.astype(normalization.dtype) for key, value in folded.items()}

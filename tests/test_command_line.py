@@ -62,15 +62,14 @@ def test_the_same_seed_trains_the_same_model():
     )
 
 
-def test_train_takes_an_npz_file_and_a_model_by_name(capsys, rng):
+@pytest.mark.parametrize("name", ["deck", "resnet8", "mobilenet"])
+def test_train_takes_an_npz_file_and_a_model_by_name(name, capsys, rng):
     arrays = {
         "X_train": rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8), "y_train": np.arange(40) % 4,
         "X_test": rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8), "y_test": np.arange(8) % 4,
     }  # fmt: skip
     np.savez("colours.npz", **arrays)
-    assert (
-        main(["train", "colours.npz", "--model", "deck", "--epochs", "1", "--quiet", "--output", "m.safetensors"]) == 0
-    )
+    assert main(["train", "colours.npz", "--model", name, "--epochs", "1", "--quiet", "--output", "m.safetensors"]) == 0
     model = cnnx.Model.load("m.safetensors")
     assert (model.input_shape, model.output_shape) == ((32, 32, 3), (4,))
     assert main(["evaluate", "m.safetensors", "colours.npz"]) == 0

@@ -5,6 +5,7 @@ from cnnx import (
     BatchNormLayer,
     ConvolutionLayer,
     DenseLayer,
+    DepthwiseConvolutionLayer,
     DropoutLayer,
     Flatten,
     Model,
@@ -113,6 +114,24 @@ def test_weights_worked_by_hand():
     folded = model.folded().layers[0]
     np.testing.assert_allclose(folded.params["W"], [[4, 1]], rtol=1e-15)  # times 4 / 2 and 1 / 3
     np.testing.assert_allclose(folded.params["b"], [12, 4 / 3 + 20], rtol=1e-15)
+
+
+def test_depthwise_weights_are_scaled_by_their_channels(rng):
+    model = Model(DepthwiseConvolutionLayer((2, 3), multiplier=2), BatchNormLayer(), Flatten(), SoftmaxLayer())
+    model.build((4, 5, 3), seed=0, dtype=np.float64)
+    depthwise, normalization = model.layers[:2]
+    normalization.params["gamma"][...] = rng.uniform(-2, 2, 6)
+    normalization.params["beta"][...] = rng.standard_normal(6)
+    normalization.state = {"mean": rng.standard_normal(6), "variance": rng.uniform(0.5, 2, 6)}
+    folded = model.folded()
+    assert [type(layer).__name__ for layer in folded.layers] == ["DepthwiseConvolutionLayer", "Flatten", "SoftmaxLayer"]
+    for channel, filters in np.ndindex(3, 2):
+        output = channel * 2 + filters
+        scale = normalization.params["gamma"][output] / np.sqrt(normalization.state["variance"][output] + 1e-5)
+        W = depthwise.params["W"][:, :, channel, filters] * scale
+        np.testing.assert_allclose(folded.layers[0].params["W"][:, :, channel, filters], W, rtol=1e-12)
+    X = rng.standard_normal((7, 4, 5, 3))
+    np.testing.assert_allclose(folded.predict_proba(X), model.predict_proba(X), rtol=1e-12)
 
 
 def test_a_folded_model_can_be_saved_loaded_and_folded_again(trained, tmp_path):

@@ -65,7 +65,14 @@ def test_what_is_computed_together(layers, expected):
         lambda: [ConvolutionLayer(5, 3, stride=2), ReluLayer(), PoolLayer(2)],
         lambda: [ConvolutionLayer(33, (2, 5), padding="same"), PoolLayer((2, 3))],
         lambda: [ConvolutionLayer(6, 3), BatchNormLayer(), ReluLayer(), PoolLayer(2)],
-        lambda: [ConvolutionLayer(2, 5), Flatten(), DenseLayer(units=7), ReluLayer(), DenseLayer(units=20), ReluLayer()],
+        lambda: [
+            ConvolutionLayer(2, 5),
+            Flatten(),
+            DenseLayer(units=7),
+            ReluLayer(),
+            DenseLayer(units=20),
+            ReluLayer(),
+        ],
         lambda: [ResidualLayer(ConvolutionLayer(2, 3, padding=1), ReluLayer()), ReluLayer()],
         lambda: [
             ConvolutionLayer(6, 3),

@@ -22,7 +22,7 @@ from cnnx import (
 )
 from cnnx.augmentation import CutOut, Flip, MixUp, RandomCrop
 from cnnx.callbacks import Callback, Checkpoint
-from cnnx.data import ArrayBatches, Batches, GeneratorBatches, Prefetched
+from cnnx.data import ArrayBatches, Batches, FolderBatches, GeneratorBatches, Prefetched
 from cnnx.optimizers import Adam
 
 # Weights after two epochs with seed 0. All sums of these runs are of small integers and sixteenths, and so exact: they
@@ -393,6 +393,19 @@ def test_mixup_blends_binary_labels_of_any_type(rng, labels):
     model = Model(DenseLayer(units=1), SigmoidLayer())
     model.train(X, y.astype(labels), 1.0, batch_size=10, epochs=20, augment=[MixUp(0.2)], seed=0, verbose=False)
     assert model.evaluate(X, y)[1] == 1
+
+
+def test_a_folder_of_images_gives_the_bits_of_its_arrays(tmp_path, rng):
+    image = pytest.importorskip("PIL.Image")
+    X, y = rng.integers(0, 256, (12, 6, 6, 1), np.uint8), np.repeat([0, 1, 2], 4)
+    for index, pixels in enumerate(X):
+        folder = tmp_path / "abc"[y[index]]
+        folder.mkdir(exist_ok=True)
+        image.fromarray(pixels[:, :, 0]).save(folder / f"{index:02}.png")
+    source = {"X": FolderBatches(tmp_path, batch_size=4, size=6, channels=1)}
+    arrays = from_arrays(X.astype(np.float32) / np.float32(255), y)
+    for options in ({}, {"augment": [Flip()]}, {"class_weight": "balanced"}):
+        assert fit(source, **options) == fit(arrays, **options)
 
 
 def test_class_weights_of_a_source_count_as_those_of_arrays(data, tmp_path):

@@ -215,7 +215,8 @@ def fuse(layers: list[Layer]) -> list[Layer]:
         layer = rest.pop(0)
         if isinstance(layer, ConvolutionLayer) and layer.groups == 1 and not layer.depthwise:
             relu = rest.pop(0) if rest and isinstance(rest[0], ReluLayer) else None
-            pool = rest.pop(0) if rest and _pools_whole_windows(rest[0]) else None
+            # The kernels that pool have no dilation.
+            pool = rest.pop(0) if rest and layer.dilation == (1, 1) and _pools_whole_windows(rest[0]) else None
             if isinstance(pool, PoolLayer):
                 layer = ConvolutionPool(layer, relu, pool)  # type: ignore[arg-type]
             elif relu is not None:

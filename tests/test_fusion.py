@@ -47,6 +47,11 @@ REST = ["Flatten", "DenseLayer", "SoftmaxLayer"]
         (lambda: [DepthwiseConvolutionLayer(3), PoolLayer(2)], ["DepthwiseConvolutionLayer", "PoolLayer"]),
         (lambda: [ConvolutionLayer(4, 3, groups=2), ReluLayer(), PoolLayer(2)], ["ConvolutionRelu", "PoolLayer"]),
         (lambda: [ConvolutionLayer(4, 3, groups=2, dilation=2), PoolLayer(2)], ["ConvolutionLayer", "PoolLayer"]),
+        (lambda: [ConvolutionLayer(3, 3, dilation=(1, 2)), PoolLayer(2)], ["ConvolutionLayer", "PoolLayer"]),
+        (
+            lambda: [ConvolutionLayer(3, 3, dilation=(2, 1)), ReluLayer(), PoolLayer(2)],
+            ["ConvolutionRelu", "PoolLayer"],
+        ),
         (
             lambda: [DepthwiseConvolutionLayer(3, multiplier=2), ConvolutionLayer(4, 3, groups=2), ReluLayer()],
             ["DepthwiseConvolutionLayer", "ConvolutionLayer", "ReluLayer"],
@@ -88,6 +93,7 @@ def test_what_is_computed_together(layers, expected):
         lambda: [ConvolutionLayer(3, 3, padding=1), ReluLayer(), ConvolutionLayer(7, 4), ReluLayer(), PoolLayer(2)],
         lambda: [ConvolutionLayer(20, 1), ReluLayer(), DepthwiseConvolutionLayer(3, stride=2), ReluLayer()],
         lambda: [ConvolutionLayer(4, 3, groups=2, dilation=2), ReluLayer(), PoolLayer(2)],
+        lambda: [ConvolutionLayer(4, 3, dilation=2), ReluLayer(), PoolLayer(2)],
     ],
 )
 def test_a_fused_network_gives_the_same_bits_as_its_layers_one_by_one(layers, dtype, rng):

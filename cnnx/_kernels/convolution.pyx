@@ -12,6 +12,9 @@ weight gradient  W[K, F] = sum of columns[band, K]^T . grad[band, F]       task:
 
 K = filter_height * filter_width * channels. Bands and blocks depend on the shapes alone.
 
+With dilation the pixels under a filter lie apart, and each of them is read where it lies: no zeros come between the
+weights. A filter row stays whole where only rows lie apart; where columns do, the product takes pixel after pixel.
+
 With few filters, or few columns in a filter row, a vector of filters would be mostly empty. Then the product
 is turned over: forward, the tile is a plane for each channel and a vector holds neighbouring positions; for
 the weight gradient a vector holds a filter row.
@@ -46,6 +49,9 @@ cdef enum:
     MANY_WEIGHTS = 64
     TURNED_BAND = 12
 
+# Elements of a padded image; to have room for more is a mistake, and their number in bytes overflows soon after.
+cdef Py_ssize_t LARGEST_TILE = 1 << 48
+
 # Blocks of images with a partial weight gradient each. More would let more threads work, and cost memory
 # and a longer final sum; so a block also has at least so many positions.
 cdef enum:
@@ -58,6 +64,8 @@ cdef struct geometry:
     Py_ssize_t filter_height, filter_width
     Py_ssize_t rows, columns, filters               # what is written
     Py_ssize_t row_stride, column_stride
+    Py_ssize_t row_dilation, column_dilation        # distance of neighbouring pixels under a filter
+    Py_ssize_t window_height, window_width          # what a filter spans
     Py_ssize_t top, left                            # padding; negative crops
     Py_ssize_t row_spread, column_spread            # distance of neighbouring pixels once zeros lie between
     Py_ssize_t tile_width                           # columns of the padded image that are read
@@ -71,7 +79,7 @@ cdef geometry measure(
     Py_ssize_t images, Py_ssize_t height, Py_ssize_t width, Py_ssize_t channels,
     Py_ssize_t filter_height, Py_ssize_t filter_width,
     Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t filters,
-    Py_ssize_t row_stride, Py_ssize_t column_stride,
+    Py_ssize_t row_stride, Py_ssize_t column_stride, Py_ssize_t row_dilation, Py_ssize_t column_dilation,
     Py_ssize_t top, Py_ssize_t left, Py_ssize_t row_spread, Py_ssize_t column_spread,
 ) noexcept nogil:
     cdef geometry g
@@ -79,12 +87,17 @@ cdef geometry measure(
     g.filter_height, g.filter_width = filter_height, filter_width
     g.rows, g.columns, g.filters = rows, columns, filters
     g.row_stride, g.column_stride = row_stride, column_stride
+    # A single row or column has no neighbour.
+    g.row_dilation = row_dilation if filter_height > 1 else 1
+    g.column_dilation = column_dilation if filter_width > 1 else 1
+    g.window_height = (filter_height - 1) * g.row_dilation + 1
+    g.window_width = (filter_width - 1) * g.column_dilation + 1
     g.top, g.left = top, left
     g.row_spread, g.column_spread = row_spread, column_spread
-    g.tile_width = (columns - 1) * column_stride + filter_width
+    g.tile_width = (columns - 1) * column_stride + g.window_width
     g.copied = not (
         top == 0 and left == 0 and row_spread == 1 and column_spread == 1
-        and g.tile_width <= width and (rows - 1) * row_stride + filter_height <= height
+        and g.tile_width <= width and (rows - 1) * row_stride + g.window_height <= height
     )
     if not g.copied:
         g.tile_width = width
@@ -109,7 +122,19 @@ cdef Py_ssize_t bands(geometry g) noexcept nogil:
 cdef Py_ssize_t tile_size(geometry g, Py_ssize_t channels) noexcept nogil:
     if not g.copied:
         return 0
-    return ((g.band - 1) * g.row_stride + g.filter_height) * g.tile_width * channels
+    return ((g.band - 1) * g.row_stride + g.window_height) * g.tile_width * channels
+
+
+cdef bint is_read(geometry g, Py_ssize_t h, Py_ssize_t count) noexcept nogil:
+    """Whether row h of those behind `count` output rows lies under a filter's row; dilation leaves some out."""
+    cdef Py_ssize_t i
+    for i in range(g.filter_height):
+        if h < 0:
+            return False
+        if h % g.row_stride == 0 and h // g.row_stride < count:
+            return True
+        h -= g.row_dilation
+    return False
 
 
 cdef const floating *image_row(
@@ -131,7 +156,10 @@ cdef const floating *view_tile(
     geometry g, const floating *x, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
     Py_ssize_t channel, Py_ssize_t channels, floating *tile, floating *spare,
 ) noexcept nogil:
-    """Channels of the padded rows behind output rows first .. first + count, copied if they must be."""
+    """Channels of the padded rows behind output rows first .. first + count, copied if they must be.
+
+    Rows that no filter's row reads are left as they are.
+    """
     cdef Py_ssize_t origin = first * g.row_stride - g.top, row_size = g.tile_width * channels
     cdef Py_ssize_t h, w, source_row, begin, end
     cdef const floating *source
@@ -142,7 +170,9 @@ cdef const floating *view_tile(
     begin = 0 if g.left >= 0 else (-g.left + g.column_spread - 1) // g.column_spread
     end = (g.tile_width - g.left + g.column_spread - 1) // g.column_spread
     end = max(begin, min(end, g.width))
-    for h in range((count - 1) * g.row_stride + g.filter_height):
+    for h in range((count - 1) * g.row_stride + g.window_height):
+        if g.row_dilation > 1 and not is_read(g, h, count):
+            continue
         row = tile + h * row_size
         source_row = origin + h
         if source_row < 0 or source_row % g.row_spread or source_row // g.row_spread >= g.height or begin == end:
@@ -167,6 +197,11 @@ cdef const floating *view_tile(
     return tile
 
 
+cdef Py_ssize_t runs_in_row(geometry g) noexcept nogil:
+    """Runs of neighbouring pixels under a row of a filter."""
+    return 1 if g.column_dilation == 1 else g.filter_width
+
+
 cdef void correlate_band(
     geometry g, const floating *x, panels cut, const floating *packed, const floating *bias, bint relu,
     floating *out, uint8_t *argmax, Py_ssize_t task, floating *tile, floating *spare, floating *rows,
@@ -179,8 +214,9 @@ cdef void correlate_band(
     cdef Py_ssize_t i, oh, panel
     cdef const floating *columns = view_tile(g, x, image, first, count, 0, g.channels, tile, spare)
     cdef product p
-    cdef Py_ssize_t *packed_runs = runs + g.filter_height
-    p.runs, p.depth = g.filter_height, g.filter_width * g.channels
+    cdef Py_ssize_t row_runs = runs_in_row(g)
+    cdef Py_ssize_t *packed_runs = runs + g.filter_height * row_runs
+    p.runs, p.depth = g.filter_height * row_runs, g.filter_width // row_runs * g.channels
     p.a_runs, p.a_depth = runs, 1
     p.b_runs = packed_runs
     p.accumulate, p.relu = False, relu and argmax == NULL
@@ -192,8 +228,8 @@ cdef void correlate_band(
     for panel in range(cut.count):
         p.columns = panel_columns(cut, panel) if argmax == NULL else panel_width(cut, panel)
         p.b_depth = panel_width(cut, panel)
-        for i in range(g.filter_height):
-            runs[i] = i * row_size
+        for i in range(p.runs):
+            runs[i] = i // row_runs * g.row_dilation * row_size + i % row_runs * g.column_dilation * g.channels
             packed_runs[i] = i * p.depth * p.b_depth
         p.bias = NULL if bias == NULL else <const void *>(bias + panel * 2 * cut.lanes)
         for oh in range(count):
@@ -230,7 +266,9 @@ cdef void fill_planes(
     cdef Py_ssize_t h, w, c, begin = max(0, -g.left), end = min(g.width, g.tile_width - g.left)
     cdef const floating *source
     cdef floating *row
-    for h in range((count - 1) * g.row_stride + g.filter_height):
+    for h in range((count - 1) * g.row_stride + g.window_height):
+        if g.row_dilation > 1 and not is_read(g, h, count):
+            continue
         for c in range(C):
             memset(planes + c * plane + h * plane_row, 0, plane_row * sizeof(floating))
         if 0 <= origin + h < g.height and begin < end:
@@ -253,7 +291,7 @@ cdef void correlate_planes(
     cdef Py_ssize_t image = task // bands(g), first = (task % bands(g)) * g.band
     cdef Py_ssize_t count = min(g.band, g.rows - first), F = g.filters, wide = 2 * cut.lanes
     cdef Py_ssize_t plane_row = plane_row_size(g, cut)
-    cdef Py_ssize_t plane = ((g.band - 1) * g.row_stride + g.filter_height) * plane_row
+    cdef Py_ssize_t plane = ((g.band - 1) * g.row_stride + g.window_height) * plane_row
     cdef Py_ssize_t i, j, f, oh, ow, position, block
     cdef Py_ssize_t positions = (g.columns + wide - 1) // wide
     cdef Py_ssize_t *plane_runs = runs + g.filter_height * g.filter_width
@@ -264,16 +302,16 @@ cdef void correlate_planes(
     fill_planes(g, x, image, first, count, plane, plane_row, tile, spare)
     # The sums are in the order of (i, j, c), as where the product is not turned.
     if g.channels == 1:
-        p.runs, p.depth, p.a_depth, p.b_depth = g.filter_height, g.filter_width, F, 1
+        p.runs, p.depth, p.a_depth, p.b_depth = g.filter_height, g.filter_width, F, g.column_dilation
         for i in range(g.filter_height):
             runs[i] = i * g.filter_width * F
-            plane_runs[i] = i * plane_row
+            plane_runs[i] = i * g.row_dilation * plane_row
     else:
         p.runs, p.depth, p.a_depth, p.b_depth = g.filter_height * g.filter_width, g.channels, F, plane
         for i in range(g.filter_height):
             for j in range(g.filter_width):
                 runs[i * g.filter_width + j] = (i * g.filter_width + j) * g.channels * F
-                plane_runs[i * g.filter_width + j] = i * plane_row + j
+                plane_runs[i * g.filter_width + j] = i * g.row_dilation * plane_row + j * g.column_dilation
     p.a_runs, p.b_runs = runs, plane_runs
     p.bias, p.columns = NULL, wide
     if argmax != NULL:
@@ -331,7 +369,7 @@ cdef bint few_filters(geometry g) noexcept nogil:
 cdef Py_ssize_t plane_row_size(geometry g, panels cut) noexcept nogil:
     """Columns of a plane's row: the last vector of positions is read whole, for every column of the filter."""
     cdef Py_ssize_t wide = 2 * cut.lanes
-    return max(g.tile_width, (g.columns + wide - 1) // wide * wide + g.filter_width - 1)
+    return max(g.tile_width, (g.columns + wide - 1) // wide * wide + g.window_width - 1)
 
 
 cdef Py_ssize_t lines(Py_ssize_t size) noexcept nogil:
@@ -347,15 +385,16 @@ cdef int correlate(
     geometry g, const floating *x, const floating *W, const floating *bias, bint relu, floating *out,
     uint8_t *argmax,
 ) except -1 nogil:
-    """out[n, oh, ow, f] = bias[f] + sum of x[n, oh*stride + i - top, ow*stride + j - left, c] W[i, j, c, f],
-    then ReLU, and pooled where `argmax` is given."""
+    """out[n, oh, ow, f] = bias[f] + the sum over i, j, c of W[i, j, c, f] times
+    x[n, oh*stride + i*dilation - top, ow*stride + j*dilation - left, c], then ReLU, and pooled where `argmax` is given.
+    """
     cdef panels cut = cut_panels[floating](g.filter_height * g.filter_width * g.channels, g.filters, 0)
     cdef Py_ssize_t widened = cut.count * 2 * cut.lanes
     cdef Py_ssize_t row_bytes = g.tile_width * g.channels * sizeof(floating)
-    cdef Py_ssize_t most = (FORWARD_TILE // row_bytes - g.filter_height + 1) // g.row_stride
+    cdef Py_ssize_t most = (FORWARD_TILE // row_bytes - g.window_height + 1) // g.row_stride
     cdef bint turned = few_filters(g)
     if turned:
-        g.tile_width = g.columns - 1 + g.filter_width
+        g.tile_width = g.columns - 1 + g.window_width
     cdef Py_ssize_t pooled_row = 0
     if argmax != NULL:
         pooled_row = g.columns * padded_columns(cut)
@@ -367,10 +406,10 @@ cdef int correlate(
     cdef int threads = threads_for(
         tasks, 2.0 * g.images * g.rows * g.columns * g.filters * cut.depth)
     cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels)), spare_room = lines(spare_size(g))
-    cdef Py_ssize_t tables = 2 * g.filter_height * (g.filter_width if turned else 1)
+    cdef Py_ssize_t tables = 2 * g.filter_height * (g.filter_width if turned else runs_in_row(g))
     if turned:
         tile_room = lines(
-            ((g.band - 1) * g.row_stride + g.filter_height) * plane_row_size(g, cut) * g.channels
+            ((g.band - 1) * g.row_stride + g.window_height) * plane_row_size(g, cut) * g.channels
             + g.filters * 2 * cut.lanes)
     cdef Py_ssize_t rows_room = lines(g.band * pooled_row)
     cdef Py_ssize_t private = (
@@ -532,7 +571,7 @@ cdef void weight_gradient_block(
     """
     cdef Py_ssize_t C = g.channels, F = g.filters
     cdef Py_ssize_t groups = (C + GRADIENT_CHANNELS - 1) // GRADIENT_CHANNELS
-    cdef Py_ssize_t image, band, first, count, position, f, i, j, panel, width, group, channel, channels
+    cdef Py_ssize_t image, band, first, count, position, f, i, j, panel, width, group, channel, channels, pixel
     cdef const floating *columns
     cdef const floating *band_grad
     cdef floating *panel_grad
@@ -572,7 +611,8 @@ cdef void weight_gradient_block(
                     runs[i] = i * g.columns * F
                     right_runs[i] = i * g.row_stride * g.tile_width * C
                 for i in range(g.filter_height):
-                    multiply(p, F, 1, band_grad, columns + i * g.tile_width * C, W_sums + i * p.columns)
+                    multiply(
+                        p, F, 1, band_grad, columns + i * g.row_dilation * g.tile_width * C, W_sums + i * p.columns)
                 continue
             band_cut = cut_panels[floating](count * g.columns, F, 0)
             for panel in range(cut.count):
@@ -592,20 +632,23 @@ cdef void weight_gradient_block(
                     for i in range(count):
                         right_runs[i] = i * g.columns * width
                     for i in range(g.filter_height):
-                        if groups == 1:
+                        if groups == 1 and g.column_dilation == 1:
                             multiply(
-                                p, g.filter_width * C, 1, columns + i * g.tile_width * C, panel_grad,
+                                p, g.filter_width * C, 1, columns + i * g.row_dilation * g.tile_width * C, panel_grad,
                                 panel_sums + i * g.filter_width * C * width)
                         else:
                             for j in range(g.filter_width):
+                                pixel = i * g.row_dilation * g.tile_width + j * g.column_dilation
                                 multiply(
-                                    p, channels, 1, columns + (i * g.tile_width + j) * channels, panel_grad,
+                                    p, channels, 1, columns + pixel * channels, panel_grad,
                                     panel_sums + (i * g.filter_width + j) * C * width)
 
 
 cdef bint few_columns(geometry g, panels cut) noexcept nogil:
     """Whether a filter row fills vectors better than the filters do."""
-    return g.filters <= in_use().wide_rows and g.filter_width * g.channels <= 2 * cut.lanes
+    return (
+        g.filters <= in_use().wide_rows and g.column_dilation == 1 and g.filter_width * g.channels <= 2 * cut.lanes
+    )
 
 
 cdef bint by_windows(geometry g, bint turned) noexcept nogil:
@@ -639,9 +682,9 @@ cdef int weight_gradient(
     # Vectors may read past a filter row: past the last row of an image only where there is room.
     g.copied = g.copied or g.channels > GRADIENT_CHANNELS or turned or g.places != NULL
     if g.copied:
-        g.tile_width = (g.columns - 1) * g.column_stride + g.filter_width
+        g.tile_width = (g.columns - 1) * g.column_stride + g.window_width
     cdef Py_ssize_t row_bytes = (
-        ((all_columns - 1) * g.column_stride + g.filter_width) * most_channels * sizeof(floating))
+        ((all_columns - 1) * g.column_stride + g.window_width) * most_channels * sizeof(floating))
     g.band = even_band(
         g, all_rows, min(GRADIENT_TILE // (row_bytes * g.row_stride), GRADIENT_POSITIONS // all_columns))
     if turned:
@@ -706,12 +749,15 @@ cdef void add_blocks(
             b_grad[j] = source[j] if block == 0 else b_grad[j] + source[j]
 
 
-cdef int check(str name, x, W, filters, out, stride, padding, size=None, pool_size=(1, 1), argmax=None) except -1:
+cdef int check(
+    str name, x, W, filters, out, stride, padding, dilation=(1, 1), size=None, pool_size=(1, 1), argmax=None,
+) except -1:
     """Shapes that fit together: a kernel trusts them without bounds checks."""
     if size is None:
         size = out.shape[1:3]
     if (
-        min(stride) < 1 or min(padding) < 0 or min(pool_size) < 1 or pool_size[0] * pool_size[1] >= CLOSED
+        min(stride) < 1 or min(padding) < 0 or min(dilation) < 1
+        or min(pool_size) < 1 or pool_size[0] * pool_size[1] >= CLOSED
         or min(W.shape) < 1 or W.shape[2] != x.shape[3] or W.shape[3] != out.shape[3] or filters != out.shape[3]
         or x.shape[0] != out.shape[0] or min(x.shape[1:]) < 1 or min(out.shape[1:]) < 1
         or (argmax is not None and argmax.shape != out.shape)
@@ -719,8 +765,16 @@ cdef int check(str name, x, W, filters, out, stride, padding, size=None, pool_si
     ):
         raise ValueError(
             f"{name}: shapes do not fit: images {x.shape}, weights {W.shape}, {filters} biases, outputs {out.shape}, "
-            f"stride {stride}, padding {padding}, size {size}, pooling {pool_size}, "
+            f"stride {stride}, padding {padding}, dilation {dilation}, size {size}, pooling {pool_size}, "
             f"argmax {argmax if argmax is None else argmax.shape}")
+    # Python's integers do not overflow; those that count a tile's bytes would.
+    elements = max(W.shape[2:])
+    for n, positions, taps, s, p, d in zip(x.shape[1:3], size, W.shape[:2], stride, padding, dilation):
+        elements *= n + p + positions * s + taps * d
+    if elements > LARGEST_TILE:
+        raise ValueError(
+            f"{name}: stride {stride}, padding {padding} or dilation {dilation} reaches too far beyond images "
+            f"{x.shape}")
     return 0
 
 
@@ -732,11 +786,12 @@ cdef geometry with_pooling(geometry g, pool_size) except *:
 
 cdef _forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b,
-    stride, padding, bint relu, floating[:, :, :, ::1] out,
+    stride, padding, dilation, bint relu, floating[:, :, :, ::1] out,
 ):
     cdef geometry g = measure(
         x.shape[0], x.shape[1], x.shape[2], x.shape[3], W.shape[0], W.shape[1],
-        out.shape[1], out.shape[2], out.shape[3], stride[0], stride[1], padding[0], padding[1], 1, 1)
+        out.shape[1], out.shape[2], out.shape[3], stride[0], stride[1], dilation[0], dilation[1],
+        padding[0], padding[1], 1, 1)
     if x.shape[0] == 0:
         return
     with nogil:
@@ -750,7 +805,7 @@ cdef _pool_forward(
     cdef geometry g = with_pooling(measure(
         x.shape[0], x.shape[1], x.shape[2], x.shape[3], W.shape[0], W.shape[1],
         out.shape[1] * pool_size[0], out.shape[2] * pool_size[1], out.shape[3],
-        stride[0], stride[1], padding[0], padding[1], 1, 1), pool_size)
+        stride[0], stride[1], 1, 1, padding[0], padding[1], 1, 1), pool_size)
     if x.shape[0] == 0:
         return
     with nogil:
@@ -760,12 +815,13 @@ cdef _pool_forward(
 
 cdef _input_gradient(
     const floating[:, :, :, ::1] grad, const uint8_t[:, :, :, ::1] argmax, const floating[:, :, :, ::1] W,
-    stride, padding, pool_size, floating[:, :, :, ::1] out,
+    stride, padding, dilation, pool_size, floating[:, :, :, ::1] out,
 ):
     cdef geometry g = with_pooling(measure(
         grad.shape[0], grad.shape[1] * pool_size[0], grad.shape[2] * pool_size[1], grad.shape[3],
-        W.shape[0], W.shape[1], out.shape[1], out.shape[2], out.shape[3], 1, 1,
-        W.shape[0] - 1 - padding[0], W.shape[1] - 1 - padding[1], stride[0], stride[1]), pool_size)
+        W.shape[0], W.shape[1], out.shape[1], out.shape[2], out.shape[3], 1, 1, dilation[0], dilation[1],
+        (W.shape[0] - 1) * dilation[0] - padding[0], (W.shape[1] - 1) * dilation[1] - padding[1],
+        stride[0], stride[1]), pool_size)
     cdef floating *flipped
     if grad.shape[0] == 0:
         return
@@ -774,7 +830,7 @@ cdef _input_gradient(
         forward = with_pooling(measure(
             out.shape[0], out.shape[1], out.shape[2], out.shape[3], W.shape[0], W.shape[1],
             grad.shape[1] * pool_size[0], grad.shape[2] * pool_size[1], grad.shape[3],
-            stride[0], stride[1], padding[0], padding[1], 1, 1), pool_size)
+            stride[0], stride[1], 1, 1, padding[0], padding[1], 1, 1), pool_size)
         forward.places = &argmax[0, 0, 0, 0]
         if scattered_rows(forward) * scattered_columns(forward) * forward.channels * sizeof(floating) <= SCATTERED_TILE:
             with nogil:
@@ -793,12 +849,12 @@ cdef _input_gradient(
 
 cdef _weight_gradient(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, const uint8_t[:, :, :, ::1] argmax,
-    stride, padding, size, pool_size, floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
+    stride, padding, dilation, size, pool_size, floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
     cdef geometry g = with_pooling(measure(
         x.shape[0], x.shape[1], x.shape[2], x.shape[3], W_grad.shape[0], W_grad.shape[1],
         grad.shape[1] * pool_size[0], grad.shape[2] * pool_size[1], grad.shape[3],
-        stride[0], stride[1], padding[0], padding[1], 1, 1), pool_size)
+        stride[0], stride[1], dilation[0], dilation[1], padding[0], padding[1], 1, 1), pool_size)
     cdef Py_ssize_t all_rows = size[0], all_columns = size[1]
     if x.shape[0] == 0:
         W_grad[...] = 0
@@ -811,50 +867,55 @@ cdef _weight_gradient(
             g, all_rows, all_columns, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
 
 
-def convolution_forward(x, W, b, stride, padding, relu, out):
-    check("convolution_forward", x, W, b.shape[0], out, stride, padding)
+def convolution_forward(x, W, b, stride, padding, dilation, relu, out):
+    check("convolution_forward", x, W, b.shape[0], out, stride, padding, dilation)
     if out.dtype.char == "f":
-        _forward[float](x, W, b, stride, padding, relu, out)
+        _forward[float](x, W, b, stride, padding, dilation, relu, out)
     else:
-        _forward[double](x, W, b, stride, padding, relu, out)
+        _forward[double](x, W, b, stride, padding, dilation, relu, out)
 
 
 def convolution_pool_forward(x, W, b, stride, padding, size, pool_size, relu, out, argmax):
-    check("convolution_pool_forward", x, W, b.shape[0], out, stride, padding, size, pool_size, argmax)
+    check(
+        "convolution_pool_forward", x, W, b.shape[0], out, stride, padding, (1, 1),
+        size, pool_size, argmax)
     if out.dtype.char == "f":
         _pool_forward[float](x, W, b, stride, padding, pool_size, relu, out, argmax)
     else:
         _pool_forward[double](x, W, b, stride, padding, pool_size, relu, out, argmax)
 
 
-def convolution_input_gradient(grad, W, stride, padding, out):
-    check("convolution_input_gradient", out, W, W.shape[3], grad, stride, padding)
+def convolution_input_gradient(grad, W, stride, padding, dilation, out):
+    check("convolution_input_gradient", out, W, W.shape[3], grad, stride, padding, dilation)
     if out.dtype.char == "f":
-        _input_gradient[float](grad, None, W, stride, padding, (1, 1), out)
+        _input_gradient[float](grad, None, W, stride, padding, dilation, (1, 1), out)
     else:
-        _input_gradient[double](grad, None, W, stride, padding, (1, 1), out)
+        _input_gradient[double](grad, None, W, stride, padding, dilation, (1, 1), out)
 
 
 def convolution_pool_input_gradient(grad, argmax, W, stride, padding, size, pool_size, out):
-    check("convolution_pool_input_gradient", out, W, W.shape[3], grad, stride, padding, size, pool_size, argmax)
+    check(
+        "convolution_pool_input_gradient", out, W, W.shape[3], grad, stride, padding, (1, 1),
+        size, pool_size, argmax)
     if out.dtype.char == "f":
-        _input_gradient[float](grad, argmax, W, stride, padding, pool_size, out)
+        _input_gradient[float](grad, argmax, W, stride, padding, (1, 1), pool_size, out)
     else:
-        _input_gradient[double](grad, argmax, W, stride, padding, pool_size, out)
+        _input_gradient[double](grad, argmax, W, stride, padding, (1, 1), pool_size, out)
 
 
-def convolution_weight_gradient(x, grad, stride, padding, W_grad, b_grad):
-    check("convolution_weight_gradient", x, W_grad, b_grad.shape[0], grad, stride, padding)
+def convolution_weight_gradient(x, grad, stride, padding, dilation, W_grad, b_grad):
+    check("convolution_weight_gradient", x, W_grad, b_grad.shape[0], grad, stride, padding, dilation)
     if W_grad.dtype.char == "f":
-        _weight_gradient[float](x, grad, None, stride, padding, grad.shape[1:3], (1, 1), W_grad, b_grad)
+        _weight_gradient[float](x, grad, None, stride, padding, dilation, grad.shape[1:3], (1, 1), W_grad, b_grad)
     else:
-        _weight_gradient[double](x, grad, None, stride, padding, grad.shape[1:3], (1, 1), W_grad, b_grad)
+        _weight_gradient[double](x, grad, None, stride, padding, dilation, grad.shape[1:3], (1, 1), W_grad, b_grad)
 
 
 def convolution_pool_weight_gradient(x, grad, argmax, stride, padding, size, pool_size, W_grad, b_grad):
     check(
-        "convolution_pool_weight_gradient", x, W_grad, b_grad.shape[0], grad, stride, padding, size, pool_size, argmax)
+        "convolution_pool_weight_gradient", x, W_grad, b_grad.shape[0], grad, stride, padding, (1, 1),
+        size, pool_size, argmax)
     if W_grad.dtype.char == "f":
-        _weight_gradient[float](x, grad, argmax, stride, padding, size, pool_size, W_grad, b_grad)
+        _weight_gradient[float](x, grad, argmax, stride, padding, (1, 1), size, pool_size, W_grad, b_grad)
     else:
-        _weight_gradient[double](x, grad, argmax, stride, padding, size, pool_size, W_grad, b_grad)
+        _weight_gradient[double](x, grad, argmax, stride, padding, (1, 1), size, pool_size, W_grad, b_grad)

@@ -1,15 +1,16 @@
 """Convolution: each output is the sum of an image window times a filter, plus a bias.
 
-    y[n, oh, ow, f] = b[f] + sum over i, j, c of x[n, oh*s + i - p, ow*s + j - p, c] * W[i, j, c, f]
+    y[n, oh, ow, f] = b[f] + sum over i, j, c of x[n, oh*s + i*d - p, ow*s + j*d - p, c] * W[i, j, c, f]
 
-(the deck's "Convolutions are Element-Wise Multiplication and Summation"). Backward, with g = dL/dy:
+for stride s, padding p and dilation d (the deck's "Convolutions are Element-Wise Multiplication and Summation", where d
+is 1). Backward, with g = dL/dy:
 
-    dL/dW[i, j, c, f] = sum over n, oh, ow of x[n, oh*s + i - p, ow*s + j - p, c] * g[n, oh, ow, f]
+    dL/dW[i, j, c, f] = sum over n, oh, ow of x[n, oh*s + i*d - p, ow*s + j*d - p, c] * g[n, oh, ow, f]
     dL/db[f]          = sum over n, oh, ow of g[n, oh, ow, f]
     dL/dx             = each g[n, oh, ow, f] back to its window, times the filter
 
 With `groups`, channels and filters are cut into as many equal parts, and a filter sees the channels of its own part
-alone. With `dilation` d, the pixels under a filter are d apart: i * d and j * d stand for i and j in the indices of x.
+alone.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class ConvolutionLayer(Layer):
         'lecun_uniform', 'orthogonal' or 'zeros', or a number, which all of them are. By default a `Model` takes what
         the next activation prefers, such as He before ReLU, and Glorot otherwise. Biases start at zero.
     dilation : int or pair of int, default 1
-        Distance of neighbouring pixels under a filter. Above 1 only where `groups` equals the channels.
+        Distance of neighbouring pixels under a filter.
     groups : int, default 1
         Equal parts into which channels and filters are cut; it divides both. Filter f sees the channels of part
         ``f // (filters // groups)``, as in PyTorch. `DepthwiseConvolutionLayer` has a part for each channel without
@@ -101,13 +102,9 @@ class ConvolutionLayer(Layer):
             raise ValueError(f"{self.name}: groups: expected a divisor of {channels} channels, got {self.groups}")
         # A part for each channel is a kernel of its own; with one channel only dilation is worth it.
         self.depthwise = self.groups == channels and (self.groups > 1 or self.dilation != (1, 1))
-        if self.dilation != (1, 1) and not self.depthwise:
-            raise ValueError(
-                f"{self.name}: dilation: expected 1 where groups ({self.groups}) are not the channels ({channels}), "
-                f"got {self.dilation}"
-            )
         windows = slide((height, width), self.filter_size, self.stride, self.padding, self.name, self.dilation)
         self.offset = windows.padding
+        self.window = (self.stride, self.offset, self.dilation)
         pixels = self.filter_size[0] * self.filter_size[1]
         initialize = find_initializer(self.initializer, self.default_initializer)
         seen, seeing = channels // self.groups, self.filters // self.groups
@@ -143,52 +140,50 @@ class ConvolutionLayer(Layer):
 
     def convolve(self, x: Array, relu: bool, out: Array, training: bool = False) -> None:
         """Fill `out`, with ReLU in the same pass if `relu`."""
-        W, b = self.params["W"], self.params["b"]
+        W, b, window = self.params["W"], self.params["b"], self.window
         if self.depthwise:
             W = self._by_channel(W)
-            _kernels.depthwise_forward(x, W, b, self.stride, self.offset, self.dilation, relu, out)
+            _kernels.depthwise_forward(x, W, b, *window, relu, out)
         elif self.groups == 1:
-            _kernels.convolution_forward(x, W, b, self.stride, self.offset, relu, out)
+            _kernels.convolution_forward(x, W, b, *window, relu, out)
         else:
             for channels, filters in self._parts():
                 x_part, y_part = (self._array(name, len(x), training) for name in ("part_input", "part_output"))
                 x_part[...] = x[..., channels]
                 W_part = np.ascontiguousarray(W[..., filters])
-                _kernels.convolution_forward(x_part, W_part, b[filters], self.stride, self.offset, relu, y_part)
+                _kernels.convolution_forward(x_part, W_part, b[filters], *window, relu, y_part)
                 out[..., filters] = y_part
 
     def weight_gradient(self, x: Array, grad: Array) -> None:
         """Fill `grads`."""
-        W_grad, b_grad = self.grads["W"], self.grads["b"]
+        W_grad, b_grad, window = self.grads["W"], self.grads["b"], self.window
         if self.depthwise:
             W_grad = self._by_channel(W_grad)
-            _kernels.depthwise_weight_gradient(x, grad, self.stride, self.offset, self.dilation, W_grad, b_grad)
+            _kernels.depthwise_weight_gradient(x, grad, *window, W_grad, b_grad)
         elif self.groups == 1:
-            _kernels.convolution_weight_gradient(x, grad, self.stride, self.offset, W_grad, b_grad)
+            _kernels.convolution_weight_gradient(x, grad, *window, W_grad, b_grad)
         else:
             for channels, filters in self._parts():
                 x_part, grad_part = self._array("part_input", len(x)), self._array("part_output", len(x))
                 x_part[...], grad_part[...] = x[..., channels], grad[..., filters]
                 W_part = np.empty_like(W_grad[..., filters], order="C")
-                _kernels.convolution_weight_gradient(
-                    x_part, grad_part, self.stride, self.offset, W_part, b_grad[filters]
-                )
+                _kernels.convolution_weight_gradient(x_part, grad_part, *window, W_part, b_grad[filters])
                 W_grad[..., filters] = W_part
 
     def input_gradient(self, grad: Array, out: Array) -> None:
         """Fill `out` with the gradient with respect to the input."""
-        W = self.params["W"]
+        W, window = self.params["W"], self.window
         if self.depthwise:
             W = self._by_channel(W)
-            _kernels.depthwise_input_gradient(grad, W, self.stride, self.offset, self.dilation, out)
+            _kernels.depthwise_input_gradient(grad, W, *window, out)
         elif self.groups == 1:
-            _kernels.convolution_input_gradient(grad, W, self.stride, self.offset, out)
+            _kernels.convolution_input_gradient(grad, W, *window, out)
         else:
             for channels, filters in self._parts():
                 out_part, grad_part = self._array("part_input", len(out)), self._array("part_output", len(out))
                 grad_part[...] = grad[..., filters]
                 W_part = np.ascontiguousarray(W[..., filters])
-                _kernels.convolution_input_gradient(grad_part, W_part, self.stride, self.offset, out_part)
+                _kernels.convolution_input_gradient(grad_part, W_part, *window, out_part)
                 out[..., channels] = out_part
 
     def _parts(self) -> Iterator[tuple[slice, slice]]:

@@ -1,12 +1,12 @@
 """Transposed convolution: each input spreads over a window of the output, times a filter, plus a bias.
 
-    y = b, plus for each n, h, w, i, j, c:    y[n, h*s + i - p, w*s + j - p, f] += x[n, h, w, c] * W[i, j, f, c]
+    y = b, plus for each n, h, w, i, j, c:    y[n, h*s + i*d - p, w*s + j*d - p, f] += x[n, h, w, c] * W[i, j, f, c]
 
-That is the input gradient of a convolution with the weights W, from images of f channels to images of c channels; so
-backward is that convolution. With g = dL/dy:
+for stride s, padding p and dilation d. That is the input gradient of a convolution with the weights W, from images of f
+channels to images of c channels; so backward is that convolution. With g = dL/dy:
 
-    dL/dx[n, h, w, c] = sum over i, j, f of g[n, h*s + i - p, w*s + j - p, f] * W[i, j, f, c]
-    dL/dW[i, j, f, c] = sum over n, h, w of g[n, h*s + i - p, w*s + j - p, f] * x[n, h, w, c]
+    dL/dx[n, h, w, c] = sum over i, j, f of g[n, h*s + i*d - p, w*s + j*d - p, f] * W[i, j, f, c]
+    dL/dW[i, j, f, c] = sum over n, h, w of g[n, h*s + i*d - p, w*s + j*d - p, f] * x[n, h, w, c]
     dL/db[f]          = sum over all n, h, w of g[n, h, w, f]
 """
 
@@ -29,7 +29,8 @@ class TransposedConvolutionLayer(Layer):
     """Learned upsampling of NHWC images, as PyTorch's ``ConvTranspose2d``.
 
     Images are (batch, height, width, channels); the output is (batch, rows, columns, filters) with
-    ``rows = (height - 1) * stride - 2 * padding + filter_height + output_padding``, and columns likewise.
+    ``rows = (height - 1) * stride - 2 * padding + dilation * (filter_height - 1) + output_padding + 1``, and columns
+    likewise.
 
     Parameters
     ----------
@@ -42,11 +43,13 @@ class TransposedConvolutionLayer(Layer):
     padding : int or pair of int, default 0
         Rows cut off above and below, and columns left and right of the output.
     output_padding : int or pair of int, default 0
-        Rows more below, and columns more to the right; less than the stride. A convolution with a stride maps images of
-        several sizes to one, and this says which of them to come back to.
+        Rows more below, and columns more to the right; less than the stride or the dilation. A convolution with a
+        stride maps images of several sizes to one, and this says which of them to come back to.
     initializer : str, float or None
         Starting weights: 'he_normal', 'he_uniform', 'glorot_normal' or 'glorot_uniform'. By default a
         `Model` takes He before ReLU, and Glorot otherwise. Biases start at zero.
+    dilation : int or pair of int, default 1
+        Distance of neighbouring outputs of the window that one input spreads over.
 
     Raises
     ------
@@ -73,6 +76,7 @@ class TransposedConvolutionLayer(Layer):
         padding: int | Sequence[int] = 0,
         output_padding: int | Sequence[int] = 0,
         initializer: str | float | None = None,
+        dilation: int | Sequence[int] = 1,
     ) -> None:
         super().__init__()
         self.filters = check_count(filters, f"{self.name}: filters")
@@ -80,19 +84,22 @@ class TransposedConvolutionLayer(Layer):
         self.stride = pair(stride, "stride", self.name)
         self.padding = pair(padding, "padding", self.name, least=0)
         self.output_padding = pair(output_padding, "output_padding", self.name, least=0)
-        if any(more >= s for more, s in zip(self.output_padding, self.stride, strict=True)):
+        self.dilation = pair(dilation, "dilation", self.name)
+        if any(more >= max(s, d) for more, s, d in zip(self.output_padding, self.stride, self.dilation, strict=True)):
             raise ValueError(
-                f"{self.name}: output_padding: expected less than the stride {self.stride}, got {output_padding!r}"
+                f"{self.name}: output_padding: expected less than the stride {self.stride} or the dilation "
+                f"{self.dilation}, got {output_padding!r}"
             )
         self.initializer = check_initializer(initializer, self.name)
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
         """Weights (filter_height, filter_width, filters, channels) and biases (filters,)."""
         height, width, channels = check_image_shape(input_shape, self.name)
+        self.window = (self.stride, self.padding, self.dilation)
         rows, columns = (
-            (n - 1) * s - 2 * p + f + more
-            for n, s, p, f, more in zip(
-                (height, width), self.stride, self.padding, self.filter_size, self.output_padding, strict=True
+            (n - 1) * s - 2 * p + d * (f - 1) + more + 1
+            for n, s, p, d, f, more in zip(
+                (height, width), *self.window, self.filter_size, self.output_padding, strict=True
             )
         )
         if rows < 1 or columns < 1:
@@ -116,7 +123,7 @@ class TransposedConvolutionLayer(Layer):
         """(batch, height, width, channels) to (batch, rows, columns, filters)."""
         x = self._checked_input(x)
         y = self._array("output", len(x), training)
-        _kernels.convolution_input_gradient(x, self.params["W"], self.stride, self.padding, y)
+        _kernels.convolution_input_gradient(x, self.params["W"], *self.window, y)
         y += self.params["b"]
         if training:
             self._cache = (x,)
@@ -127,12 +134,12 @@ class TransposedConvolutionLayer(Layer):
         grad, x = self._use_up_cache(grad)
         # The kernel's biases are those of the convolution, which goes the other way and has none.
         unused = np.empty_like(self._no_bias)
-        _kernels.convolution_weight_gradient(grad, x, self.stride, self.padding, self.grads["W"], unused)
+        _kernels.convolution_weight_gradient(grad, x, *self.window, self.grads["W"], unused)
         np.sum(grad, axis=(0, 1, 2), out=self.grads["b"])
         if not self.needs_input_gradient:
             return None
         out = self._array("input_gradient", len(x))
-        _kernels.convolution_forward(grad, self.params["W"], self._no_bias, self.stride, self.padding, False, out)
+        _kernels.convolution_forward(grad, self.params["W"], self._no_bias, *self.window, False, out)
         return out
 
     def config(self) -> dict[str, Any]:
@@ -144,4 +151,5 @@ class TransposedConvolutionLayer(Layer):
             "padding": list(self.padding),
             "output_padding": list(self.output_padding),
             "initializer": self.initializer,
+            "dilation": list(self.dilation),
         }

@@ -20,34 +20,35 @@ pytestmark = [
 
 
 @st.composite
-def windows(draw, least_padding=0, most_padding=4):
-    """Images, filter, stride, padding and output size that fit together; odd, non-square and asymmetric."""
+def windows(draw, most_padding=4, most_dilation=1):
+    """Images, filter, stride, padding, dilation and output size that fit together; odd, non-square and asymmetric."""
     filter_size = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
     stride = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    padding = tuple(draw(st.integers(least_padding, min(most_padding, f - 1 if most_padding < 9 else 9)))
-                    for f in filter_size)  # fmt: skip
-    size = tuple(draw(st.integers(max(1, f - p), 17)) for f, p in zip(filter_size, padding, strict=True))
+    dilation = draw(st.tuples(st.integers(1, most_dilation), st.integers(1, most_dilation)))
+    padding = tuple(draw(st.integers(0, min(most_padding, f - 1 if most_padding < 9 else 9))) for f in filter_size)
+    span = tuple(d * (f - 1) + 1 for f, d in zip(filter_size, dilation, strict=True))
+    size = tuple(draw(st.integers(max(1, f - p), 17)) for f, p in zip(span, padding, strict=True))
     # As with 'same', there may be more padding after the image than before it.
     extra = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
     output = tuple(
         max((n + 2 * p + min(e, max(f - 1 - p, 0)) - f) // s + 1, 1)
-        for n, p, f, s, e in zip(size, padding, filter_size, stride, extra, strict=True)
+        for n, p, f, s, e in zip(size, padding, span, stride, extra, strict=True)
     )
     images = draw(st.integers(0, 4))
     channels = draw(st.sampled_from([1, 2, 3, 5, 16, 17, 33, 70]))
-    return images, size, channels, filter_size, stride, padding, output
+    return images, size, channels, filter_size, stride, padding, dilation, output
 
 
 @on_every_instruction_set
 @given(
-    case=windows(most_padding=9),
+    case=windows(most_padding=9, most_dilation=3),
     filters=st.sampled_from([1, 3, 6, 8, 9, 16, 17, 33]),
     dtype=dtypes,
     seed=seeds,
     threads=st.integers(1, 4),
 )
 def test_convolution_agrees_with_its_twin(instruction_set, case, filters, dtype, seed, threads):
-    images, size, channels, filter_size, stride, padding, output = case
+    images, size, channels, filter_size, stride, padding, dilation, output = case
     _kernels.use_instruction_set(instruction_set)
     cnnx.set_num_threads(threads)
     rng = np.random.default_rng(seed)
@@ -57,10 +58,52 @@ def test_convolution_agrees_with_its_twin(instruction_set, case, filters, dtype,
     )
     b = rng.standard_normal(filters).astype(dtype)
     grad = (rng.standard_normal((images, *output, filters)) / max(images * np.prod(output), 1)).astype(dtype)
+    window = [stride, padding, dilation]
     for relu in (False, True):
-        assert_twins_agree("convolution_forward", [x, W, b, stride, padding, relu], [grad])
-    assert_twins_agree("convolution_input_gradient", [grad, W, stride, padding], [x])
-    assert_twins_agree("convolution_weight_gradient", [x, grad, stride, padding], [W, b])
+        assert_twins_agree("convolution_forward", [x, W, b, *window, relu], [grad])
+    assert_twins_agree("convolution_input_gradient", [grad, W, *window], [x])
+    assert_twins_agree("convolution_weight_gradient", [x, grad, *window], [W, b])
+
+
+@on_every_instruction_set
+@pytest.mark.parametrize("dilation", [(1, 2), (11, 1), (4, 3)])
+@pytest.mark.parametrize(("channels", "filters"), [(40, 17), (40, 3), (1, 5)])
+def test_dilation_gives_the_bits_of_a_filter_with_zeros_between_its_weights_whatever_the_threads(
+    instruction_set, channels, filters, dilation, dtype, rng
+):
+    _kernels.use_instruction_set(instruction_set)
+    # Whole numbers, so that sums are exact. The images are too large for one tile.
+    x = rng.integers(-3, 4, (1, 30, 20, channels)).astype(dtype)
+    W, b = rng.integers(-3, 4, (3, 3, channels, filters)).astype(dtype), np.arange(filters, dtype=dtype)
+    wide = np.zeros((2 * dilation[0] + 1, 2 * dilation[1] + 1, channels, filters), dtype)
+    between = (slice(None, None, dilation[0]), slice(None, None, dilation[1]))
+    wide[between] = W
+    grad = rng.integers(-3, 4, (1, 30, 20, filters)).astype(dtype)
+    module, results = _compiled["convolution"], []
+    for weights, spacing, threads in ((W, dilation, 1), (W, dilation, 3), (wide, (1, 1), 1)):
+        cnnx.set_num_threads(threads)
+        y, x_grad, W_grad, b_grad = (np.full_like(a, np.nan) for a in (grad, x, weights, b))
+        module.convolution_forward(x, weights, b, (1, 1), dilation, spacing, False, y)
+        module.convolution_input_gradient(grad, weights, (1, 1), dilation, spacing, x_grad)
+        module.convolution_weight_gradient(x, grad, (1, 1), dilation, spacing, W_grad, b_grad)
+        results.append([y, x_grad, W_grad if weights is W else W_grad[between], b_grad])
+    for dilated in results[:2]:
+        for array, expected in zip(dilated, results[2], strict=True):
+            np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize(
+    "window", [((2**60, 1), (0, 0), (1, 1)), ((1, 1), (0, 2**50), (1, 1)), ((1, 1), (0, 0), (2**62, 1))]
+)
+def test_windows_that_reach_too_far_are_an_error_instead_of_an_overflow(window):
+    x, W, b = np.zeros((1, 4, 4, 1)), np.zeros((2, 2, 1, 1)), np.zeros(1)
+    for name, arguments in (
+        ("convolution_forward", [x, W, b, *window, False, x]),
+        ("convolution_input_gradient", [x, W, *window, x]),
+        ("convolution_weight_gradient", [x, x, *window, W, b]),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: .* reaches too far beyond images"):
+            getattr(_compiled["convolution"], name)(*arguments)
 
 
 @on_every_instruction_set
@@ -73,7 +116,7 @@ def test_convolution_agrees_with_its_twin(instruction_set, case, filters, dtype,
     threads=st.integers(1, 4),
 )
 def test_convolution_with_pooling_agrees_with_its_twin(instruction_set, case, filters, pool_size, dtype, seed, threads):
-    images, size, channels, filter_size, stride, padding, output = case
+    images, size, channels, filter_size, stride, padding, _, output = case
     _kernels.use_instruction_set(instruction_set)
     cnnx.set_num_threads(threads)
     size_before = tuple(max(n, p) for n, p in zip(output, pool_size, strict=True))
@@ -96,7 +139,7 @@ def test_convolution_with_pooling_agrees_with_its_twin(instruction_set, case, fi
 
 @given(windows(), dtypes, seeds, st.integers(1, 4), st.sampled_from([np.uint8, np.int32]))
 def test_pooling_agrees_with_its_twin(case, dtype, seed, threads, place):
-    images, size, channels, filter_size, stride, padding, output = case
+    images, size, channels, filter_size, stride, padding, _, output = case
     cnnx.set_num_threads(threads)
     rng = np.random.default_rng(seed)
     shape, out_shape = (images, *size, channels), (images, *output, channels)
@@ -230,12 +273,12 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
     filters, mask = np.zeros((2, 2, 3, 3)), np.zeros((2, 5, 5, 3), np.uint8)
     calls = {
         "add": [two, two, True, np.zeros((3, 3))],
-        "convolution_forward": [four, np.zeros((2, 2, 4, 3)), one, (1, 1), (0, 0), False, four],
+        "convolution_forward": [four, np.zeros((2, 2, 4, 3)), one, (1, 1), (0, 0), (1, 1), False, four],
         "convolution_pool_forward": [four, filters, one, (1, 1), (0, 0), (5, 5), (2, 2), True, four, mask],
         "convolution_pool_input_gradient": [four, mask, filters, (1, 1), (0, 0), (5, 5), (0, 2), four],
         "convolution_pool_weight_gradient": [four, four, mask[:1], (1, 1), (0, 0), (10, 10), (2, 2), filters, one],
-        "convolution_input_gradient": [four, np.zeros((2, 2, 4, 3)), (1, 1), (0, 0), four],
-        "convolution_weight_gradient": [four, four, (0, 1), (0, 0), np.zeros((2, 2, 3, 3)), one],
+        "convolution_input_gradient": [four, filters, (1, 1), (0, 0), (1, 0), four],
+        "convolution_weight_gradient": [four, four, (0, 1), (0, 0), (1, 1), filters, one],
         "depthwise_forward": [four, np.zeros((2, 2, 3, 2)), one, (1, 1), (0, 0), (1, 1), False, four],
         "depthwise_input_gradient": [four, np.zeros((2, 2, 3, 1)), (1, 1), (0, 0), (1, 0), four],
         "depthwise_weight_gradient": [four, four, (1, 1), (0, 0), (1, 1), np.zeros((2, 2, 3, 1)), np.zeros(4)],

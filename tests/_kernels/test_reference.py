@@ -5,32 +5,41 @@ import pytest
 
 from cnnx._kernels.reference import convolution, pooling, softmax
 
+# Filter size, stride, padding; for convolution also dilation.
 FILTERS = [((1, 1), (1, 1), (0, 0)), ((3, 2), (2, 1), (1, 0)), ((2, 4), (3, 2), (1, 3)), ((5, 5), (1, 1), (2, 2))]
+WINDOWS = [(*window, (1, 1)) for window in FILTERS] + [
+    ((3, 2), (1, 1), (0, 0), (2, 3)),
+    ((2, 3), (2, 1), (1, 2), (4, 1)),
+    ((3, 3), (3, 2), (4, 1), (2, 2)),
+]
 
 
-def output_size(size, filter_size, stride, padding):
-    return tuple((n + 2 * p - f) // s + 1 for n, f, s, p in zip(size, filter_size, stride, padding, strict=True))
+def output_size(size, filter_size, stride, padding, dilation=(1, 1)):
+    return tuple(
+        (n + 2 * p - d * (f - 1) - 1) // s + 1
+        for n, f, s, p, d in zip(size, filter_size, stride, padding, dilation, strict=True)
+    )
 
 
-def naive_windows(x, filter_size, stride, padding, output):
+def naive_windows(x, filter_size, stride, padding, output, dilation=(1, 1)):
     """(n, oh, ow, cells, channels): the pixels of each window one by one, None outside the image."""
     for n, oh, ow in np.ndindex(len(x), *output):
         cells = []
         for i, j in np.ndindex(filter_size):
-            h, w = oh * stride[0] + i - padding[0], ow * stride[1] + j - padding[1]
+            h, w = oh * stride[0] + i * dilation[0] - padding[0], ow * stride[1] + j * dilation[1] - padding[1]
             inside = 0 <= h < x.shape[1] and 0 <= w < x.shape[2]
             cells.append(x[n, h, w] if inside else None)
         yield n, oh, ow, cells
 
 
-@pytest.mark.parametrize(("filter_size", "stride", "padding"), FILTERS)
-def test_convolution_is_the_sum_of_products_over_each_window(rng, filter_size, stride, padding):
+@pytest.mark.parametrize(("filter_size", "stride", "padding", "dilation"), WINDOWS)
+def test_convolution_is_the_sum_of_products_over_each_window(rng, filter_size, stride, padding, dilation):
     x = rng.standard_normal((2, 7, 6, 3))
     W, b = rng.standard_normal((*filter_size, 3, 4)), rng.standard_normal(4)
-    output = output_size((7, 6), filter_size, stride, padding)
+    output = output_size((7, 6), filter_size, stride, padding, dilation)
     out = np.full((2, *output, 4), np.nan)
-    convolution.convolution_forward(x, W, b, stride, padding, False, out)
-    for n, oh, ow, cells in naive_windows(x, filter_size, stride, padding, output):
+    convolution.convolution_forward(x, W, b, stride, padding, dilation, False, out)
+    for n, oh, ow, cells in naive_windows(x, filter_size, stride, padding, output, dilation):
         expected = b.copy()
         for cell, weights in zip(cells, W.reshape(-1, 3, 4), strict=True):
             if cell is not None:
@@ -38,15 +47,15 @@ def test_convolution_is_the_sum_of_products_over_each_window(rng, filter_size, s
         np.testing.assert_allclose(out[n, oh, ow], expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("filter_size", "stride", "padding"), FILTERS)
-def test_convolution_gradients_are_the_adjoints_of_the_linear_forward_pass(rng, filter_size, stride, padding):
+@pytest.mark.parametrize(("filter_size", "stride", "padding", "dilation"), WINDOWS)
+def test_convolution_gradients_are_the_adjoints_of_the_linear_forward_pass(rng, filter_size, stride, padding, dilation):
     x = rng.standard_normal((2, 7, 6, 3))
     W, b = rng.standard_normal((*filter_size, 3, 4)), np.zeros(4)
-    grad = rng.standard_normal((2, *output_size((7, 6), filter_size, stride, padding), 4))
+    grad = rng.standard_normal((2, *output_size((7, 6), filter_size, stride, padding, dilation), 4))
     y, x_grad, W_grad, b_grad = np.empty_like(grad), np.empty_like(x), np.empty_like(W), np.empty(4)
-    convolution.convolution_forward(x, W, b, stride, padding, False, y)
-    convolution.convolution_input_gradient(grad, W, stride, padding, x_grad)
-    convolution.convolution_weight_gradient(x, grad, stride, padding, W_grad, b_grad)
+    convolution.convolution_forward(x, W, b, stride, padding, dilation, False, y)
+    convolution.convolution_input_gradient(grad, W, stride, padding, dilation, x_grad)
+    convolution.convolution_weight_gradient(x, grad, stride, padding, dilation, W_grad, b_grad)
     product = np.vdot(grad, y)
     assert np.vdot(x_grad, x) == pytest.approx(product, rel=1e-12)
     assert np.vdot(W_grad, W) == pytest.approx(product, rel=1e-12)

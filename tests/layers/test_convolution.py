@@ -46,6 +46,7 @@ def test_channels_are_summed_and_biases_added():
         ({"filter_size": 2, "padding": "same"}, (7, 8), (7, 8)),
         ({"filter_size": 3, "padding": "valid"}, (7, 8), (5, 6)),
         ({"filter_size": 4, "padding": (2, 0)}, (3, 6), (4, 3)),
+        ({"filter_size": 3, "dilation": (3, 2)}, (7, 8), (1, 4)),
         ({"filter_size": 3, "groups": 2, "dilation": (2, 1)}, (7, 8), (3, 6)),
         ({"filter_size": 3, "groups": 2, "dilation": 3, "padding": "same", "stride": 2}, (7, 8), (4, 4)),
     ],
@@ -99,12 +100,14 @@ def test_examples_that_are_no_images_are_an_error(shape):
         ConvolutionLayer(filters=1, filter_size=1).build(shape)
 
 
+def pattern(*shape, modulus=13):
+    """Whole numbers without an order to be seen."""
+    k = np.arange(np.prod(shape))
+    return ((3 * k * k + k) % modulus - modulus // 2).astype(float).reshape(shape)
+
+
 @pytest.mark.usefixtures("backend")
 def test_groups_are_pytorchs(dtype):
-    def pattern(*shape, modulus=13):
-        k = np.arange(np.prod(shape))
-        return ((3 * k * k + k) % modulus - modulus // 2).reshape(shape)
-
     layer = ConvolutionLayer(filters=6, filter_size=(2, 3), stride=(1, 2), padding=(0, 1), groups=2)
     assert layer.build((3, 4, 4), dtype=dtype) == (2, 2, 6)
     layer.params["W"][...] = pattern(2, 3, 2, 6, modulus=11)
@@ -117,10 +120,45 @@ def test_groups_are_pytorchs(dtype):
     np.testing.assert_array_equal(layer.forward(pattern(1, 3, 4, 4)), [recorded])
 
 
+# torch.nn.functional.conv2d(x, W, b, stride=(1, 2), padding=(1, 2), dilation=3) of PyTorch 2 on `pattern`, and its
+# gradients.
+OUTPUT = [
+    [[-21, 0, -28], [12, -5, 28]],
+    [[5, 6, 47], [24, -69, 26]],
+    [[7, 8, 107], [30, -40, -1]],
+    [[7, 19, 37], [-46, 27, 40]],
+]
+INPUT_GRADIENT = [
+    [[-10, 22], [16, 16], [0, 0], [38, 82], [25, 21], [0, 0]],
+    [[12, 4], [-1, -31], [0, 0], [52, 68], [-1, -21], [0, 0]],
+    [[39, -1], [-19, -73], [0, 0], [-44, -90], [-7, 3], [0, 0]],
+    [[-58, 10], [-14, -26], [0, 0], [-48, 32], [-62, -23], [0, 0]],
+    [[-32, 32], [15, 15], [0, 0], [-46, 42], [31, 30], [0, 0]],
+]
+WEIGHT_GRADIENT = [
+    [[[-72, 64, 96], [4, 28, 48]], [[74, -21, -77], [96, -68, -103]], [[-50, 41, 10], [-18, 35, 21]]],
+    [[[48, -42, -16], [14, -18, -88]], [[-44, 140, -28], [-44, 106, 10]], [[-12, 0, 10], [0, -56, 54]]],
+]
+
+
 @pytest.mark.usefixtures("backend")
+def test_dilation_is_pytorchs(dtype):
+    layer = ConvolutionLayer(filters=3, filter_size=(2, 3), stride=(1, 2), padding=(1, 2), dilation=3)
+    assert layer.build((5, 6, 2), dtype=dtype) == (4, 2, 3)
+    layer.params["W"][...] = pattern(2, 3, 2, 3, modulus=11)
+    layer.params["b"][...] = range(3)
+    np.testing.assert_array_equal(layer.forward(pattern(1, 5, 6, 2), training=True), [OUTPUT])
+    np.testing.assert_array_equal(layer.backward(pattern(1, 4, 2, 3, modulus=17)), [INPUT_GRADIENT])
+    np.testing.assert_array_equal(layer.grads["W"], WEIGHT_GRADIENT)
+    np.testing.assert_array_equal(layer.grads["b"], [-8, -16, 7])
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("groups", [2, 3, 6])
-def test_each_group_is_a_convolution_of_its_own(groups, rng):
-    layer = ConvolutionLayer(filters=12, filter_size=3, stride=2, padding=1, groups=groups)
+def test_each_group_is_a_convolution_of_its_own(groups, dilation, rng):
+    window = {"filter_size": 3, "stride": 2, "padding": 1, "dilation": dilation}
+    layer = ConvolutionLayer(filters=12, groups=groups, **window)
     layer.build((6, 5, 6), seed=0, dtype=np.float64)
     x, upstream = rng.standard_normal((2, 6, 5, 6)), rng.standard_normal((2, *layer.output_shape))
     y, x_grad = layer.forward(x, training=True), layer.backward(upstream)
@@ -129,7 +167,7 @@ def test_each_group_is_a_convolution_of_its_own(groups, rng):
         strict=True,
     )
     for x_part, upstream_part, y_part, x_grad_part, W, W_grad in parts:
-        alone = ConvolutionLayer(filters=12 // groups, filter_size=3, stride=2, padding=1)
+        alone = ConvolutionLayer(filters=12 // groups, **window)
         alone.build((6, 5, 6 // groups), dtype=np.float64)
         alone.params["W"][...] = W
         np.testing.assert_allclose(y_part, alone.forward(x_part, training=True), rtol=1e-12, atol=1e-14)
@@ -149,7 +187,8 @@ def test_channels_that_cannot_be_cut_into_groups_are_an_error():
         ConvolutionLayer(filters=4, filter_size=1, groups=4).build((3, 3, 6))
 
 
-@pytest.mark.parametrize("groups", [1, 2])
-def test_dilation_needs_a_group_for_each_channel(groups):
-    with pytest.raises(ValueError, match=r"ConvolutionLayer: dilation: expected 1 where groups .* got \(2, 2\)"):
-        ConvolutionLayer(filters=4, filter_size=3, dilation=2, groups=groups).build((9, 9, 4))
+def test_a_dilated_filter_larger_than_the_padded_image_is_an_error():
+    layer = ConvolutionLayer(filters=1, filter_size=3, padding=1, dilation=(4, 1))
+    with pytest.raises(ValueError, match=r"a filter of 3x3 with dilation \(4, 1\) does not fit into an image of 6x9"):
+        layer.build((6, 9, 2))
+    assert layer.build((7, 9, 2)) == (1, 9, 1)

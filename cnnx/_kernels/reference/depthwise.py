@@ -7,18 +7,8 @@ filter m of channel c.
 import numpy as np
 
 from cnnx._kernels.reference.activation import relu_forward
-from cnnx._kernels.reference.windows import inside, padded, pixels_at, taps
+from cnnx._kernels.reference.windows import dilated, inside, padded, pixels_at, place, taps
 from cnnx._typing import Array, Pair
-
-
-def _dilated(filter_size: Pair, dilation: Pair) -> Pair:
-    """Pixels that a filter spans."""
-    return ((filter_size[0] - 1) * dilation[0] + 1, (filter_size[1] - 1) * dilation[1] + 1)
-
-
-def _place(tap: Pair, dilation: Pair) -> Pair:
-    """Where a tap of the filter lies in its window."""
-    return (tap[0] * dilation[0], tap[1] * dilation[1])
 
 
 def _by_filter(out: Array, W: Array) -> Array:
@@ -33,10 +23,10 @@ def depthwise_forward(
 
     The pixel of out[n, oh, ow] is x[n, oh*stride + i*dilation - padding, ow*stride + j*dilation - padding].
     """
-    canvas = padded(x, _dilated(W.shape[:2], dilation), stride, padding, out)
+    canvas = padded(x, dilated(W.shape[:2], dilation), stride, padding, out)
     out[...] = b
     for tap in taps(W.shape[:2]):
-        pixels = pixels_at(canvas, _place(tap, dilation), stride, out)
+        pixels = pixels_at(canvas, place(tap, dilation), stride, out)
         _by_filter(out, W)[...] += pixels[..., np.newaxis] * W[tap]
     if relu:
         relu_forward(out, out)
@@ -44,9 +34,9 @@ def depthwise_forward(
 
 def depthwise_input_gradient(grad: Array, W: Array, stride: Pair, padding: Pair, dilation: Pair, out: Array) -> None:
     """Each output gradient goes back to the pixels it came from, times the weight between them."""
-    canvas = padded(np.zeros_like(out), _dilated(W.shape[:2], dilation), stride, padding, grad)
+    canvas = padded(np.zeros_like(out), dilated(W.shape[:2], dilation), stride, padding, grad)
     for tap in taps(W.shape[:2]):
-        pixels = pixels_at(canvas, _place(tap, dilation), stride, grad)
+        pixels = pixels_at(canvas, place(tap, dilation), stride, grad)
         pixels += (_by_filter(grad, W) * W[tap]).sum(axis=-1)
     out[...] = inside(canvas, out, padding)
 
@@ -55,8 +45,8 @@ def depthwise_weight_gradient(
     x: Array, grad: Array, stride: Pair, padding: Pair, dilation: Pair, W_grad: Array, b_grad: Array
 ) -> None:
     """W_grad[i, j, c, m] = sum over outputs of the pixel under (i, j) times the output's gradient."""
-    canvas = padded(x, _dilated(W_grad.shape[:2], dilation), stride, padding, grad)
+    canvas = padded(x, dilated(W_grad.shape[:2], dilation), stride, padding, grad)
     for tap in taps(W_grad.shape[:2]):
-        pixels = pixels_at(canvas, _place(tap, dilation), stride, grad)
+        pixels = pixels_at(canvas, place(tap, dilation), stride, grad)
         W_grad[tap] = (pixels[..., np.newaxis] * _by_filter(grad, W_grad)).sum(axis=(0, 1, 2))
     b_grad[...] = grad.sum(axis=(0, 1, 2))

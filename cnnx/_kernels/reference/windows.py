@@ -12,6 +12,16 @@ def taps(filter_size: Pair) -> Iterator[Pair]:
     yield from np.ndindex(filter_size)
 
 
+def dilated(filter_size: Pair, dilation: Pair) -> Pair:
+    """Pixels that a filter spans."""
+    return ((filter_size[0] - 1) * dilation[0] + 1, (filter_size[1] - 1) * dilation[1] + 1)
+
+
+def place(tap: Pair, dilation: Pair) -> Pair:
+    """Where a position of the filter lies in its window."""
+    return (tap[0] * dilation[0], tap[1] * dilation[1])
+
+
 def padded(x: Array, filter_size: Pair, stride: Pair, padding: Pair, out: Array) -> Array:
     """The image with zeros around it, as far as the windows of `out` reach."""
     height = (out.shape[1] - 1) * stride[0] + filter_size[0]

@@ -67,17 +67,6 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
     return count
 
 
-def check_between(value: Any, name: str, low: float, high: float = math.inf) -> float:
-    """A finite number from `low` to `high`, both included."""
-    if isinstance(value, bool) or not isinstance(value, Real | np.number):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
-    number = float(value)
-    if not (math.isfinite(number) and low <= number <= high):
-        span = f"a finite number of {low:g} or more" if high == math.inf else f"a number from {low:g} to {high:g}"
-        raise ValueError(f"{name}: expected {span}, got {value!r}")
-    return number
-
-
 def _check_number(value: Any, name: str) -> float:
     # The commonest type first: the rest takes longer than a step of a small optimizer.
     if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real | np.number)):
@@ -85,19 +74,25 @@ def _check_number(value: Any, name: str) -> float:
     return float(value)
 
 
-def check_positive(value: Any, name: str) -> float:
-    """A finite number above zero."""
+def check_between(value: Any, name: str, low: float, high: float = math.inf) -> float:
+    """A finite number from `low` to `high`, both included."""
     number = _check_number(value, name)
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{name}: expected a finite number above 0, got {value!r}")
+    if not (math.isfinite(number) and low <= number <= high):
+        span = f"a finite number of {low:g} or more" if high == math.inf else f"a number from {low:g} to {high:g}"
+        raise ValueError(f"{name}: expected {span}, got {value!r}")
     return number
 
 
 def check_not_negative(value: Any, name: str) -> float:
     """A finite number, 0 or more."""
+    return check_between(value, name, 0)
+
+
+def check_positive(value: Any, name: str) -> float:
+    """A finite number above zero."""
     number = _check_number(value, name)
-    if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"{name}: expected a finite number of 0 or more, got {value!r}")
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name}: expected a finite number above 0, got {value!r}")
     return number
 
 

@@ -4,7 +4,7 @@ A fused step computes what its layers compute one after the other, bit for bit, 
 layers keep their parameters; the steps hold no state of their own but working arrays.
 """
 
-from typing import ClassVar
+from typing import ClassVar, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from cnnx.layers.residual import ResidualLayer
 
 # Places in a window are bytes, and the last value says that ReLU has closed the maximum.
 MOST_PLACES = 254
+
+Kind = TypeVar("Kind", bound=Layer)
 
 
 class FusedStep(Layer):
@@ -213,34 +215,47 @@ def fuse(layers: list[Layer]) -> list[Layer]:
     rest = list(layers)
     while rest:
         layer = rest.pop(0)
+        step = layer
         if isinstance(layer, ConvolutionLayer) and layer.groups == 1 and not layer.depthwise:
-            relu = rest.pop(0) if rest and isinstance(rest[0], ReluLayer) else None
+            relu = _take(rest, ReluLayer)
             # The kernels that pool have no dilation.
-            pool = rest.pop(0) if rest and layer.dilation == (1, 1) and _pools_whole_windows(rest[0]) else None
-            if isinstance(pool, PoolLayer):
-                layer = ConvolutionPool(layer, relu, pool)  # type: ignore[arg-type]
+            pool = _take(rest, PoolLayer) if layer.dilation == (1, 1) and _pools_whole_windows(rest) else None
+            if pool is not None:
+                step = ConvolutionPool(layer, relu, pool)
             elif relu is not None:
-                layer = ConvolutionRelu(layer, relu)  # type: ignore[arg-type]
-        elif _is_depthwise(layer) and rest and isinstance(rest[0], ReluLayer):
-            layer = ConvolutionRelu(layer, rest.pop(0))  # type: ignore[arg-type]
-        elif isinstance(layer, DenseLayer) and rest and isinstance(rest[0], ReluLayer):
-            layer = DenseRelu(layer, rest.pop(0))  # type: ignore[arg-type]
-        elif isinstance(layer, BatchNormLayer) and rest and isinstance(rest[0], ReluLayer):
-            layer = BatchNormRelu(layer, rest.pop(0))  # type: ignore[arg-type]
+                step = ConvolutionRelu(layer, relu)
+        elif _is_depthwise(layer):
+            if (relu := _take(rest, ReluLayer)) is not None:
+                step = ConvolutionRelu(layer, relu)
+        elif isinstance(layer, DenseLayer):
+            if (relu := _take(rest, ReluLayer)) is not None:
+                step = DenseRelu(layer, relu)
+        elif isinstance(layer, BatchNormLayer):
+            if (relu := _take(rest, ReluLayer)) is not None:
+                step = BatchNormRelu(layer, relu)
         elif isinstance(layer, ResidualLayer):
-            relu = rest.pop(0) if rest and isinstance(rest[0], ReluLayer) else None
-            layer = Residual(layer, relu)  # type: ignore[arg-type]
-        steps.append(layer)
+            step = Residual(layer, _take(rest, ReluLayer))
+        steps.append(step)
     return steps
 
 
-def _is_depthwise(layer: Layer) -> bool:
+def _take(rest: list[Layer], kind: type[Kind]) -> Kind | None:
+    """The next layer, taken from the rest, if it is of a kind."""
+    if rest and isinstance(rest[0], kind):
+        layer = rest[0]
+        del rest[0]
+        return layer
+    return None
+
+
+def _is_depthwise(layer: Layer) -> TypeGuard[ConvolutionLayer | DepthwiseConvolutionLayer]:
     """Whether depthwise kernels compute it; they have no pooling of their own."""
     return isinstance(layer, DepthwiseConvolutionLayer) or (isinstance(layer, ConvolutionLayer) and layer.depthwise)
 
 
-def _pools_whole_windows(layer: Layer) -> bool:
-    """Max pooling of windows that neither overlap nor reach into padding."""
+def _pools_whole_windows(rest: list[Layer]) -> bool:
+    """Whether max pooling is next, of windows that neither overlap nor reach into padding."""
+    layer = rest[0] if rest else None
     return (
         isinstance(layer, PoolLayer)
         and layer.mode == "max"

@@ -18,6 +18,7 @@ from cnnx.layers.depthwise import DepthwiseConvolutionLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
 from cnnx.layers.residual import ResidualLayer
+from cnnx.sharing import share
 
 # Places in a window are bytes, and the last value says that ReLU has closed the maximum.
 MOST_PLACES = 254
@@ -181,6 +182,7 @@ class Residual(FusedStep):
         self.relu = relu is not None
         self.through, self.past = fuse(block.layers), fuse(block.shortcut)
         self.sublayers = {str(index): step for index, step in enumerate((*self.through, *self.past))}
+        self.shared_arrays = [*share(self.through), *share(self.past)]
         if self.relu:
             self._reserve("gated", self.output_shape)
 
@@ -207,6 +209,11 @@ class Residual(FusedStep):
         out = self._array("input_gradient", len(y))
         _kernels.add(through, past, False, out)
         return out
+
+    def array_bytes(self, batch_size: int) -> int:
+        """With what the steps inside share."""
+        shared = sum(array.bytes_per_example for array in self.shared_arrays)
+        return super().array_bytes(batch_size) + batch_size * shared
 
 
 def fuse(layers: list[Layer]) -> list[Layer]:

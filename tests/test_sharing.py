@@ -12,6 +12,7 @@ from cnnx import (
     Model,
     PoolLayer,
     ReluLayer,
+    ResidualLayer,
     SoftmaxLayer,
 )
 
@@ -34,6 +35,18 @@ NETWORKS = {
         BatchNormLayer(), ReluLayer(), PoolLayer(filter_size=2, mode="average"), BatchNormLayer(),
         PoolLayer(filter_size=2), Flatten(), DropoutLayer(0.4), DropoutLayer(0.1), ReluLayer(), DenseLayer(units=4),
         ReluLayer(), DropoutLayer(0.1),
+    ],
+    "inside residual blocks": lambda: [
+        ConvolutionLayer(filters=4, filter_size=3), BatchNormLayer(), ReluLayer(),
+        ResidualLayer(
+            ConvolutionLayer(filters=4, filter_size=3, padding=1), BatchNormLayer(), ReluLayer(),
+            ConvolutionLayer(filters=4, filter_size=3, padding=1), BatchNormLayer()),
+        ReluLayer(),
+        ResidualLayer(
+            BatchNormLayer(), ReluLayer(), ConvolutionLayer(filters=5, filter_size=3),
+            ResidualLayer(BatchNormLayer(), ConvolutionLayer(filters=5, filter_size=1)), BatchNormLayer(),
+            shortcut=[BatchNormLayer(), ConvolutionLayer(filters=5, filter_size=3), DropoutLayer(0.1)]),
+        Flatten(),
     ],
 }  # fmt: skip
 

@@ -215,7 +215,8 @@ def test_the_table_counts_what_is_inside(capsys, data):
 
     def kept(step):
         own = sum(array.nbytes for name, array in step._kept.items() if not step.borrows(name))
-        return own + sum(kept(inner) for inner in step.sublayers.values())
+        shared = sum(array.memory.nbytes for array in getattr(step, "shared_arrays", []))
+        return own + shared + sum(kept(inner) for inner in step.sublayers.values())
 
     for step in model.steps:
         assert step.array_bytes(12) == kept(step), step.name

@@ -44,6 +44,12 @@ class BuildKernels(build_ext):
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
 
+    def run(self) -> None:
+        super().run()
+        if not (self.inplace or self.editable_mode):
+            # `python -m` looks into the working folder first: the source folder must be as fast as what is installed.
+            self.copy_extensions_to_source()
+
     def build_extensions(self) -> None:
         compiler = self.compiler.compiler_type
         compile_flags, link_flags = openmp_flags(compiler)

@@ -323,6 +323,7 @@ def _choose_backend() -> None:
             RuntimeWarning,
             stacklevel=3,
         )
+        _bind("numpy")
 
 
 _threads, _threads_origin = default_threads()

@@ -72,10 +72,13 @@ def test_a_missing_compiled_module_is_said_once_with_the_reason():
         "import cnnx, cnnx.network\n"
         "print(cnnx.backend_in_use())\n"
         "try: cnnx.use_backend('compiled')\n"
-        "except ImportError as error: print(error)"
+        "except ImportError as error: print(error)\n"
+        "model = cnnx.models.small(); model.build((8, 8, 1), seed=0)\n"
+        "print(model.forward([[[[0.5]] * 8] * 8]).shape)"
     )
     out, errors = run_python(code)
     assert out.splitlines()[0] == "numpy"
+    assert out.splitlines()[-1] == "(1, 10)"
     assert "could not be loaded" in out.splitlines()[1]
     assert errors.count("RuntimeWarning: cnnx: the compiled kernels could not be loaded") == 1
     assert "cnnx._kernels." in errors

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 import cnnx
-from cnnx import BatchNormLayer, ConvolutionLayer, DenseLayer, DropoutLayer, Flatten, Model, ReluLayer, SoftmaxLayer
+from cnnx import (
+    BatchNormLayer,
+    ConvolutionLayer,
+    DenseLayer,
+    DropoutLayer,
+    Flatten,
+    Model,
+    ReluLayer,
+    ResidualLayer,
+    SoftmaxLayer,
+)
 from cnnx.callbacks import Callback, Checkpoint, EarlyStopping
 from cnnx.optimizers import SGD, Adam, Nadam, RMSprop
 from cnnx.regularizers import L2
@@ -53,6 +63,7 @@ def make_model():
         ConvolutionLayer(filters=2, filter_size=3),
         BatchNormLayer(),
         ReluLayer(),
+        ResidualLayer(DropoutLayer(rate=0.2), ConvolutionLayer(filters=2, filter_size=1), BatchNormLayer()),
         Flatten(),
         DropoutLayer(rate=0.3),
         DenseLayer(units=3),
@@ -245,7 +256,7 @@ def test_files_that_are_no_checkpoints_are_refused_with_their_names(data, tmp_pa
         (lambda content: content["position"].update(batch="two"), "expected counts"),
         (lambda content: content["position"].update(epoch=-1), "expected counts"),
         (lambda content: content.update(steps=None), "expected counts"),
-        (lambda content: content.update(generators=[]), "expected 1 generators, got 0"),
+        (lambda content: content.update(generators=[]), "expected 2 generators, got 0"),
         (lambda content: content.update(before="soon"), "not a usable checkpoint"),
         (lambda content: content.update(format=2), "expected a checkpoint of format 1"),
         (lambda content: content.update(callbacks=[7]), "not a usable checkpoint"),

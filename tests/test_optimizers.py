@@ -3,8 +3,7 @@ import json
 import numpy as np
 import pytest
 
-import cnnx
-from cnnx import ConvolutionLayer, DenseLayer, Flatten, Model, ReluLayer, SoftmaxLayer
+from cnnx import BatchNormLayer, ConvolutionLayer, DenseLayer, Flatten, Model, ReluLayer, ResidualLayer, SoftmaxLayer
 from cnnx.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
 from cnnx.schedules import CosineDecay
 
@@ -146,8 +145,16 @@ def test_weight_decay_leaves_biases_alone_and_config_makes_the_same_optimizer(na
     assert before.size == 2 * 9 + 2 + 18 * 3 + 3
 
 
+def test_weights_inside_blocks_decay_and_nothing_else_there():
+    block = ResidualLayer(DenseLayer(units=3), BatchNormLayer(), ResidualLayer(DenseLayer(units=3)))
+    model = Model(block, DenseLayer(units=2), SoftmaxLayer())
+    model.build((3,), seed=0)
+    # W of 9, b, gamma and beta of 3 each, W of 9, b of 3; then W of 6 and b of 2.
+    np.testing.assert_array_equal(model.decaying, [[0, 9], [18, 27], [30, 36]])
+
+
 def test_scale_and_shift_of_a_normalization_do_not_decay():
-    model = Model(Flatten(), DenseLayer(units=4), cnnx.BatchNormLayer(), DenseLayer(units=3), SoftmaxLayer())
+    model = Model(Flatten(), DenseLayer(units=4), BatchNormLayer(), DenseLayer(units=3), SoftmaxLayer())
     model.build((2, 2, 1))
     # 16 weights, 4 biases, 4 scales, 4 shifts, 12 weights, 3 biases
     np.testing.assert_array_equal(model.decaying, [[0, 16], [28, 40]])

@@ -328,13 +328,13 @@ def backward_through(layers: Sequence[Layer], grad: Array) -> Array | None:
 
 def walk_parameters(layers: Iterable[Layer]) -> Iterator[tuple[Array, bool]]:
     """Each parameter, in the order of a Model's vector, and whether weight decay and penalties act on it."""
-    for layer in layers:
+    for layer in leaves(layers):
         for key, value in layer.params.items():
             yield value, key in layer.decays
 
 
 def walk_generators(layers: Iterable[Layer]) -> Iterator[np.random.Generator]:
     """The generator of each layer that draws random numbers in training."""
-    for layer in layers:
+    for layer in leaves(layers):
         if layer.rng is not None:
             yield layer.rng

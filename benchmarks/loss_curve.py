@@ -98,12 +98,17 @@ def build_torch(model: cnnx.Model) -> nn.Module:
         FlattenChannelsLast(),
         nn.Linear(2 * 2 * 2 * FILTERS, CLASSES),
     ).to(getattr(torch, model.dtype.name))
+    copy_parameters(model, network)
+    return network.train()
+
+
+def copy_parameters(model: cnnx.Model, network: nn.Module) -> None:
+    """Into the network's modules, which must come in the order of the model's layers."""
     modules = [module for module in network.modules() if hasattr(module, "weight")]
     layers = [layer for layer in leaves(model.layers) if layer.params]
     for module, layer in zip(modules, layers, strict=True):
         for tensor, values in zip((module.weight, module.bias), torch_parameters(layer), strict=True):
             tensor.data.copy_(torch.from_numpy(np.ascontiguousarray(values)))
-    return network.train()
 
 
 def torch_parameters(layer: Layer) -> tuple[np.ndarray, np.ndarray]:

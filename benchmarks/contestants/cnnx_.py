@@ -32,7 +32,8 @@ class Contestant:
         return lambda: model.train_on_batch(X, y, learning_rate)
 
     def inference(self, network: Network, weights: Weights, X: np.ndarray) -> Callable[[], np.ndarray]:
-        model = _build(network, weights)
+        # ONNX Runtime folds batch normalization when it loads a model; here that is a method.
+        model = _build(network, weights).folded()
         return lambda: model.predict_proba(X, batch_size=len(X))
 
     def convolution(self, case: ConvolutionCase) -> dict[str, Callable[[], object]]:
@@ -69,7 +70,7 @@ def _layer(layer: Layer) -> object:
         case Convolution(filters, size, padding):
             return cnnx.ConvolutionLayer(filters, size, padding=padding)
         case BatchNorm():
-            return _class("BatchNormLayer")()
+            return cnnx.BatchNormLayer()
         case Relu():
             return cnnx.ReluLayer()
         case MaxPool(size):
@@ -77,12 +78,6 @@ def _layer(layer: Layer) -> object:
         case Flatten():
             return cnnx.Flatten()
         case Dropout(rate):
-            return _class("DropoutLayer")(rate)
+            return cnnx.DropoutLayer(rate)
         case Dense(units):
             return cnnx.DenseLayer(units)
-
-
-def _class(name: str) -> type:
-    if not hasattr(cnnx, name):
-        raise NotImplementedError(f"cnnx {cnnx.__version__} has no {name}")
-    return getattr(cnnx, name)

@@ -60,11 +60,11 @@ def _is_recomputed(step: Layer, reader: Layer) -> bool:
 
 
 def _readers(steps: Sequence[Layer]) -> list[Layer | None]:
-    """For each step, the one that reads its output: those without an output of their own hand on a view of it."""
+    """For each step, the one that reads its output, perhaps as a view that others hand on."""
     found: list[Layer | None] = []
     reader: Layer | None = None
     for step in reversed(steps):
         found.append(reader)
-        if step.reserves("output"):
+        if not step.hands_on:
             reader = step
     return found[::-1]

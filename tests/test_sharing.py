@@ -15,6 +15,25 @@ from cnnx import (
     ResidualLayer,
     SoftmaxLayer,
 )
+from cnnx.layers.base import Layer
+
+
+class Cube(Layer):
+    """A layer as a user may write it, with nothing said of its arrays; its gradient needs its input."""
+
+    def create(self, input_shape, rng):
+        return input_shape
+
+    def forward(self, x, training=False):
+        x = self._checked_input(x)
+        if training:
+            self._cache = (x,)
+        return x**3
+
+    def backward(self, grad):
+        grad, x = self._use_up_cache(grad)
+        return 3 * x**2 * grad
+
 
 NETWORKS = {
     "batch normalization between convolutions": lambda: [
@@ -35,6 +54,10 @@ NETWORKS = {
         BatchNormLayer(), ReluLayer(), PoolLayer(filter_size=2, mode="average"), BatchNormLayer(),
         PoolLayer(filter_size=2), Flatten(), DropoutLayer(0.4), DropoutLayer(0.1), ReluLayer(), DenseLayer(units=4),
         ReluLayer(), DropoutLayer(0.1),
+    ],
+    "a layer of one's own": lambda: [
+        ConvolutionLayer(filters=4, filter_size=3), BatchNormLayer(), Cube(), ConvolutionLayer(3, filter_size=3),
+        PoolLayer(filter_size=2), Cube(), BatchNormLayer(), ReluLayer(), Flatten(), Cube(),
     ],
     "inside residual blocks": lambda: [
         ConvolutionLayer(filters=4, filter_size=3), BatchNormLayer(), ReluLayer(),

@@ -59,6 +59,8 @@ class Layer:
     reads_input: ClassVar[bool] = True
     reads_output: ClassVar[bool] = True
     frees_input: ClassVar[bool] = False
+    # Whether the output is a view of the input.
+    hands_on: ClassVar[bool] = False
     recomputes: ClassVar[bool] = False
     # The parameters that weight decay and penalties act on; biases, and what scales and shifts, are left alone.
     decays: ClassVar[tuple[str, ...]] = ("W",)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from cnnx.layers.base import Layer
 
 class Flatten(Layer):
     """(batch, height, width, channels), or any shape, to (batch, features); a view, not a copy."""
+
+    hands_on: ClassVar[bool] = True
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
         """No parameters; as many features as an example has values."""

@@ -196,7 +196,7 @@ def mnistbn(classes: int = 10) -> Model:
 
 
 def fashionnet(classes: int = 10) -> Model:
-    """Build two 5x5 convolutions with 32 and 96 filters, batch normalization, dropout, and one dense layer.
+    """Build two 5x5 convolutions with 32 and 96 filters, batch normalization, dropout, a dense layer, smoothed labels.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def fashionnet(classes: int = 10) -> Model:
         Flatten(),
         DropoutLayer(rate=0.4),
         DenseLayer(units=classes),
-        SoftmaxLayer(),
+        SoftmaxLayer(label_smoothing=0.1),
     )
 
 

@@ -78,7 +78,6 @@ class ConvolutionPool(FusedStep):
     """Convolution, perhaps ReLU, and max pooling: only the pooled outputs and their places are written."""
 
     reads_output: ClassVar[bool] = False
-
     frees_input: ClassVar[bool] = True
 
     def __init__(self, convolution: ConvolutionLayer, relu: ReluLayer | None, pool: PoolLayer) -> None:
@@ -144,7 +143,6 @@ class BatchNormRelu(FusedStep):
     """ReLU is applied as each value is normalised; backward finds out again which values it has closed."""
 
     reads_output: ClassVar[bool] = False
-
     recomputes: ClassVar[bool] = True
 
     def __init__(self, normalization: BatchNormLayer, relu: ReluLayer) -> None:

@@ -179,10 +179,6 @@ class Layer:
         """Whether a training step takes a working array of this name."""
         return name in self._reserved and (self.needs_input_gradient or name != "input_gradient")
 
-    def borrows(self, name: str) -> bool:
-        """Whether that array is a shared one."""
-        return name in self._borrowed
-
     def borrow(self, name: str, shared: SharedArray) -> None:
         """Take a working array from a shared one where arrays are kept from step to step."""
         shared.reserve(*self._reserved[name])

@@ -42,7 +42,6 @@ class DenseLayer(Layer):
     """
 
     reads_output: ClassVar[bool] = False
-
     has_weights: ClassVar[bool] = True
     frees_input: ClassVar[bool] = True
 

@@ -58,7 +58,6 @@ class BatchNormLayer(Layer):
     """
 
     reads_output: ClassVar[bool] = False
-
     recomputes: ClassVar[bool] = True
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5) -> None:

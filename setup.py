@@ -15,6 +15,8 @@ from setuptools.command.build_ext import build_ext
 FOLDER = Path("cnnx/_kernels")
 PURE = os.environ.get("CNNX_PURE", "0") not in ("", "0")
 DEBUG = os.environ.get("CNNX_DEBUG", "0") not in ("", "0")
+# Cython's code for memoryviews, in a module of its own: a copy in every extension is 130 KB each.
+SHARED = "cnnx._kernels.memoryviews"
 
 
 def openmp_flags(compiler: str) -> tuple[list[str], list[str]]:
@@ -74,7 +76,9 @@ def extensions() -> list[Extension]:
         [
             Extension(f"cnnx._kernels.{path.stem}", [str(path)], include_dirs=[str(FOLDER)], depends=headers)
             for path in sorted(FOLDER.glob("*.pyx"))
-        ],
+        ]
+        + [Extension(SHARED, [f"{FOLDER}/memoryviews.c"])],
+        shared_utility_qualified_name=SHARED,
         build_dir="build/cython",
         annotate=DEBUG,
         compiler_directives={

@@ -11,7 +11,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from cnnx._kernels import backend_in_use, get_num_threads, set_num_threads, use_backend
+from cnnx.callbacks import History
 from cnnx.configuration import show_config
+from cnnx.errors import DivergenceError
 from cnnx.layers import (
     BatchNormLayer,
     ConvolutionLayer,
@@ -45,7 +47,7 @@ from cnnx.layers import (
     TransposedConvolutionLayer,
     UpsampleLayer,
 )
-from cnnx.network import DivergenceError, History, Model
+from cnnx.network import Model
 
 if TYPE_CHECKING:
     from cnnx import (

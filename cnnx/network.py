@@ -20,6 +20,7 @@ from cnnx.checks import (
     check_same_length,
     check_shape,
 )
+from cnnx.errors import DivergenceError
 from cnnx.fusion import fuse
 from cnnx.layers.base import (
     Layer,
@@ -37,7 +38,6 @@ from cnnx.optimizers import SGD, Optimizer, check_optimizer
 from cnnx.regularizers import Regularizer
 from cnnx.schedules import Schedule
 from cnnx.sharing import share
-from cnnx.training import DivergenceError, TrainingRun
 
 if TYPE_CHECKING:
     from cnnx.augmentation.base import AnyStep
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from cnnx.range_test import RangeTest
     from cnnx.verification import Report
     from cnnx.weighting import ClassWeight
-
-__all__ = ["DivergenceError", "History", "Model"]
-
 
 # Examples at a time, where `train` and `evaluate` are not told.
 BATCH_SIZE = 64
@@ -249,6 +246,7 @@ class Model:
         from cnnx.augmentation.base import check_steps
         from cnnx.data import ArrayBatches, Batches
         from cnnx.sources import CheckedBatches, check_mixup, check_validation_data, refuse_unused
+        from cnnx.training import TrainingRun
 
         self._output_layer("train")
         if isinstance(X, Batches):

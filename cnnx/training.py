@@ -19,6 +19,7 @@ import numpy as np
 
 from cnnx._typing import Array
 from cnnx.callbacks import Callback
+from cnnx.errors import DivergenceError
 from cnnx.optimizers import Optimizer
 from cnnx.regularizers import Regularizer
 from cnnx.schedules import Schedule
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from cnnx.checkpoints import SavedRun
     from cnnx.data import Batches
     from cnnx.network import Model
-
-
-class DivergenceError(FloatingPointError):
-    """The loss became NaN or infinite; the model has the weights it had before that batch."""
 
 
 class Interruption:

@@ -1,0 +1,5 @@
+"""Errors that are cnnx's own."""
+
+
+class DivergenceError(FloatingPointError):
+    """The loss became NaN or infinite; the model has the weights it had before that batch."""

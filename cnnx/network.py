@@ -525,8 +525,11 @@ class Model:
         """Predictions, converted batch by batch: an output layer that cannot do so says it with the first one."""
         self._require_built(method)
         X = self._checked_examples(X)
-        batches = _batches(max(len(X), 1), check_count(batch_size, "batch_size"))
-        return np.concatenate([convert(self.forward(X[batch])) for batch in batches])
+        if len(X) <= check_count(batch_size, "batch_size"):
+            predictions = convert(self.forward(X))
+            # Layers may hand on what they were given, and the predictions are the user's to change.
+            return predictions.copy() if np.may_share_memory(predictions, X) else predictions
+        return np.concatenate([convert(self.forward(X[batch])) for batch in _batches(len(X), batch_size)])
 
     def evaluate(
         self,

@@ -33,7 +33,8 @@ from cnnx._kernels.gemm cimport (
     cut_panels, multiply, pack_panel, padded_columns, panel_columns, panel_offset, panel_width, panels,
 )
 from cnnx._kernels.instruction_sets cimport CLOSED, in_use, loops_for, pooled_gradient, product
-from cnnx._kernels.parallel cimport allocate, release, threads_for
+from cnnx._kernels.parallel cimport allocate, release, tasks_for, threads_for
+from cnnx._kernels.shapes cimport as_tuple, same_shape
 
 # Bytes. Forward, a tile shares the second-level cache with a panel of weights. For the weight gradient, a tile of
 # a few channels and a panel of the gradients of its positions stay in the first-level cache.
@@ -48,6 +49,8 @@ cdef enum:
     SCATTERED_TILE = 262144
     MANY_WEIGHTS = 64
     TURNED_BAND = 12
+    # A few images are cut into so many bands that several threads have work.
+    FEWEST_TASKS = 8
 
 # Elements of a padded image; to have room for more is a mistake, and their number in bytes overflows soon after.
 cdef Py_ssize_t LARGEST_TILE = 1 << 48
@@ -401,10 +404,12 @@ cdef int correlate(
         if turned:
             pooled_row = (g.columns + 2 * cut.lanes - 1) // (2 * cut.lanes) * 2 * cut.lanes * g.filters
         most = min(most, POOLED_BAND // (pooled_row * <Py_ssize_t>sizeof(floating)))
+    cdef double operations = 2.0 * g.images * g.rows * g.columns * g.filters * cut.depth
+    cdef Py_ssize_t wanted = (tasks_for(FEWEST_TASKS, operations) + g.images - 1) // g.images
+    most = min(most, (g.rows + wanted - 1) // wanted)
     g.band = band_rows(g, most, 1 if argmax == NULL else g.pool_height)
     cdef Py_ssize_t tasks = g.images * bands(g), task, panel
-    cdef int threads = threads_for(
-        tasks, 2.0 * g.images * g.rows * g.columns * g.filters * cut.depth)
+    cdef int threads = threads_for(tasks, operations)
     cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels)), spare_room = lines(spare_size(g))
     cdef Py_ssize_t tables = 2 * g.filter_height * (g.filter_width if turned else runs_in_row(g))
     if turned:
@@ -749,49 +754,91 @@ cdef void add_blocks(
             b_grad[j] = source[j] if block == 0 else b_grad[j] + source[j]
 
 
+cdef struct pair:
+    Py_ssize_t height, width
+
+
+cdef pair as_pair(values) except *:
+    cdef pair p
+    p.height, p.width = values[0], values[1]
+    return p
+
+
+cdef pair ONE
+ONE.height = ONE.width = 1
+
+
+cdef bint reaches_too_far(
+    const Py_ssize_t *x, const Py_ssize_t *W, pair size, pair stride, pair padding, pair dilation,
+) noexcept nogil:
+    """Whether a padded image may have more than LARGEST_TILE elements; doubles do not overflow."""
+    cdef double elements = max(W[2], W[3])
+    elements *= <double>x[1] + padding.height + <double>size.height * stride.height + <double>W[0] * dilation.height
+    elements *= <double>x[2] + padding.width + <double>size.width * stride.width + <double>W[1] * dilation.width
+    return elements > LARGEST_TILE
+
+
 cdef int check(
-    str name, x, W, filters, out, stride, padding, dilation=(1, 1), size=None, pool_size=(1, 1), argmax=None,
+    const char *name, const Py_ssize_t *x, const Py_ssize_t *W, Py_ssize_t filters, const Py_ssize_t *out,
+    pair stride, pair padding, pair dilation, pair size, pair pool, const Py_ssize_t *argmax,
 ) except -1:
     """Shapes that fit together: a kernel trusts them without bounds checks."""
-    if size is None:
-        size = out.shape[1:3]
-    if (
-        min(stride) < 1 or min(padding) < 0 or min(dilation) < 1
-        or min(pool_size) < 1 or pool_size[0] * pool_size[1] >= CLOSED
-        or min(W.shape) < 1 or W.shape[2] != x.shape[3] or W.shape[3] != out.shape[3] or filters != out.shape[3]
-        or x.shape[0] != out.shape[0] or min(x.shape[1:]) < 1 or min(out.shape[1:]) < 1
-        or (argmax is not None and argmax.shape != out.shape)
-        or out.shape[1] != size[0] // pool_size[0] or out.shape[2] != size[1] // pool_size[1]
-    ):
+    cdef bint fits = (
+        min(stride.height, stride.width) >= 1 and min(padding.height, padding.width) >= 0
+        and min(dilation.height, dilation.width) >= 1
+        and 1 <= pool.height < CLOSED and 1 <= pool.width < CLOSED and pool.height * pool.width < CLOSED
+        and min(min(W[0], W[1]), min(W[2], W[3])) >= 1 and W[2] == x[3] and W[3] == out[3] and filters == out[3]
+        and x[0] == out[0] and min(x[1], x[2]) >= 1 and min(out[1], out[2]) >= 1
+        and (argmax == NULL or same_shape(argmax, out, 4))
+        and out[1] == size.height // pool.height and out[2] == size.width // pool.width
+    )
+    if not fits:
         raise ValueError(
-            f"{name}: shapes do not fit: images {x.shape}, weights {W.shape}, {filters} biases, outputs {out.shape}, "
-            f"stride {stride}, padding {padding}, dilation {dilation}, size {size}, pooling {pool_size}, "
-            f"argmax {argmax if argmax is None else argmax.shape}")
-    # Python's integers do not overflow; those that count a tile's bytes would.
-    elements = max(W.shape[2:])
-    for n, positions, taps, s, p, d in zip(x.shape[1:3], size, W.shape[:2], stride, padding, dilation):
-        elements *= n + p + positions * s + taps * d
-    if elements > LARGEST_TILE:
+            f"{name.decode()}: shapes do not fit: images {as_tuple(x, 4)}, weights {as_tuple(W, 4)}, {filters} biases, "
+            f"outputs {as_tuple(out, 4)}, stride {stride.height, stride.width}, "
+            f"padding {padding.height, padding.width}, dilation {dilation.height, dilation.width}, "
+            f"size {size.height, size.width}, pooling {pool.height, pool.width}, "
+            f"argmax {None if argmax == NULL else as_tuple(argmax, 4)}")
+    if reaches_too_far(x, W, size, stride, padding, dilation):
         raise ValueError(
-            f"{name}: stride {stride}, padding {padding} or dilation {dilation} reaches too far beyond images "
-            f"{x.shape}")
+            f"{name.decode()}: stride {stride.height, stride.width}, padding {padding.height, padding.width} or "
+            f"dilation {dilation.height, dilation.width} reaches too far beyond images {as_tuple(x, 4)}")
     return 0
 
 
-cdef geometry with_pooling(geometry g, pool_size) except *:
+cdef geometry forward_geometry(
+    const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, pair stride, pair padding, pair dilation, pair pool,
+) noexcept nogil:
     """Convolution outputs that no window covers are not computed: their gradient is zero."""
-    g.pool_height, g.pool_width = pool_size
+    cdef geometry g = measure(
+        x[0], x[1], x[2], x[3], W[0], W[1], out[1] * pool.height, out[2] * pool.width, out[3],
+        stride.height, stride.width, dilation.height, dilation.width, padding.height, padding.width, 1, 1)
+    g.pool_height, g.pool_width = pool.height, pool.width
+    return g
+
+
+cdef geometry backward_geometry(
+    const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, pair stride, pair padding, pair dilation, pair pool,
+) noexcept nogil:
+    """That of the convolution with the flipped weights that takes the gradient of `out` back to `x`."""
+    cdef geometry g = measure(
+        out[0], out[1] * pool.height, out[2] * pool.width, out[3], W[0], W[1], x[1], x[2], x[3],
+        1, 1, dilation.height, dilation.width,
+        (W[0] - 1) * dilation.height - padding.height, (W[1] - 1) * dilation.width - padding.width,
+        stride.height, stride.width)
+    g.pool_height, g.pool_width = pool.height, pool.width
     return g
 
 
 cdef _forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b,
-    stride, padding, dilation, bint relu, floating[:, :, :, ::1] out,
+    pair stride, pair padding, pair dilation, bint relu, floating[:, :, :, ::1] out,
 ):
-    cdef geometry g = measure(
-        x.shape[0], x.shape[1], x.shape[2], x.shape[3], W.shape[0], W.shape[1],
-        out.shape[1], out.shape[2], out.shape[3], stride[0], stride[1], dilation[0], dilation[1],
-        padding[0], padding[1], 1, 1)
+    cdef pair size
+    size.height, size.width = out.shape[1], out.shape[2]
+    check(
+        "convolution_forward", x.shape, W.shape, b.shape[0], out.shape, stride, padding, dilation, size, ONE, NULL)
+    cdef geometry g = forward_geometry(x.shape, W.shape, out.shape, stride, padding, dilation, ONE)
     if x.shape[0] == 0:
         return
     with nogil:
@@ -800,12 +847,13 @@ cdef _forward(
 
 cdef _pool_forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b,
-    stride, padding, pool_size, bint relu, floating[:, :, :, ::1] out, uint8_t[:, :, :, ::1] argmax,
+    pair stride, pair padding, pair size, pair pool, bint relu, floating[:, :, :, ::1] out,
+    uint8_t[:, :, :, ::1] argmax,
 ):
-    cdef geometry g = with_pooling(measure(
-        x.shape[0], x.shape[1], x.shape[2], x.shape[3], W.shape[0], W.shape[1],
-        out.shape[1] * pool_size[0], out.shape[2] * pool_size[1], out.shape[3],
-        stride[0], stride[1], 1, 1, padding[0], padding[1], 1, 1), pool_size)
+    check(
+        "convolution_pool_forward", x.shape, W.shape, b.shape[0], out.shape, stride, padding, ONE, size, pool,
+        argmax.shape)
+    cdef geometry g = forward_geometry(x.shape, W.shape, out.shape, stride, padding, ONE, pool)
     if x.shape[0] == 0:
         return
     with nogil:
@@ -813,109 +861,136 @@ cdef _pool_forward(
             g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0], &argmax[0, 0, 0, 0])
 
 
+cdef int input_gradient(geometry g, const floating *grad, const floating *W, floating *out) except -1 nogil:
+    """The convolution of the gradient with the flipped weights."""
+    cdef floating *flipped = <floating *>allocate(
+        g.filter_height * g.filter_width * g.channels * g.filters * sizeof(floating))
+    try:
+        flip_weights(g, W, flipped)
+        correlate(g, grad, flipped, <const floating *>NULL, False, out, NULL)
+    finally:
+        release(flipped)
+    return 0
+
+
 cdef _input_gradient(
-    const floating[:, :, :, ::1] grad, const uint8_t[:, :, :, ::1] argmax, const floating[:, :, :, ::1] W,
-    stride, padding, dilation, pool_size, floating[:, :, :, ::1] out,
+    const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, pair stride, pair padding, pair dilation,
+    floating[:, :, :, ::1] out,
 ):
-    cdef geometry g = with_pooling(measure(
-        grad.shape[0], grad.shape[1] * pool_size[0], grad.shape[2] * pool_size[1], grad.shape[3],
-        W.shape[0], W.shape[1], out.shape[1], out.shape[2], out.shape[3], 1, 1, dilation[0], dilation[1],
-        (W.shape[0] - 1) * dilation[0] - padding[0], (W.shape[1] - 1) * dilation[1] - padding[1],
-        stride[0], stride[1]), pool_size)
-    cdef floating *flipped
+    cdef pair size
+    size.height, size.width = grad.shape[1], grad.shape[2]
+    check(
+        "convolution_input_gradient", out.shape, W.shape, W.shape[3], grad.shape, stride, padding, dilation, size,
+        ONE, NULL)
+    cdef geometry g = backward_geometry(out.shape, W.shape, grad.shape, stride, padding, dilation, ONE)
     if grad.shape[0] == 0:
         return
-    cdef geometry forward
-    if argmax is not None:
-        forward = with_pooling(measure(
-            out.shape[0], out.shape[1], out.shape[2], out.shape[3], W.shape[0], W.shape[1],
-            grad.shape[1] * pool_size[0], grad.shape[2] * pool_size[1], grad.shape[3],
-            stride[0], stride[1], 1, 1, padding[0], padding[1], 1, 1), pool_size)
-        forward.places = &argmax[0, 0, 0, 0]
-        if scattered_rows(forward) * scattered_columns(forward) * forward.channels * sizeof(floating) <= SCATTERED_TILE:
-            with nogil:
-                scatter(forward, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
-            return
-        g.places, g.copied = &argmax[0, 0, 0, 0], True
-        g.tile_width = (g.columns - 1) + g.filter_width
     with nogil:
-        flipped = <floating *>allocate(W.shape[0] * W.shape[1] * W.shape[2] * W.shape[3] * sizeof(floating))
-        try:
-            flip_weights(g, &W[0, 0, 0, 0], flipped)
-            correlate(g, &grad[0, 0, 0, 0], flipped, <const floating *>NULL, False, &out[0, 0, 0, 0], NULL)
-        finally:
-            release(flipped)
+        input_gradient(g, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
+
+
+cdef _pool_input_gradient(
+    const floating[:, :, :, ::1] grad, const uint8_t[:, :, :, ::1] argmax, const floating[:, :, :, ::1] W,
+    pair stride, pair padding, pair size, pair pool, floating[:, :, :, ::1] out,
+):
+    check(
+        "convolution_pool_input_gradient", out.shape, W.shape, W.shape[3], grad.shape, stride, padding, ONE,
+        size, pool, argmax.shape)
+    cdef geometry g = forward_geometry(out.shape, W.shape, grad.shape, stride, padding, ONE, pool)
+    if grad.shape[0] == 0:
+        return
+    cdef const uint8_t *places = &argmax[0, 0, 0, 0]
+    if scattered_rows(g) * scattered_columns(g) * g.channels * sizeof(floating) <= SCATTERED_TILE:
+        g.places = places
+        with nogil:
+            scatter(g, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
+        return
+    g = backward_geometry(out.shape, W.shape, grad.shape, stride, padding, ONE, pool)
+    g.places, g.copied, g.tile_width = places, True, g.columns - 1 + g.filter_width
+    with nogil:
+        input_gradient(g, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
 
 
 cdef _weight_gradient(
-    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, const uint8_t[:, :, :, ::1] argmax,
-    stride, padding, dilation, size, pool_size, floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, pair stride, pair padding, pair dilation,
+    floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
-    cdef geometry g = with_pooling(measure(
-        x.shape[0], x.shape[1], x.shape[2], x.shape[3], W_grad.shape[0], W_grad.shape[1],
-        grad.shape[1] * pool_size[0], grad.shape[2] * pool_size[1], grad.shape[3],
-        stride[0], stride[1], dilation[0], dilation[1], padding[0], padding[1], 1, 1), pool_size)
-    cdef Py_ssize_t all_rows = size[0], all_columns = size[1]
+    cdef pair size
+    size.height, size.width = grad.shape[1], grad.shape[2]
+    check(
+        "convolution_weight_gradient", x.shape, W_grad.shape, b_grad.shape[0], grad.shape, stride, padding, dilation,
+        size, ONE, NULL)
+    cdef geometry g = forward_geometry(x.shape, W_grad.shape, grad.shape, stride, padding, dilation, ONE)
     if x.shape[0] == 0:
         W_grad[...] = 0
         b_grad[...] = 0
         return
-    if argmax is not None:
-        g.places = &argmax[0, 0, 0, 0]
     with nogil:
         weight_gradient(
-            g, all_rows, all_columns, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
+            g, size.height, size.width, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
+
+
+cdef _pool_weight_gradient(
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, const uint8_t[:, :, :, ::1] argmax,
+    pair stride, pair padding, pair size, pair pool, floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
+):
+    check(
+        "convolution_pool_weight_gradient", x.shape, W_grad.shape, b_grad.shape[0], grad.shape, stride, padding,
+        ONE, size, pool, argmax.shape)
+    cdef geometry g = forward_geometry(x.shape, W_grad.shape, grad.shape, stride, padding, ONE, pool)
+    if x.shape[0] == 0:
+        W_grad[...] = 0
+        b_grad[...] = 0
+        return
+    g.places = &argmax[0, 0, 0, 0]
+    with nogil:
+        weight_gradient(
+            g, size.height, size.width, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
 
 
 def convolution_forward(x, W, b, stride, padding, dilation, relu, out):
-    check("convolution_forward", x, W, b.shape[0], out, stride, padding, dilation)
     if out.dtype.char == "f":
-        _forward[float](x, W, b, stride, padding, dilation, relu, out)
+        _forward[float](x, W, b, as_pair(stride), as_pair(padding), as_pair(dilation), relu, out)
     else:
-        _forward[double](x, W, b, stride, padding, dilation, relu, out)
+        _forward[double](x, W, b, as_pair(stride), as_pair(padding), as_pair(dilation), relu, out)
 
 
 def convolution_pool_forward(x, W, b, stride, padding, size, pool_size, relu, out, argmax):
-    check(
-        "convolution_pool_forward", x, W, b.shape[0], out, stride, padding, (1, 1),
-        size, pool_size, argmax)
     if out.dtype.char == "f":
-        _pool_forward[float](x, W, b, stride, padding, pool_size, relu, out, argmax)
+        _pool_forward[float](
+            x, W, b, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), relu, out, argmax)
     else:
-        _pool_forward[double](x, W, b, stride, padding, pool_size, relu, out, argmax)
+        _pool_forward[double](
+            x, W, b, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), relu, out, argmax)
 
 
 def convolution_input_gradient(grad, W, stride, padding, dilation, out):
-    check("convolution_input_gradient", out, W, W.shape[3], grad, stride, padding, dilation)
     if out.dtype.char == "f":
-        _input_gradient[float](grad, None, W, stride, padding, dilation, (1, 1), out)
+        _input_gradient[float](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), out)
     else:
-        _input_gradient[double](grad, None, W, stride, padding, dilation, (1, 1), out)
+        _input_gradient[double](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), out)
 
 
 def convolution_pool_input_gradient(grad, argmax, W, stride, padding, size, pool_size, out):
-    check(
-        "convolution_pool_input_gradient", out, W, W.shape[3], grad, stride, padding, (1, 1),
-        size, pool_size, argmax)
     if out.dtype.char == "f":
-        _input_gradient[float](grad, argmax, W, stride, padding, (1, 1), pool_size, out)
+        _pool_input_gradient[float](
+            grad, argmax, W, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), out)
     else:
-        _input_gradient[double](grad, argmax, W, stride, padding, (1, 1), pool_size, out)
+        _pool_input_gradient[double](
+            grad, argmax, W, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), out)
 
 
 def convolution_weight_gradient(x, grad, stride, padding, dilation, W_grad, b_grad):
-    check("convolution_weight_gradient", x, W_grad, b_grad.shape[0], grad, stride, padding, dilation)
     if W_grad.dtype.char == "f":
-        _weight_gradient[float](x, grad, None, stride, padding, dilation, grad.shape[1:3], (1, 1), W_grad, b_grad)
+        _weight_gradient[float](x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), W_grad, b_grad)
     else:
-        _weight_gradient[double](x, grad, None, stride, padding, dilation, grad.shape[1:3], (1, 1), W_grad, b_grad)
+        _weight_gradient[double](x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), W_grad, b_grad)
 
 
 def convolution_pool_weight_gradient(x, grad, argmax, stride, padding, size, pool_size, W_grad, b_grad):
-    check(
-        "convolution_pool_weight_gradient", x, W_grad, b_grad.shape[0], grad, stride, padding, (1, 1),
-        size, pool_size, argmax)
     if W_grad.dtype.char == "f":
-        _weight_gradient[float](x, grad, argmax, stride, padding, (1, 1), size, pool_size, W_grad, b_grad)
+        _pool_weight_gradient[float](
+            x, grad, argmax, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), W_grad, b_grad)
     else:
-        _weight_gradient[double](x, grad, argmax, stride, padding, (1, 1), size, pool_size, W_grad, b_grad)
+        _pool_weight_gradient[double](
+            x, grad, argmax, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), W_grad, b_grad)

@@ -1,7 +1,8 @@
 """Dense layers: forward, input gradient, weight gradient, as blocked products.
 
 The right operand is packed into panels once; a task is one panel for a block of rows. Blocks depend on
-the shapes alone. For a few rows packing would take longer than the product: then panels are read where they lie.
+the shapes alone. For a few rows packing would take longer than the product: then panels are read where they lie, and
+a single row takes several of them at a time.
 """
 
 from cython.parallel cimport prange
@@ -10,33 +11,46 @@ from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport (
     cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels,
 )
-from cnnx._kernels.instruction_sets cimport product
+from cnnx._kernels.instruction_sets cimport MOST_VECTORS, product
 from cnnx._kernels.parallel cimport allocate, release, threads_for
 
 cdef enum:
     TASK_ROWS = 48      # rows of the left operand that share a panel of the right one in cache
     DEPTH = 256         # examples at a time in the weight gradient: their columns are far apart
     WORTH_PACKING = 13  # rows
+    MOST_PANELS = MOST_VECTORS // 2
 
 
-cdef void multiply_task(
-    const floating *a, Py_ssize_t a_row, Py_ssize_t a_depth, Py_ssize_t rows, panels cut,
-    const floating *b, Py_ssize_t b_row, const floating *packed, const floating *bias, bint relu, floating *out,
-    Py_ssize_t task,
+cdef struct operand:
+    # The right side of a product: `matrix` where it is read in place, but for the last panel's rows from `readable`
+    # on; these, or else all panels, are in `packed`.
+    bint in_place
+    Py_ssize_t row, readable
+    const void *matrix
+    void *packed
+
+
+cdef Py_ssize_t readable_depth(panels cut, Py_ssize_t row) noexcept nogil:
+    """Rows of the last panel, in whole blocks, whose vectors do not reach past the matrix's end."""
+    cdef Py_ssize_t last = cut.count - 1
+    cdef Py_ssize_t spare = cut.depth * row - last * 2 * cut.lanes - panel_width(cut, last)
+    if spare >= (cut.depth - 1) * row:
+        return cut.depth
+    return 0 if spare < 0 else (spare // row + 1) // DEPTH * DEPTH
+
+
+cdef void multiply_panels(
+    const floating *a, Py_ssize_t a_row, Py_ssize_t a_depth, Py_ssize_t rows, panels cut, operand b,
+    const floating *bias, bint relu, floating *out, Py_ssize_t panel, Py_ssize_t count,
 ) noexcept nogil:
-    """`b` is NULL where all panels are packed."""
-    cdef Py_ssize_t panel = task % cut.count, first = task // cut.count * TASK_ROWS, block, start
-    cdef Py_ssize_t zero = 0, count = min(<Py_ssize_t>TASK_ROWS, rows - first)
-    cdef Py_ssize_t column = panel * 2 * cut.lanes
-    cdef const floating *right = packed + panel_offset(cut, panel)
+    """Some rows times `count` panels; more than one only of full panels, in place, for a single row."""
+    cdef Py_ssize_t block, start, zero = 0, column = panel * 2 * cut.lanes, width = panel_width(cut, panel)
+    cdef const floating *right
     cdef product p
-    p.runs, p.a_runs, p.a_depth = 1, &zero, a_depth
-    p.b_depth, p.b_runs = panel_width(cut, panel), &zero
-    p.c_row, p.columns = cut.columns, panel_columns(cut, panel)
+    p.runs, p.a_runs, p.b_runs, p.a_depth = 1, &zero, &zero, a_depth
+    p.c_row, p.columns = cut.columns, panel_columns(cut, panel) + (count - 1) * 2 * cut.lanes
     p.bias = NULL
     p.accumulate = p.relu = False
-    if b != NULL and p.columns == p.b_depth:
-        right, p.b_depth = b + column, b_row
     for block in range((cut.depth + DEPTH - 1) // DEPTH):
         start = block * DEPTH
         p.depth = min(<Py_ssize_t>DEPTH, cut.depth - start)
@@ -44,10 +58,27 @@ cdef void multiply_task(
             p.relu = relu
             if bias != NULL:
                 p.bias = <const void *>(bias + column)
-        multiply(
-            p, count, a_row, a + first * a_row + start * a_depth, right + start * p.b_depth,
-            out + first * cut.columns + column)
+        p.b_depth = width
+        if not b.in_place:
+            right = <const floating *>b.packed + panel_offset(cut, panel) + start * width
+        elif panel == cut.count - 1 and start >= b.readable:
+            right = <const floating *>b.packed + (start - b.readable) * width
+        else:
+            right, p.b_depth = <const floating *>b.matrix + start * b.row + column, b.row
+        multiply(p, rows, a_row, a + start * a_depth, right, out + column)
         p.accumulate = True
+
+
+cdef void multiply_row(
+    const floating *a, Py_ssize_t a_depth, panels cut, operand b, const floating *bias, bint relu, floating *out,
+    Py_ssize_t panel,
+) noexcept nogil:
+    """A single row times MOST_PANELS panels, or what is left of them."""
+    cdef Py_ssize_t stop = min(cut.count, panel + MOST_PANELS), full = min(stop, cut.columns // (2 * cut.lanes)), count
+    while panel < stop:
+        count = MOST_PANELS if full - panel >= MOST_PANELS else 2 if full - panel >= 2 else 1
+        multiply_panels(a, 0, a_depth, 1, cut, b, bias, relu, out, panel, count)
+        panel += count
 
 
 cdef int matrix_product(
@@ -56,25 +87,37 @@ cdef int matrix_product(
     const floating *bias, bint relu, floating *out,
 ) except -1 nogil:
     """out[rows, columns] = bias + a[rows, depth] . b[depth, columns], both read through strides; then ReLU."""
-    cdef panels cut = cut_panels[floating](depth, columns, 0)
-    cdef Py_ssize_t tasks = (rows + TASK_ROWS - 1) // TASK_ROWS * cut.count, task, panel, j
-    cdef floating *packed = <floating *>allocate((cut.size + cut.count * 2 * cut.lanes) * sizeof(floating))
+    cdef panels cut = cut_panels[floating](depth, columns, 0), rest = cut
+    cdef Py_ssize_t widened = cut.count * 2 * cut.lanes, last = cut.count - 1, tasks, task, panel, first, j
+    cdef operand right
+    right.in_place, right.matrix, right.row = b_column == 1 and rows < WORTH_PACKING, b, b_row
+    right.readable = readable_depth(cut, b_row)
+    rest.depth = depth - right.readable
+    cdef Py_ssize_t room = rest.depth * panel_width(cut, last) if right.in_place else cut.size
+    cdef floating *packed = <floating *>allocate((room + widened) * sizeof(floating))
     cdef floating *wide_bias = NULL
-    cdef bint in_place = b_column == 1 and rows < WORTH_PACKING
+    right.packed = packed
     if bias != NULL:
-        wide_bias = packed + cut.size
-        for j in range(cut.count * 2 * cut.lanes):
+        wide_bias = packed + room
+        for j in range(widened):
             wide_bias[j] = bias[j] if j < columns else 0
-    for panel in prange(
-            cut.count, num_threads=1 if in_place else threads_for(cut.count, cut.size), schedule="static"):
-        # A panel whose vectors would reach past the last row is packed all the same.
-        if not in_place or panel_columns(cut, panel) < panel_width(cut, panel):
+    if right.in_place:
+        pack_panel(b + right.readable * b_row, b_row, 1, rest, last, packed)
+    else:
+        for panel in prange(cut.count, num_threads=threads_for(cut.count, cut.size), schedule="static"):
             pack_panel(b, b_row, b_column, cut, panel, packed + panel_offset(cut, panel))
-    for task in prange(
-            tasks, num_threads=threads_for(tasks, 2.0 * rows * depth * columns), schedule="dynamic"):
-        multiply_task(
-            a, a_row, a_depth, rows, cut, b if in_place else NULL, b_row, packed, <const floating *>wide_bias, relu,
-            out, task)
+    if right.in_place and rows == 1:
+        tasks = (cut.count + MOST_PANELS - 1) // MOST_PANELS
+        for task in prange(tasks, num_threads=threads_for(tasks, 2.0 * depth * columns), schedule="dynamic"):
+            multiply_row(
+                a, a_depth, cut, right, <const floating *>wide_bias, relu, out, task * MOST_PANELS)
+    else:
+        tasks = (rows + TASK_ROWS - 1) // TASK_ROWS * cut.count
+        for task in prange(tasks, num_threads=threads_for(tasks, 2.0 * rows * depth * columns), schedule="dynamic"):
+            first = task // cut.count * TASK_ROWS
+            multiply_panels(
+                a + first * a_row, a_row, a_depth, min(<Py_ssize_t>TASK_ROWS, rows - first), cut, right,
+                <const floating *>wide_bias, relu, out + first * columns, task % cut.count, 1)
     release(packed)
     return 0
 

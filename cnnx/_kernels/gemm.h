@@ -11,6 +11,9 @@
  *   TALL_ROWS     rows of a block one vector wide
  *   WIDE_ROWS     rows of a block two vectors wide; 2 * WIDE_ROWS sums and 3 operands fit the registers
  *
+ * MOST_VECTORS, of loops.h, is the width of the widest block: a single row needs so many sums at a time to keep the
+ * multipliers busy, which take several cycles for each of a chain.
+ *
  * One block of the result, `rows` x `columns`, is
  *
  *   c[i, j] = sum over runs r, depths k of  a[a_runs[r] + i*a_row + k*a_depth] * b[b_runs[r] + k*b_depth + j]
@@ -57,7 +60,7 @@ TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const p
                                       const REAL *restrict a, const REAL *restrict b, REAL *restrict c)
 {
     const VECTOR zero = {0};
-    VECTOR sums[TALL_ROWS > 2 * WIDE_ROWS ? TALL_ROWS : 2 * WIDE_ROWS];
+    VECTOR sums[TALL_ROWS > 2 * WIDE_ROWS ? TALL_ROWS : 2 * WIDE_ROWS]; /* of a single row, MOST_VECTORS of them */
     /* Unrolled, or the compiler makes a call of it, and the sums go through memory. */
 #pragma GCC unroll 12
     for (int i = 0; i < rows * vectors; i++)
@@ -68,7 +71,7 @@ TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const p
         const REAL *left = a + p->a_runs[r];
         const REAL *right = b + p->b_runs[r];
         for (ptrdiff_t k = p->depth; k > 0; k--) {
-            VECTOR columns[2];
+            VECTOR columns[MOST_VECTORS];
             for (int v = 0; v < vectors; v++)
                 columns[v] = LOAD(right + v * LANES);
             for (int i = 0; i < rows; i++) {
@@ -86,7 +89,7 @@ TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const p
         for (int i = 0; i < rows; i++)
             NAME(finish)(vectors, p, sums + i * vectors, c + i * p->c_row, c + i * p->c_row);
     else {
-        REAL edge[2 * LANES];
+        REAL edge[MOST_VECTORS * LANES];
 #pragma GCC unroll 12
         for (int i = 0; i < rows; i++) {
             REAL *row = c + i * p->c_row;
@@ -107,7 +110,11 @@ TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const p
 
 TARGET static void NAME(any_block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c)
 {
-    if (p->columns > LANES)
+    if (p->columns > 4 * LANES)
+        NAME(block)(1, MOST_VECTORS, p, a, b, c);
+    else if (p->columns > 2 * LANES)
+        NAME(block)(1, 4, p, a, b, c);
+    else if (p->columns > LANES)
         switch (rows) {
             CASE(1, 2) CASE(2, 2) CASE(3, 2) CASE(4, 2) CASE(5, 2) CASE(6, 2)
 #if WIDE_ROWS > 6
@@ -136,7 +143,7 @@ TARGET static void NAME(any_block)(ptrdiff_t rows, const product *p, const void 
     const REAL *a = (const REAL *)a_, *b = (const REAL *)b_, *bias = (const REAL *)p->bias;
     for (ptrdiff_t i = 0; i < rows; i++) {
         REAL *row = (REAL *)c_ + i * p->c_row;
-        REAL sums[2 * lanes] = {0};
+        REAL sums[MOST_VECTORS * lanes] = {0};
         for (ptrdiff_t r = 0; r < p->runs; r++)
             for (ptrdiff_t k = 0; k < p->depth; k++) {
                 const REAL left = a[p->a_runs[r] + i * p->a_row + k * p->a_depth];

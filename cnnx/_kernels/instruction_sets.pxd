@@ -11,7 +11,7 @@ cdef extern from "loops.h" nogil:
         const void *bias
         int accumulate, relu
 
-    enum: CLOSED
+    enum: MOST_VECTORS, CLOSED
     ctypedef struct pooled_gradient:
         Py_ssize_t windows, window_columns, height, width
         Py_ssize_t channels

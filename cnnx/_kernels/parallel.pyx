@@ -19,9 +19,13 @@ def set_threads(int count):
     _threads = count
 
 
+cdef Py_ssize_t tasks_for(Py_ssize_t most, double operations) noexcept nogil:
+    """Into how many tasks it is worth cutting so many operations."""
+    return <Py_ssize_t>max(1.0, min(<double>most, operations / WORTH_A_THREAD))
+
+
 cdef int threads_for(Py_ssize_t tasks, double operations) noexcept nogil:
-    cdef Py_ssize_t worth = <Py_ssize_t>(operations / WORTH_A_THREAD)
-    return <int>max(1, min(min(tasks, worth), _threads))
+    return <int>min(tasks_for(tasks, operations), _threads)
 
 
 cdef void *allocate(Py_ssize_t bytes) except NULL nogil:

@@ -4,6 +4,7 @@
 #define BITS int32_t
 #include "gemm.h"
 #include "rows.h"
+#include "pooled_product.h"
 #include "pooled.h"
 #include "depthwise.h"
 static const loops NAME(loops) = LOOPS;
@@ -16,6 +17,7 @@ static const loops NAME(loops) = LOOPS;
 #define BITS int64_t
 #include "gemm.h"
 #include "rows.h"
+#include "pooled_product.h"
 #include "pooled.h"
 #include "depthwise.h"
 static const loops NAME(loops) = LOOPS;

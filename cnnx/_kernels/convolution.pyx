@@ -228,13 +228,25 @@ cdef void correlate_band(
         rows = out + (image * g.rows + first) * g.columns * g.filters
     else:
         p.c_row = padded_columns(cut)
+    cdef bint in_registers = argmax != NULL and pools_in_registers(g)
+    cdef Py_ssize_t pooled_row = g.columns // g.pool_width * g.filters
+    cdef Py_ssize_t pooled = (image * g.rows + first) // g.pool_height * pooled_row
+    if in_registers:
+        p.a_row, p.c_row, p.relu = g.column_stride * g.channels, g.filters, relu
     for panel in range(cut.count):
-        p.columns = panel_columns(cut, panel) if argmax == NULL else panel_width(cut, panel)
+        p.columns = panel_width(cut, panel) if argmax != NULL and not in_registers else panel_columns(cut, panel)
         p.b_depth = panel_width(cut, panel)
         for i in range(p.runs):
             runs[i] = i // row_runs * g.row_dilation * row_size + i % row_runs * g.column_dilation * g.channels
             packed_runs[i] = i * p.depth * p.b_depth
         p.bias = NULL if bias == NULL else <const void *>(bias + panel * 2 * cut.lanes)
+        if in_registers:
+            for oh in range(count // 2):
+                loops_for(sizeof(floating)).pool_block(
+                    g.columns // 2, &p, g.row_stride * row_size, columns + 2 * oh * g.row_stride * row_size,
+                    packed + panel_offset(cut, panel), out + pooled + oh * pooled_row + panel * 2 * cut.lanes,
+                    argmax + pooled + oh * pooled_row + panel * 2 * cut.lanes)
+            continue
         for oh in range(count):
             multiply(
                 p, g.columns, g.column_stride * g.channels,
@@ -242,8 +254,12 @@ cdef void correlate_band(
                 packed + panel_offset(cut, panel),
                 rows + oh * g.columns * p.c_row + panel * 2 * cut.lanes,
             )
-    if argmax != NULL:
+    if argmax != NULL and not in_registers:
         pool_band(g, image, first, count, rows, p.c_row, relu, out, argmax)
+
+
+cdef bint pools_in_registers(geometry g) noexcept nogil:
+    return g.pool_height == 2 and g.pool_width == 2
 
 
 cdef void pool_band(
@@ -399,7 +415,7 @@ cdef int correlate(
     if turned:
         g.tile_width = g.columns - 1 + g.window_width
     cdef Py_ssize_t pooled_row = 0
-    if argmax != NULL:
+    if argmax != NULL and (turned or not pools_in_registers(g)):
         pooled_row = g.columns * padded_columns(cut)
         if turned:
             pooled_row = (g.columns + 2 * cut.lanes - 1) // (2 * cut.lanes) * 2 * cut.lanes * g.filters

@@ -12,36 +12,57 @@
 #define VECTOR NAME(vector)
 #define MASK NAME(bits)
 #define PLACES NAME(places)
+#define BYTES NAME(bytes)
 #define LOAD(p) (*(const NAME(unaligned) *)(p))
 #define STORE(p, v) (*(NAME(unaligned) *)(p) = (v))
 
 typedef uint8_t PLACES __attribute__((vector_size(VECTOR_BYTES / sizeof(REAL)), aligned(1), may_alias));
+typedef uint8_t BYTES __attribute__((vector_size(VECTOR_BYTES)));
 
 /* mask ? a : b, lane by lane */
 #define SELECT(mask, a, b) ((VECTOR)(((mask) & (MASK)(a)) | (~(mask) & (MASK)(b))))
 
-/* The largest cell of a window and its place; the first of equals, the first NaN above all. Where `gated`, ReLU
- * follows: that is the same as before the maximum, and once instead of for every cell. */
+/* The next cell of a window, if it is larger than those before; the first of equals, the first NaN above all. */
+TARGET ALWAYS_INLINE void NAME(take_cell)(VECTOR value, int number, VECTOR *most, MASK *place)
+{
+    const MASK wins = ~(value <= *most) & (*most == *most);
+    *most = SELECT(wins, value, *most);
+    *place = (wins & number) | (~wins & *place);
+}
+
+/* ReLU of the largest cells: that is the same as before the maximum, and once instead of for every cell. */
+TARGET ALWAYS_INLINE void NAME(gate_cells)(VECTOR *most, MASK *place)
+{
+    const MASK closed = *most <= (VECTOR){0};
+    *place |= closed & CLOSED;
+    *most = (VECTOR)(~closed & (MASK)*most);
+}
+
+/* The lowest byte of each lane. */
+TARGET ALWAYS_INLINE void NAME(store_places)(MASK place, uint8_t *places)
+{
+#if VECTOR_BYTES == 32 && REAL_BYTES == 4
+    *(PLACES *)places = __builtin_shufflevector((BYTES)place, (BYTES)place, 0, 4, 8, 12, 16, 20, 24, 28);
+#elif VECTOR_BYTES == 32
+    *(PLACES *)places = __builtin_shufflevector((BYTES)place, (BYTES)place, 0, 8, 16, 24);
+#else
+    *(PLACES *)places = __builtin_convertvector(place, PLACES);
+#endif
+}
+
+/* The largest cell of a window and its place. */
 TARGET ALWAYS_INLINE void NAME(max_window)(const REAL *cells, const int height, const int width, ptrdiff_t row_step,
                                            ptrdiff_t channels, int gated, REAL *best, uint8_t *places)
 {
-    const VECTOR zero = {0};
     VECTOR most = LOAD(cells);
     MASK place = {0};
     for (int i = 0; i < height; i++)
-        for (int j = 0; j < width; j++) {
-            const VECTOR value = LOAD(cells + i * row_step + j * channels);
-            const MASK wins = (value > most) | ((value != value) & (most == most));
-            most = SELECT(wins, value, most);
-            place = (wins & (i * width + j)) | (~wins & place);
-        }
-    if (gated) {
-        const MASK closed = most <= zero;
-        place |= closed & CLOSED;
-        most = (VECTOR)(~closed & (MASK)most);
-    }
+        for (int j = 0; j < width; j++)
+            NAME(take_cell)(LOAD(cells + i * row_step + j * channels), i * width + j, &most, &place);
+    if (gated)
+        NAME(gate_cells)(&most, &place);
     STORE(best, most);
-    *(PLACES *)places = __builtin_convertvector(place, PLACES);
+    NAME(store_places)(place, places);
 }
 
 #endif
@@ -117,11 +138,6 @@ TARGET static void NAME(any_max_row)(const void *image, ptrdiff_t height, ptrdif
     const VECTOR even = __builtin_shufflevector(even##_low, even##_high, EVEN);       \
     const VECTOR odd = __builtin_shufflevector(even##_low, even##_high, ODD);
 
-#define TAKE_CELL(value, number)                                                   \
-    wins = ((value) > most) | (((value) != (value)) & (most == most));             \
-    most = SELECT(wins, value, most);                                              \
-    place = (wins & (number)) | (~wins & place);
-
 /* `count` 2x2 windows of a plane, side by side, at most LANES; all LANES can be read. */
 TARGET ALWAYS_INLINE void NAME(max_plane_windows)(const REAL *cells, ptrdiff_t row_step, VECTOR bias, int gated,
                                                   ptrdiff_t count, ptrdiff_t channels, REAL *best, uint8_t *places)
@@ -129,15 +145,12 @@ TARGET ALWAYS_INLINE void NAME(max_plane_windows)(const REAL *cells, ptrdiff_t r
     TAKE_ROW(cells, first, second)
     TAKE_ROW(cells + row_step, third, fourth)
     VECTOR most = first;
-    MASK place = {0}, wins;
-    TAKE_CELL(second, 1)
-    TAKE_CELL(third, 2)
-    TAKE_CELL(fourth, 3)
-    if (gated) {
-        const MASK closed = most <= (VECTOR){0};
-        place |= closed & CLOSED;
-        most = (VECTOR)(~closed & (MASK)most);
-    }
+    MASK place = {0};
+    NAME(take_cell)(second, 1, &most, &place);
+    NAME(take_cell)(third, 2, &most, &place);
+    NAME(take_cell)(fourth, 3, &most, &place);
+    if (gated)
+        NAME(gate_cells)(&most, &place);
     if (count == LANES)
 #pragma GCC unroll 16
         for (int lane = 0; lane < LANES; lane++) {
@@ -151,7 +164,6 @@ TARGET ALWAYS_INLINE void NAME(max_plane_windows)(const REAL *cells, ptrdiff_t r
         }
 }
 
-#undef TAKE_CELL
 #undef TAKE_ROW
 #undef ODD
 #undef EVEN
@@ -252,6 +264,7 @@ TARGET static void NAME(gate_row)(const void *grad_, const void *y_, void *out_,
 #undef SELECT
 #undef STORE
 #undef LOAD
+#undef BYTES
 #undef PLACES
 #undef MASK
 #undef VECTOR

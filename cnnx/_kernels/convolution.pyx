@@ -312,7 +312,7 @@ cdef void correlate_planes(
     cdef Py_ssize_t plane_row = plane_row_size(g, cut)
     cdef Py_ssize_t plane = ((g.band - 1) * g.row_stride + g.window_height) * plane_row
     cdef Py_ssize_t i, j, f, oh, ow, position, block
-    cdef Py_ssize_t positions = (g.columns + wide - 1) // wide
+    cdef Py_ssize_t positions = (g.columns + wide - 1) // wide, pooled_row, pooled
     cdef Py_ssize_t *plane_runs = runs + g.filter_height * g.filter_width
     cdef floating *turned = tile + g.channels * plane  # one block, filter by filter
     cdef floating *target
@@ -333,6 +333,15 @@ cdef void correlate_planes(
                 plane_runs[i * g.filter_width + j] = i * g.row_dilation * plane_row + j * g.column_dilation
     p.a_runs, p.b_runs = runs, plane_runs
     p.bias, p.columns = NULL, wide
+    if argmax != NULL and pools_in_registers(g):
+        p.bias, p.relu, p.c_row = <const void *>bias, relu, F
+        pooled_row = g.columns // 2 * F
+        pooled = (image * g.rows + first) // 2 * pooled_row
+        for oh in range(count // 2):
+            loops_for(sizeof(floating)).pool_planes(
+                F, g.columns // 2, &p, g.row_stride * plane_row, W, tile + 2 * oh * g.row_stride * plane_row,
+                out + pooled + oh * pooled_row, argmax + pooled + oh * pooled_row)
+        return
     if argmax != NULL:
         # A plane for each filter.
         p.accumulate, p.relu, p.c_row = False, False, g.band * positions * wide
@@ -415,7 +424,7 @@ cdef int correlate(
     if turned:
         g.tile_width = g.columns - 1 + g.window_width
     cdef Py_ssize_t pooled_row = 0
-    if argmax != NULL and (turned or not pools_in_registers(g)):
+    if argmax != NULL and not pools_in_registers(g):
         pooled_row = g.columns * padded_columns(cut)
         if turned:
             pooled_row = (g.columns + 2 * cut.lanes - 1) // (2 * cut.lanes) * 2 * cut.lanes * g.filters

@@ -38,6 +38,10 @@ cdef extern from "loops.h" nogil:
             Py_ssize_t windows, const product *p, Py_ssize_t a_line, const void *a, const void *b, void *best,
             uint8_t *places,
         ) noexcept nogil
+        void pool_planes(
+            Py_ssize_t filters, Py_ssize_t windows, const product *p, Py_ssize_t b_line, const void *a, const void *b,
+            void *best, uint8_t *places,
+        ) noexcept nogil
         void max_row(
             const void *image, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row_step, Py_ssize_t column_stride,
             Py_ssize_t columns, Py_ssize_t channels, Py_ssize_t kept, int gated, void *best, uint8_t *places,

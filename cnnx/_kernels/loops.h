@@ -53,6 +53,8 @@ typedef struct {
     void (*block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c);
     void (*pool_block)(ptrdiff_t windows, const product *p, ptrdiff_t a_line, const void *a, const void *b, void *best,
                        uint8_t *places);
+    void (*pool_planes)(ptrdiff_t filters, ptrdiff_t windows, const product *p, ptrdiff_t b_line, const void *a,
+                        const void *b, void *best, uint8_t *places);
     void (*max_row)(const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step, ptrdiff_t column_stride,
                     ptrdiff_t columns, ptrdiff_t channels, ptrdiff_t kept, int gated, void *best, uint8_t *places);
     void (*max_plane_row)(const void *rows, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step, ptrdiff_t columns,
@@ -72,9 +74,9 @@ typedef struct {
 } loops;
 
 #define LOOPS                                                                                           \
-    {NAME(any_block),  NAME(pool_block),     NAME(any_max_row),   NAME(max_plane_row),                  \
-     NAME(spread_row), NAME(pooled_weights), NAME(pooled_inputs), NAME(relu_row),                       \
-     NAME(gate_row),   NAME(depthwise_row),  NAME(depthwise_weights)}
+    {NAME(any_block),     NAME(pool_block), NAME(pool_planes),    NAME(any_max_row),                    \
+     NAME(max_plane_row), NAME(spread_row), NAME(pooled_weights), NAME(pooled_inputs),                  \
+     NAME(relu_row),      NAME(gate_row),   NAME(depthwise_row),  NAME(depthwise_weights)}
 
 typedef struct {
     const char *name;

@@ -1,9 +1,10 @@
-/* A product whose rows are the positions of 2x2 windows: only the largest of each window leaves the registers. A template
+/* Products whose results are pooled in 2x2 windows: only the largest of each window leaves the registers. A template
  * like gemm.h.
  *
- *   best[w, j] = max over the window's four positions of c[position, j], c as in gemm.h, plus bias, then ReLU
+ * pool_block   best[w, j] = max over the window's positions of c[position, j], plus bias, then ReLU
+ * pool_planes  the same, turned over: best[w, f] = max over them of c[f, position], ...
  *
- * Where the sums are short, to write them and to read them again for the maximum takes longer than the sums.
+ * with c as in gemm.h. A window's positions are neighbours in two lines of the image, `a_line` or `b_line` apart.
  */
 
 #ifdef VECTOR_BYTES
@@ -95,6 +96,102 @@ TARGET static void NAME(pool_block)(ptrdiff_t windows, const product *p, ptrdiff
 }
 
 #undef EACH
+
+#if VECTOR_BYTES / REAL_BYTES == 2
+#define EVEN 0, 2
+#define ODD 1, 3
+#elif VECTOR_BYTES / REAL_BYTES == 4
+#define EVEN 0, 2, 4, 6
+#define ODD 1, 3, 5, 7
+#elif VECTOR_BYTES / REAL_BYTES == 8
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15
+#else
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#endif
+
+/* LANES windows of some filters, of which the first `windows` are kept. */
+TARGET ALWAYS_INLINE void NAME(pool_filters)(const int filters, const product *p, ptrdiff_t b_line, ptrdiff_t windows,
+                                             const REAL *restrict a, const REAL *restrict b, const REAL *bias,
+                                             REAL *restrict best, uint8_t *restrict places)
+{
+    VECTOR sums[2 * WIDE_ROWS];
+#pragma GCC unroll 24
+    for (int i = 0; i < 4 * filters; i++)
+        sums[i] = (VECTOR){0};
+
+    for (ptrdiff_t r = 0; r < p->runs; r++) {
+        const REAL *left = a + p->a_runs[r];
+        const REAL *right = b + p->b_runs[r];
+        for (ptrdiff_t k = p->depth; k > 0; k--) {
+            VECTOR weights[WIDE_ROWS / 2];
+            for (int f = 0; f < filters; f++)
+                weights[f] = left[f] - (VECTOR){0};
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
+                const VECTOR pixels = LOAD(right + i / 2 * b_line + i % 2 * LANES);
+                for (int f = 0; f < filters; f++)
+                    sums[4 * f + i] += weights[f] * pixels;
+            }
+            left += p->a_depth;
+            right += p->b_depth;
+        }
+    }
+
+#pragma GCC unroll 6
+    for (int f = 0; f < filters; f++) {
+        const VECTOR *sum = sums + 4 * f;
+        const VECTOR shift = (bias ? bias[f] : 0) - (VECTOR){0};
+        VECTOR most = __builtin_shufflevector(sum[0], sum[1], EVEN) + shift;
+        MASK place = {0};
+        NAME(take_cell)(__builtin_shufflevector(sum[0], sum[1], ODD) + shift, 1, &most, &place);
+        NAME(take_cell)(__builtin_shufflevector(sum[2], sum[3], EVEN) + shift, 2, &most, &place);
+        NAME(take_cell)(__builtin_shufflevector(sum[2], sum[3], ODD) + shift, 3, &most, &place);
+        if (p->relu)
+            NAME(gate_cells)(&most, &place);
+        uint8_t narrow[LANES];
+        NAME(store_places)(place, narrow);
+        if (windows == LANES)
+#pragma GCC unroll 16
+            for (int w = 0; w < LANES; w++)
+                best[w * p->c_row + f] = most[w], places[w * p->c_row + f] = narrow[w];
+        else
+            for (ptrdiff_t w = 0; w < windows; w++)
+                best[w * p->c_row + f] = most[w], places[w * p->c_row + f] = narrow[w];
+    }
+}
+
+#undef ODD
+#undef EVEN
+
+#define CASE(filters)                                                                                                   \
+    case filters:                                                                                                       \
+        NAME(pool_filters)(filters, p, b_line, count, a + f, b + 2 * w, bias ? bias + f : bias, best + w * p->c_row + f, \
+                           places + w * p->c_row + f);                                                                  \
+        break;
+
+TARGET static void NAME(pool_planes)(ptrdiff_t filters, ptrdiff_t windows, const product *p, ptrdiff_t b_line,
+                                     const void *a_, const void *b_, void *best_, uint8_t *places)
+{
+    const REAL *a = a_, *b = b_, *bias = p->bias;
+    REAL *best = best_;
+    const ptrdiff_t groups = (filters + WIDE_ROWS / 2 - 1) / (WIDE_ROWS / 2);
+    for (ptrdiff_t w = 0; w < windows; w += LANES) {
+        const ptrdiff_t count = windows - w < LANES ? windows - w : LANES;
+        for (ptrdiff_t group = 0; group < groups; group++) {
+            const ptrdiff_t f = filters * group / groups;
+            switch (filters * (group + 1) / groups - f) {
+                CASE(1) CASE(2) CASE(3)
+#if WIDE_ROWS > 6
+                CASE(4) CASE(5) CASE(6)
+#endif
+            }
+        }
+    }
+}
+
+#undef CASE
 #undef STORE
 #undef LOAD
 #undef MASK
@@ -126,6 +223,25 @@ TARGET static void NAME(pool_block)(ptrdiff_t windows, const product *p, ptrdiff
             NAME(max_cell)(sums + j, 2, 2, 2 * p->columns, p->columns, p->relu, best + w * p->c_row + j,
                            places + w * p->c_row + j);
     }
+}
+
+TARGET static void NAME(pool_planes)(ptrdiff_t filters, ptrdiff_t windows, const product *p, ptrdiff_t b_line,
+                                     const void *a_, const void *b_, void *best_, uint8_t *places)
+{
+    const REAL *a = (const REAL *)a_, *b = (const REAL *)b_, *bias = (const REAL *)p->bias;
+    REAL *best = (REAL *)best_;
+    for (ptrdiff_t w = 0; w < windows; w++)
+        for (ptrdiff_t f = 0; f < filters; f++) {
+            REAL sums[4] = {0};
+            for (int i = 0; i < 4; i++) {
+                for (ptrdiff_t r = 0; r < p->runs; r++)
+                    for (ptrdiff_t k = 0; k < p->depth; k++)
+                        sums[i] += a[p->a_runs[r] + k * p->a_depth + f]
+                            * b[p->b_runs[r] + k * p->b_depth + i / 2 * b_line + 2 * w + i % 2];
+                sums[i] += bias ? bias[f] : 0;
+            }
+            NAME(max_cell)(sums, 2, 2, 2, 1, p->relu, best + w * p->c_row + f, places + w * p->c_row + f);
+        }
 }
 
 #endif

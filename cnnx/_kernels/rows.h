@@ -117,79 +117,15 @@ TARGET static void NAME(any_max_row)(const void *image, ptrdiff_t height, ptrdif
                       places);
 }
 
-#ifdef VECTOR_BYTES
-#if VECTOR_BYTES / REAL_BYTES == 2
-#define EVEN 0, 2
-#define ODD 1, 3
-#elif VECTOR_BYTES / REAL_BYTES == 4
-#define EVEN 0, 2, 4, 6
-#define ODD 1, 3, 5, 7
-#elif VECTOR_BYTES / REAL_BYTES == 8
-#define EVEN 0, 2, 4, 6, 8, 10, 12, 14
-#define ODD 1, 3, 5, 7, 9, 11, 13, 15
-#else
-#define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
-#define ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
-#endif
-
-/* The even and the odd cells of one row of 2x2 windows. */
-#define TAKE_ROW(at, even, odd)                                                       \
-    const VECTOR even##_low = LOAD(at) + bias, even##_high = LOAD((at) + LANES) + bias; \
-    const VECTOR even = __builtin_shufflevector(even##_low, even##_high, EVEN);       \
-    const VECTOR odd = __builtin_shufflevector(even##_low, even##_high, ODD);
-
-/* `count` 2x2 windows of a plane, side by side, at most LANES; all LANES can be read. */
-TARGET ALWAYS_INLINE void NAME(max_plane_windows)(const REAL *cells, ptrdiff_t row_step, VECTOR bias, int gated,
-                                                  ptrdiff_t count, ptrdiff_t channels, REAL *best, uint8_t *places)
-{
-    TAKE_ROW(cells, first, second)
-    TAKE_ROW(cells + row_step, third, fourth)
-    VECTOR most = first;
-    MASK place = {0};
-    NAME(take_cell)(second, 1, &most, &place);
-    NAME(take_cell)(third, 2, &most, &place);
-    NAME(take_cell)(fourth, 3, &most, &place);
-    if (gated)
-        NAME(gate_cells)(&most, &place);
-    if (count == LANES)
-#pragma GCC unroll 16
-        for (int lane = 0; lane < LANES; lane++) {
-            best[lane * channels] = most[lane];
-            places[lane * channels] = (uint8_t)place[lane];
-        }
-    else
-        for (ptrdiff_t lane = 0; lane < count; lane++) {
-            best[lane * channels] = most[lane];
-            places[lane * channels] = (uint8_t)place[lane];
-        }
-}
-
-#undef TAKE_ROW
-#undef ODD
-#undef EVEN
-#endif
-
 /* One row of whole windows of one channel that lies in a plane of its own, plus its bias; the maxima are `channels`
- * apart. A row of the plane has room for two vectors at least. */
+ * apart. */
 TARGET static void NAME(max_plane_row)(const void *rows_, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step,
                                        ptrdiff_t columns, const void *bias_, int gated, ptrdiff_t channels, void *best_,
                                        uint8_t *places)
 {
     const REAL *rows = rows_, bias = bias_ ? *(const REAL *)bias_ : 0;
     REAL *best = best_;
-    ptrdiff_t column = 0;
-#ifdef VECTOR_BYTES
-    if (height == 2 && width == 2)
-        for (ptrdiff_t count; column < columns; column += count) {
-            /* The last ones are a whole vector, too, where there are enough: some maxima are then taken twice. */
-            if (column + LANES > columns && columns >= LANES)
-                column = columns - LANES;
-            count = columns - column < LANES ? columns - column : LANES;
-            NAME(max_plane_windows)(rows + 2 * column, row_step, bias - (VECTOR){0}, gated, count, channels,
-                                    best + column * channels, places + column * channels);
-        }
-#endif
-    for (; column < columns; column++) {
+    for (ptrdiff_t column = 0; column < columns; column++) {
         REAL most = rows[column * width] + bias;
         ptrdiff_t place = 0;
         for (ptrdiff_t i = 0; i < height; i++)

@@ -30,7 +30,7 @@ from libc.string cimport memcpy, memset
 
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport (
-    cut_panels, multiply, pack_panel, padded_columns, panel_columns, panel_offset, panel_width, panels,
+    cut_panels, multiply, multiply_grid, pack_panel, padded_columns, panel_columns, panel_offset, panel_width, panels,
 )
 from cnnx._kernels.instruction_sets cimport CLOSED, in_use, loops_for, pooled_gradient, product
 from cnnx._kernels.parallel cimport allocate, release, tasks_for, threads_for
@@ -247,13 +247,9 @@ cdef void correlate_band(
                     packed + panel_offset(cut, panel), out + pooled + oh * pooled_row + panel * 2 * cut.lanes,
                     argmax + pooled + oh * pooled_row + panel * 2 * cut.lanes)
             continue
-        for oh in range(count):
-            multiply(
-                p, g.columns, g.column_stride * g.channels,
-                columns + oh * g.row_stride * row_size,
-                packed + panel_offset(cut, panel),
-                rows + oh * g.columns * p.c_row + panel * 2 * cut.lanes,
-            )
+        multiply_grid(
+            p, count, g.columns, g.row_stride * row_size, g.column_stride * g.channels, columns,
+            packed + panel_offset(cut, panel), rows + panel * 2 * cut.lanes)
     if argmax != NULL and not in_registers:
         pool_band(g, image, first, count, rows, p.c_row, relu, out, argmax)
 
@@ -575,15 +571,15 @@ cdef Py_ssize_t lists_size(geometry g, Py_ssize_t entries, floating kind) noexce
 
 
 cdef void pooled_band(
-    geometry g, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, const floating *grad, const floating *columns,
-    floating *W_sums, floating *b_sums, floating *lists,
+    geometry g, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, Py_ssize_t first_filter, Py_ssize_t end_filter,
+    const floating *grad, const floating *columns, floating *W_sums, floating *b_sums, floating *lists,
 ) noexcept nogil:
-    """The sums of one band straight from the pooled gradient."""
+    """The sums of one band and some filters straight from the pooled gradient."""
     cdef Py_ssize_t F = g.filters, f
     cdef pooled_gradient p = windows_of(g, count, lists, g.band * g.columns + 1)
     cdef Py_ssize_t pooled = (
         image * (g.rows // g.pool_height) + first // g.pool_height) * p.window_columns * F
-    for f in range(F):
+    for f in range(first_filter, end_filter):
         loops_for(sizeof(floating)).pooled_weights(
             &p, grad + pooled + f, g.places + pooled + f, columns,
             W_sums + f * g.filter_height * p.columns, b_sums + f)
@@ -591,9 +587,10 @@ cdef void pooled_band(
 
 cdef void weight_gradient_block(
     geometry g, const floating *x, const floating *grad, panels cut, Py_ssize_t begin, Py_ssize_t end,
+    Py_ssize_t first_panel, Py_ssize_t end_panel,
     floating *W_sums, floating *b_sums, floating *tile, floating *right, floating *spread, Py_ssize_t *runs,
 ) noexcept nogil:
-    """Gradients of the weights, in panels, and of the biases, summed over images begin .. end.
+    """Gradients of some filters' weights, in panels, and of their biases, summed over images begin .. end.
 
     The left operand is the transposed matrix of columns: one channel at many positions. With many
     channels those are far apart, often by a power of two, and would push each other out of the cache;
@@ -610,8 +607,11 @@ cdef void weight_gradient_block(
     cdef geometry plain = g  # the image is one; only the gradient is pooled
     cdef product p
     plain.places = NULL
-    memset(W_sums, 0, cut.size * sizeof(floating))
-    memset(b_sums, 0, F * sizeof(floating))
+    cdef Py_ssize_t first_filter = first_panel * 2 * cut.lanes, end_filter = min(F, end_panel * 2 * cut.lanes)
+    cdef Py_ssize_t begin_sums = panel_offset(cut, first_panel)
+    cdef Py_ssize_t end_sums = cut.size if end_panel == cut.count else panel_offset(cut, end_panel)
+    memset(W_sums + begin_sums, 0, (end_sums - begin_sums) * sizeof(floating))
+    memset(b_sums + first_filter, 0, (end_filter - first_filter) * sizeof(floating))
     cdef bint turned = few_columns(g, cut)
     cdef bint pooled = by_windows(g, turned)
     cdef Py_ssize_t *right_runs = runs + g.band
@@ -623,14 +623,15 @@ cdef void weight_gradient_block(
             count = min(g.band, g.rows - first)
             if pooled:
                 columns = view_tile(plain, x, image, first, count, 0, C, tile, <floating *>NULL)
-                pooled_band(g, image, first, count, grad, columns, W_sums, b_sums, right)
+                pooled_band(
+                    g, image, first, count, first_filter, end_filter, grad, columns, W_sums, b_sums, right)
                 continue
             if g.places == NULL:
                 band_grad = grad + (image * g.rows + first) * g.columns * F
             else:
                 band_grad = spread_band(g, grad, image, first, count, spread)
             for position in range(count * g.columns):
-                for f in range(F):
+                for f in range(first_filter, end_filter):
                     b_sums[f] += band_grad[position * F + f]
             p.runs = count
             if turned:
@@ -645,7 +646,7 @@ cdef void weight_gradient_block(
                         p, F, 1, band_grad, columns + i * g.row_dilation * g.tile_width * C, W_sums + i * p.columns)
                 continue
             band_cut = cut_panels[floating](count * g.columns, F, 0)
-            for panel in range(cut.count):
+            for panel in range(first_panel, end_panel):
                 pack_panel(band_grad, F, 1, band_cut, panel, right + panel_offset(band_cut, panel))
             for group in range(groups):
                 channel = C * group // groups
@@ -654,7 +655,7 @@ cdef void weight_gradient_block(
                 p.a_depth = g.column_stride * channels
                 for i in range(count):
                     runs[i] = i * g.row_stride * g.tile_width * channels
-                for panel in range(cut.count):
+                for panel in range(first_panel, end_panel):
                     panel_grad = right + panel_offset(band_cut, panel)
                     width = panel_width(cut, panel)
                     panel_sums = W_sums + panel_offset(cut, panel) + channel * width
@@ -722,9 +723,13 @@ cdef int weight_gradient(
     cdef Py_ssize_t positions = all_rows * all_columns
     cdef Py_ssize_t blocks = max(1, min(
         min(g.images, MOST_BLOCKS), g.images * positions // BLOCK_POSITIONS))
-    cdef int threads = threads_for(blocks, 2.0 * g.images * positions * F * depth)
-    cdef Py_ssize_t sums = lines(cut.size + F), block
+    cdef double operations = 2.0 * g.images * positions * F * depth
     cdef bint pooled = by_windows(g, turned)
+    # With few blocks, several threads share one: each has some of the filters, and a copy of the tile.
+    cdef Py_ssize_t parts = 1 if turned or g.places != NULL and not pooled else min(
+        cut.count, (tasks_for(FEWEST_TASKS, operations) + blocks - 1) // blocks)
+    cdef int threads = threads_for(blocks * parts, operations)
+    cdef Py_ssize_t sums = lines(cut.size + F), task, block, part
     cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels if pooled else most_channels) + 2 * cut.lanes)
     cdef Py_ssize_t right_room = lines(cut_panels[floating](g.band * g.columns, F, 0).size)
     if pooled:
@@ -735,10 +740,12 @@ cdef int weight_gradient(
     cdef char *memory = <char *>allocate(blocks * sums * sizeof(floating) + threads * private)
     cdef floating *partial = <floating *>memory
     cdef floating *mine
-    for block in prange(blocks, num_threads=threads, schedule="dynamic"):
+    for task in prange(blocks * parts, num_threads=threads, schedule="dynamic"):
         mine = <floating *>(memory + blocks * sums * sizeof(floating) + threadid() * private)
+        block, part = task // parts, task % parts
         weight_gradient_block(
             g, x, grad, cut, g.images * block // blocks, g.images * (block + 1) // blocks,
+            cut.count * part // parts, cut.count * (part + 1) // parts,
             partial + block * sums, partial + block * sums + cut.size,
             mine, mine + tile_room, mine + tile_room + right_room,
             <Py_ssize_t *>(mine + tile_room + right_room + spread_room))

@@ -20,7 +20,7 @@
  *
  * Both operands are read through strides, so a row of image positions, its transpose, and a batch of
  * feature vectors are all read where they lie; a filter row is one run, because its pixels are neighbours
- * in memory. Every element of the result is one chain of sums in the order of (r, k), whatever block
+ * in memory. Positions of several image rows are no stride apart: then a_rows[i] takes the place of i*a_row. Every element of the result is one chain of sums in the order of (r, k), whatever block
  * it falls in: how the work is cut changes no bit.
  *
  * Register blocking after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
@@ -55,8 +55,8 @@ TARGET ALWAYS_INLINE void NAME(finish)(const int vectors, const product *p, cons
     }
 }
 
-/* `rows` and `vectors` are constants wherever this is inlined, so the sums stay in registers. */
-TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const product *p,
+/* `rows`, `vectors` and `listed` are constants wherever this is inlined, so the sums stay in registers. */
+TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const int listed, const product *p,
                                       const REAL *restrict a, const REAL *restrict b, REAL *restrict c)
 {
     const VECTOR zero = {0};
@@ -67,18 +67,25 @@ TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const p
         sums[i] = zero;
 
     const ptrdiff_t a_row = p->a_row, a_step = p->a_depth, b_step = p->b_depth;
+    const REAL *starts[2 * WIDE_ROWS];
+    if (listed)
+#pragma GCC unroll 12
+        for (int i = 0; i < rows; i++)
+            starts[i] = a + p->a_rows[i];
     for (ptrdiff_t r = 0; r < p->runs; r++) {
-        const REAL *left = a + p->a_runs[r];
+        ptrdiff_t at = p->a_runs[r];
+        const REAL *left = a + at;
         const REAL *right = b + p->b_runs[r];
         for (ptrdiff_t k = p->depth; k > 0; k--) {
             VECTOR columns[MOST_VECTORS];
             for (int v = 0; v < vectors; v++)
                 columns[v] = LOAD(right + v * LANES);
             for (int i = 0; i < rows; i++) {
-                const VECTOR broadcast = left[i * a_row] - zero;
+                const VECTOR broadcast = (listed ? starts[i][at] : left[i * a_row]) - zero;
                 for (int v = 0; v < vectors; v++)
                     sums[i * vectors + v] += broadcast * columns[v];
             }
+            at++;
             left += a_step;
             right += b_step;
         }
@@ -103,29 +110,48 @@ TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const p
     }
 }
 
-#define CASE(rows, vectors)                              \
-    case rows:                                           \
-        NAME(block)(rows, vectors, p, a, b, c);          \
+#define CASE(rows, vectors, listed)                     \
+    case rows:                                          \
+        NAME(block)(rows, vectors, listed, p, a, b, c); \
         return;
 
-TARGET static void NAME(any_block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c)
+/* Functions of their own: in one, the compiler would keep strides on the stack, and read them at each step. */
+TARGET NOINLINE void NAME(listed_block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c)
 {
-    if (p->columns > 4 * LANES)
-        NAME(block)(1, MOST_VECTORS, p, a, b, c);
-    else if (p->columns > 2 * LANES)
-        NAME(block)(1, 4, p, a, b, c);
-    else if (p->columns > LANES)
-        switch (rows) {
-            CASE(1, 2) CASE(2, 2) CASE(3, 2) CASE(4, 2) CASE(5, 2) CASE(6, 2)
+    switch (rows) {
+        CASE(1, 2, 1) CASE(2, 2, 1) CASE(3, 2, 1) CASE(4, 2, 1) CASE(5, 2, 1) CASE(6, 2, 1)
 #if WIDE_ROWS > 6
-            CASE(7, 2) CASE(8, 2) CASE(9, 2) CASE(10, 2) CASE(11, 2) CASE(12, 2)
+        CASE(7, 2, 1) CASE(8, 2, 1) CASE(9, 2, 1) CASE(10, 2, 1) CASE(11, 2, 1) CASE(12, 2, 1)
+#endif
+    }
+}
+
+TARGET NOINLINE void NAME(strided_block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c)
+{
+    if (p->columns > LANES)
+        switch (rows) {
+            CASE(1, 2, 0) CASE(2, 2, 0) CASE(3, 2, 0) CASE(4, 2, 0) CASE(5, 2, 0) CASE(6, 2, 0)
+#if WIDE_ROWS > 6
+            CASE(7, 2, 0) CASE(8, 2, 0) CASE(9, 2, 0) CASE(10, 2, 0) CASE(11, 2, 0) CASE(12, 2, 0)
 #endif
         }
     else
         switch (rows) {
-            CASE(1, 1) CASE(2, 1) CASE(3, 1) CASE(4, 1) CASE(5, 1) CASE(6, 1)
-            CASE(7, 1) CASE(8, 1) CASE(9, 1) CASE(10, 1) CASE(11, 1) CASE(12, 1)
+            CASE(1, 1, 0) CASE(2, 1, 0) CASE(3, 1, 0) CASE(4, 1, 0) CASE(5, 1, 0) CASE(6, 1, 0)
+            CASE(7, 1, 0) CASE(8, 1, 0) CASE(9, 1, 0) CASE(10, 1, 0) CASE(11, 1, 0) CASE(12, 1, 0)
         }
+}
+
+TARGET static void NAME(any_block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c)
+{
+    if (p->a_rows)
+        NAME(listed_block)(rows, p, a, b, c);
+    else if (p->columns > 4 * LANES)
+        NAME(block)(1, MOST_VECTORS, 0, p, a, b, c);
+    else if (p->columns > 2 * LANES)
+        NAME(block)(1, 4, 0, p, a, b, c);
+    else
+        NAME(strided_block)(rows, p, a, b, c);
 }
 
 #undef CASE
@@ -142,11 +168,12 @@ TARGET static void NAME(any_block)(ptrdiff_t rows, const product *p, const void 
     enum { lanes = 16 / sizeof(REAL) };
     const REAL *a = (const REAL *)a_, *b = (const REAL *)b_, *bias = (const REAL *)p->bias;
     for (ptrdiff_t i = 0; i < rows; i++) {
+        const REAL *start = a + (p->a_rows ? p->a_rows[i] : i * p->a_row);
         REAL *row = (REAL *)c_ + i * p->c_row;
         REAL sums[MOST_VECTORS * lanes] = {0};
         for (ptrdiff_t r = 0; r < p->runs; r++)
             for (ptrdiff_t k = 0; k < p->depth; k++) {
-                const REAL left = a[p->a_runs[r] + i * p->a_row + k * p->a_depth];
+                const REAL left = start[p->a_runs[r] + k * p->a_depth];
                 const REAL *right = b + p->b_runs[r] + k * p->b_depth;
                 for (ptrdiff_t j = 0; j < p->columns; j++)
                     sums[j] += left * right[j];

@@ -19,3 +19,7 @@ cdef void pack_panel(
 cdef void multiply(
     product p, Py_ssize_t rows, Py_ssize_t a_step, const floating *a, const floating *b, floating *c,
 ) noexcept nogil
+cdef void multiply_grid(
+    product p, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row_step, Py_ssize_t column_step, const floating *a,
+    const floating *b, floating *c,
+) noexcept nogil

@@ -8,6 +8,10 @@ from cnnx._kernels.floating cimport floating
 from cnnx._kernels.instruction_sets cimport in_use, loops as loops_table, loops_for, product
 
 
+cdef enum:
+    MOST_ROWS = 12  # of a block
+
+
 cdef panels cut_panels(Py_ssize_t depth, Py_ssize_t columns, floating kind) noexcept nogil:
     # `kind` only carries the type.
     cdef panels cut
@@ -66,8 +70,38 @@ cdef void multiply(
     cdef Py_ssize_t blocks = (rows + most - 1) // most
     cdef Py_ssize_t block, start, stop = 0
     cdef const loops_table *loops = loops_for(sizeof(floating))
-    p.a_row = a_step
+    p.a_row, p.a_rows = a_step, NULL
     for block in range(blocks):
         start = stop
         stop = rows * (block + 1) // blocks
         loops.block(stop - start, &p, a + start * a_step, b, c + start * p.c_row)
+
+
+cdef void multiply_grid(
+    product p, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row_step, Py_ssize_t column_step, const floating *a,
+    const floating *b, floating *c,
+) noexcept nogil:
+    """`multiply`, where the rows of the left operand are the points of a grid in row-major order.
+
+    A block may begin in one row of the grid and end in the next: rows that are shorter than a block, or leave a small
+    rest, would not fill the registers.
+    """
+    cdef Py_ssize_t offsets[MOST_ROWS]
+    cdef Py_ssize_t lanes = in_use().vector_bytes // <Py_ssize_t>sizeof(floating)
+    cdef Py_ssize_t points = rows * columns, blocks = (points + in_use().wide_rows - 1) // in_use().wide_rows
+    cdef Py_ssize_t block, start, stop = 0, i, row = 0, column = 0
+    cdef const loops_table *loops = loops_for(sizeof(floating))
+    if p.columns <= lanes:
+        for row in range(rows):
+            multiply(p, columns, column_step, a + row * row_step, b, c + row * columns * p.c_row)
+        return
+    p.a_rows = offsets
+    for block in range(blocks):
+        start = stop
+        stop = points * (block + 1) // blocks
+        for i in range(stop - start):
+            offsets[i] = row * row_step + column * column_step
+            column += 1
+            if column == columns:
+                row, column = row + 1, 0
+        loops.block(stop - start, &p, a, b, c + start * p.c_row)

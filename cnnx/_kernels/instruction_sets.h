@@ -10,8 +10,10 @@
 
 #ifdef __GNUC__
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define NOINLINE static __attribute__((noinline))
 #else
 #define ALWAYS_INLINE static inline
+#define NOINLINE static
 #endif
 
 /* Plain C, for compilers without vector extensions, and to check the others against. */

@@ -4,6 +4,7 @@ cdef extern from "loops.h" nogil:
     ctypedef struct product:
         Py_ssize_t runs, depth
         Py_ssize_t a_row, a_depth
+        const Py_ssize_t *a_rows
         const Py_ssize_t *a_runs
         Py_ssize_t b_depth
         const Py_ssize_t *b_runs

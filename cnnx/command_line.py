@@ -146,10 +146,17 @@ def _predict(arguments: argparse.Namespace) -> int:
         if resized:
             height, width, _ = model.input_shape
             print(f"{path}: resized to {height}x{width} pixels", file=sys.stderr)
-        probabilities = model.predict_proba(pixels[None])[0]
-        label = int(probabilities.argmax())
-        print(f"{path}: class {label}, probability {probabilities[label]:.4f}")
+        print(f"{path}: {_decision(model, pixels[None])}")
     return status
+
+
+def _decision(model: "Model", image: "Array") -> str:
+    """What the model decides, with probabilities; one with several labels may name any number of them."""
+    decided, probabilities = model.predict(image)[0], model.predict_proba(image)[0]
+    if decided.ndim == 0:
+        return f"class {decided}, probability {probabilities[decided]:.4f}"
+    labels = ", ".join(f"{label} ({probabilities[label]:.4f})" for label in decided.nonzero()[0])
+    return f"classes {labels}" if labels else "no class"
 
 
 def _verify(arguments: argparse.Namespace) -> int:

@@ -221,6 +221,26 @@ def test_an_image_of_16_bits_is_scaled_and_not_clipped(saved, capsys):
     assert eight.removeprefix("8") == sixteen.removeprefix("16")
 
 
+@pytest.mark.parametrize(
+    ("biases", "threshold", "expected"),
+    [
+        ([0.5], 0.5, "class 1, probability 0.6225"),
+        ([0.5], 0.7, "class 0, probability 0.3775"),
+        ([0.5, -1, 2], 0.5, "classes 0 (0.6225), 2 (0.8808)"),
+        ([0.5, -1, 2], 0.9, "no class"),
+    ],
+)
+def test_predict_decides_as_the_model_does(biases, threshold, expected, capsys):
+    model = cnnx.Model(cnnx.Flatten(), cnnx.DenseLayer(len(biases)), cnnx.SigmoidLayer(threshold=threshold))
+    model.build((8, 8, 1), seed=0)
+    model.layers[1].params["W"][...] = 0
+    model.layers[1].params["b"][...] = biases
+    model.save("several.safetensors")
+    write_image("digit.png", np.zeros((8, 8)))
+    assert main(["predict", "several.safetensors", "digit.png"]) == 0
+    assert capsys.readouterr().out == f"digit.png: {expected}\n"
+
+
 def test_predict_without_pillow_names_the_extra(saved, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert main(["predict", saved, "digit.png"]) == 2

@@ -180,6 +180,44 @@ def test_dense_agrees_with_its_twin(instruction_set, batch, inputs, units, dtype
     assert_twins_agree("dense_weight_gradient", [x, grad], [W, b])
 
 
+@on_every_instruction_set
+@pytest.mark.parametrize("inputs", [1, 255, 256, 257, 513, 900])
+@pytest.mark.parametrize("units", [1, 7, 8, 9, 16, 17, 31, 32, 33, 63, 65, 100, 129, 200, 300])
+def test_a_dense_layer_gives_an_example_the_same_bits_alone_and_in_a_batch(instruction_set, inputs, units, dtype, rng):
+    # Of a single example several panels are read at a time, of a few they are read in place, of many they are packed.
+    _kernels.use_instruction_set(instruction_set)
+    x, W = rng.standard_normal((40, inputs)).astype(dtype), rng.standard_normal((inputs, units)).astype(dtype)
+    b = rng.standard_normal(units).astype(dtype)
+    batch = np.empty((40, units), dtype)
+    _compiled["dense"].dense_forward(x, W, b, False, batch)
+    for first, last in [(0, 1), (7, 8), (3, 5), (20, 32), (20, 33)]:
+        out = np.empty((last - first, units), dtype)
+        _compiled["dense"].dense_forward(x[first:last], W, b, False, out)
+        np.testing.assert_array_equal(out, batch[first:last])
+
+
+@on_every_instruction_set
+@pytest.mark.parametrize("filters", [1, 2, 3, 5, 6, 12, 16, 24, 33])
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_convolution_with_pooling_chooses_among_ties_and_nans_as_pooling_alone(
+    instruction_set, filters, relu, dtype, rng
+):
+    _kernels.use_instruction_set(instruction_set)
+    # With filters of one pixel of one channel, outputs are the pixels: few distinct values, NaN and infinities.
+    values = np.array([-1, 0, 1, 2, np.nan, np.inf, -np.inf], dtype)
+    x = rng.choice(values, (3, 23, 39, 1), p=[0.3, 0.3, 0.2, 0.1, 0.03, 0.03, 0.04])
+    W, b = np.ones((1, 1, 1, filters), dtype), np.zeros(filters, dtype)
+    pooled, argmax = np.empty((3, 11, 19, filters), dtype), np.empty((3, 11, 19, filters), np.uint8)
+    _compiled["convolution"].convolution_pool_forward(x, W, b, (1, 1), (0, 0), (23, 39), (2, 2), relu, pooled, argmax)
+    expected, places = np.empty_like(pooled), np.empty_like(argmax)
+    pooling.max_pool_forward(np.repeat(x, filters, axis=3), (2, 2), (2, 2), (0, 0), expected, places)
+    if relu:
+        places[expected <= 0] = convolution.CLOSED
+        expected[expected <= 0] = 0
+    np.testing.assert_array_equal(pooled, expected)
+    np.testing.assert_array_equal(argmax, places)
+
+
 @given(st.integers(0, 40), st.integers(1, 30), dtypes, seeds, st.sampled_from([1, 50, 1000]))
 def test_softmax_agrees_with_its_twin(batch, classes, dtype, seed, spread):
     rng = np.random.default_rng(seed)

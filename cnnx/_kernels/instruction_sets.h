@@ -16,6 +16,14 @@
 #define NOINLINE static
 #endif
 
+/* GCC has Clang's way of shuffling, which can give fewer elements than it takes, since version 12. */
+#if defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 12)
+#define SHUFFLE_TO_FEWER 1
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (NAME(bits)){__VA_ARGS__})
+#endif
+
 /* Plain C, for compilers without vector extensions, and to check the others against. */
 #define SET portable
 #define TARGET

@@ -143,11 +143,11 @@ TARGET ALWAYS_INLINE void NAME(pool_filters)(const int filters, const product *p
     for (int f = 0; f < filters; f++) {
         const VECTOR *sum = sums + 4 * f;
         const VECTOR shift = (bias ? bias[f] : 0) - (VECTOR){0};
-        VECTOR most = __builtin_shufflevector(sum[0], sum[1], EVEN) + shift;
+        VECTOR most = SHUFFLE(sum[0], sum[1], EVEN) + shift;
         MASK place = {0};
-        NAME(take_cell)(__builtin_shufflevector(sum[0], sum[1], ODD) + shift, 1, &most, &place);
-        NAME(take_cell)(__builtin_shufflevector(sum[2], sum[3], EVEN) + shift, 2, &most, &place);
-        NAME(take_cell)(__builtin_shufflevector(sum[2], sum[3], ODD) + shift, 3, &most, &place);
+        NAME(take_cell)(SHUFFLE(sum[0], sum[1], ODD) + shift, 1, &most, &place);
+        NAME(take_cell)(SHUFFLE(sum[2], sum[3], EVEN) + shift, 2, &most, &place);
+        NAME(take_cell)(SHUFFLE(sum[2], sum[3], ODD) + shift, 3, &most, &place);
         if (p->relu)
             NAME(gate_cells)(&most, &place);
         uint8_t narrow[LANES];

@@ -41,10 +41,10 @@ TARGET ALWAYS_INLINE void NAME(gate_cells)(VECTOR *most, MASK *place)
 /* The lowest byte of each lane. */
 TARGET ALWAYS_INLINE void NAME(store_places)(MASK place, uint8_t *places)
 {
-#if VECTOR_BYTES == 32 && REAL_BYTES == 4
-    *(PLACES *)places = __builtin_shufflevector((BYTES)place, (BYTES)place, 0, 4, 8, 12, 16, 20, 24, 28);
-#elif VECTOR_BYTES == 32
-    *(PLACES *)places = __builtin_shufflevector((BYTES)place, (BYTES)place, 0, 8, 16, 24);
+#if defined(SHUFFLE_TO_FEWER) && VECTOR_BYTES == 32 && REAL_BYTES == 4
+    *(PLACES *)places = SHUFFLE((BYTES)place, (BYTES)place, 0, 4, 8, 12, 16, 20, 24, 28);
+#elif defined(SHUFFLE_TO_FEWER) && VECTOR_BYTES == 32
+    *(PLACES *)places = SHUFFLE((BYTES)place, (BYTES)place, 0, 8, 16, 24);
 #else
     *(PLACES *)places = __builtin_convertvector(place, PLACES);
 #endif

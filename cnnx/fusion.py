@@ -17,6 +17,7 @@ from cnnx.layers.dense import DenseLayer
 from cnnx.layers.depthwise import DepthwiseConvolutionLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
+from cnnx.layers.product import ProductLayer
 from cnnx.layers.residual import ResidualLayer
 from cnnx.sharing import share
 
@@ -42,35 +43,35 @@ class FusedStep(Layer):
         self._reserve("input_gradient", self.input_shape)
 
 
-class ConvolutionRelu(FusedStep):
+class ProductRelu(FusedStep):
     """ReLU is applied to each block of outputs before it leaves the registers."""
 
     frees_input: ClassVar[bool] = True
 
-    def __init__(self, convolution: ConvolutionLayer | DepthwiseConvolutionLayer, relu: ReluLayer) -> None:
-        super().__init__(convolution, relu)
-        self.convolution = convolution
+    def __init__(self, layer: ProductLayer, relu: ReluLayer) -> None:
+        super().__init__(layer, relu)
+        self.layer = layer
         self._reserve("gated", self.output_shape)
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        """(batch, height, width, channels) to (batch, rows, columns, filters)."""
+        """(batch, *input_shape) to (batch, *output_shape)."""
         x = self._checked_input(x)
         y = self._array("output", len(x), training)
-        self.convolution.convolve(x, True, y)
+        self.layer.product(x, training, True, y)
         if training:
             self._cache = (x, y)
         return y
 
     def backward(self, grad: Array) -> Array | None:
-        """(batch, rows, columns, filters) to (batch, height, width, channels)."""
+        """(batch, *output_shape) to (batch, *input_shape)."""
         grad, x, y = self._use_up_cache(grad)
         gated = self._array("gated", len(x))
         _kernels.relu_backward(grad, y, gated)
-        self.convolution.weight_gradient(x, gated)
+        self.layer.weight_gradient(x, gated)
         if not self.needs_input_gradient:
             return None
         out = self._array("input_gradient", len(x))
-        self.convolution.input_gradient(gated, out)
+        self.layer.input_gradient(gated, out)
         return out
 
 
@@ -105,37 +106,6 @@ class ConvolutionPool(FusedStep):
             return None
         out = self._array("input_gradient", len(x))
         _kernels.convolution_pool_input_gradient(grad, argmax, self.params["W"], *self.window, out)
-        return out
-
-
-class DenseRelu(FusedStep):
-    """ReLU is applied to each block of outputs before it leaves the registers."""
-
-    frees_input: ClassVar[bool] = True
-
-    def __init__(self, dense: DenseLayer, relu: ReluLayer) -> None:
-        super().__init__(dense, relu)
-        self._reserve("gated", self.output_shape)
-
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """(batch, inputs) to (batch, units)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        _kernels.dense_forward(x, self.params["W"], self.params["b"], True, y)
-        if training:
-            self._cache = (x, y)
-        return y
-
-    def backward(self, grad: Array) -> Array | None:
-        """(batch, units) to (batch, inputs)."""
-        grad, x, y = self._use_up_cache(grad)
-        gated = self._array("gated", len(x))
-        _kernels.relu_backward(grad, y, gated)
-        _kernels.dense_weight_gradient(x, gated, self.grads["W"], self.grads["b"])
-        if not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(x))
-        _kernels.dense_input_gradient(gated, self.params["W"], out)
         return out
 
 
@@ -228,13 +198,10 @@ def fuse(layers: list[Layer]) -> list[Layer]:
             if pool is not None:
                 step = ConvolutionPool(layer, relu, pool)
             elif relu is not None:
-                step = ConvolutionRelu(layer, relu)
-        elif _is_depthwise(layer):
+                step = ProductRelu(layer, relu)
+        elif isinstance(layer, DenseLayer) or _is_depthwise(layer):
             if (relu := _take(rest, ReluLayer)) is not None:
-                step = ConvolutionRelu(layer, relu)
-        elif isinstance(layer, DenseLayer):
-            if (relu := _take(rest, ReluLayer)) is not None:
-                step = DenseRelu(layer, relu)
+                step = ProductRelu(layer, relu)
         elif isinstance(layer, BatchNormLayer):
             if (relu := _take(rest, ReluLayer)) is not None:
                 step = BatchNormRelu(layer, relu)

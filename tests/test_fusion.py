@@ -29,10 +29,10 @@ REST = ["Flatten", "DenseLayer", "SoftmaxLayer"]
     ("layers", "expected"),
     [
         (lambda: [ConvolutionLayer(3, 3)], ["ConvolutionLayer"]),
-        (lambda: [ConvolutionLayer(3, 3), ReluLayer()], ["ConvolutionRelu"]),
+        (lambda: [ConvolutionLayer(3, 3), ReluLayer()], ["ProductRelu"]),
         (lambda: [ConvolutionLayer(3, 3), ReluLayer(), PoolLayer(2)], ["ConvolutionPool"]),
         (lambda: [ConvolutionLayer(3, 3), PoolLayer((3, 2))], ["ConvolutionPool"]),
-        (lambda: [ConvolutionLayer(3, 3), ReluLayer(), PoolLayer(3, stride=2)], ["ConvolutionRelu", "PoolLayer"]),
+        (lambda: [ConvolutionLayer(3, 3), ReluLayer(), PoolLayer(3, stride=2)], ["ProductRelu", "PoolLayer"]),
         (lambda: [ConvolutionLayer(3, 3), PoolLayer(2, mode="average")], ["ConvolutionLayer", "PoolLayer"]),
         (lambda: [ConvolutionLayer(3, 4), PoolLayer(2, padding=1)], ["ConvolutionLayer", "PoolLayer"]),
         (lambda: [ConvolutionLayer(3, 4), PoolLayer(2, padding="same")], ["ConvolutionLayer", "PoolLayer"]),
@@ -40,17 +40,17 @@ REST = ["Flatten", "DenseLayer", "SoftmaxLayer"]
         (lambda: [ReluLayer(), PoolLayer(2)], ["ReluLayer", "PoolLayer"]),
         (lambda: [ConvolutionLayer(3, 3), BatchNormLayer(), ReluLayer()], ["ConvolutionLayer", "BatchNormRelu"]),
         (lambda: [BatchNormLayer(), PoolLayer(2)], ["BatchNormLayer", "PoolLayer"]),
-        (lambda: [Flatten(), DenseLayer(units=4), ReluLayer()], ["Flatten", "DenseRelu"]),
+        (lambda: [Flatten(), DenseLayer(units=4), ReluLayer()], ["Flatten", "ProductRelu"]),
         (lambda: [ResidualLayer(ConvolutionLayer(2, 1)), ReluLayer()], ["Residual"]),
         (lambda: [ResidualLayer(ReluLayer()), PoolLayer(2)], ["Residual", "PoolLayer"]),
-        (lambda: [DepthwiseConvolutionLayer(3), ReluLayer(), PoolLayer(2)], ["ConvolutionRelu", "PoolLayer"]),
+        (lambda: [DepthwiseConvolutionLayer(3), ReluLayer(), PoolLayer(2)], ["ProductRelu", "PoolLayer"]),
         (lambda: [DepthwiseConvolutionLayer(3), PoolLayer(2)], ["DepthwiseConvolutionLayer", "PoolLayer"]),
-        (lambda: [ConvolutionLayer(4, 3, groups=2), ReluLayer(), PoolLayer(2)], ["ConvolutionRelu", "PoolLayer"]),
+        (lambda: [ConvolutionLayer(4, 3, groups=2), ReluLayer(), PoolLayer(2)], ["ProductRelu", "PoolLayer"]),
         (lambda: [ConvolutionLayer(4, 3, groups=2, dilation=2), PoolLayer(2)], ["ConvolutionLayer", "PoolLayer"]),
         (lambda: [ConvolutionLayer(3, 3, dilation=(1, 2)), PoolLayer(2)], ["ConvolutionLayer", "PoolLayer"]),
         (
             lambda: [ConvolutionLayer(3, 3, dilation=(2, 1)), ReluLayer(), PoolLayer(2)],
-            ["ConvolutionRelu", "PoolLayer"],
+            ["ProductRelu", "PoolLayer"],
         ),
         (
             lambda: [DepthwiseConvolutionLayer(3, multiplier=2), ConvolutionLayer(4, 3, groups=2), ReluLayer()],
@@ -134,8 +134,8 @@ def test_layers_inside_a_block_are_computed_together_as_well():
     model.build((4, 4, 2), seed=0)
     block = model.steps[0]
     assert [type(step).__name__ for step in block.through] == ["ConvolutionLayer", "BatchNormRelu", "Residual"]
-    assert [type(step).__name__ for step in block.through[2].through] == ["ConvolutionRelu"]
-    assert [type(step).__name__ for step in block.past] == ["ConvolutionRelu"]
+    assert [type(step).__name__ for step in block.through[2].through] == ["ProductRelu"]
+    assert [type(step).__name__ for step in block.past] == ["ProductRelu"]
 
 
 def test_steps_share_the_parameters_of_their_layers():

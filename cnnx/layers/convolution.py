@@ -16,7 +16,7 @@ alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -25,10 +25,10 @@ from cnnx._typing import Array, Shape
 from cnnx.checks import check_count
 from cnnx.geometry import Padding, check_image_shape, check_padding, pair, slide
 from cnnx.initializers import check_initializer, find_initializer
-from cnnx.layers.base import Layer
+from cnnx.layers.product import ProductLayer
 
 
-class ConvolutionLayer(Layer):
+class ConvolutionLayer(ProductLayer):
     """Two-dimensional convolution of NHWC images.
 
     Images are (batch, height, width, channels); the output is (batch, rows, columns, filters) with
@@ -69,10 +69,6 @@ class ConvolutionLayer(Layer):
     Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012. Dilation: Yu, Koltun,
     "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016.
     """
-
-    has_weights: ClassVar[bool] = True
-    frees_input: ClassVar[bool] = True
-    reads_output: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -119,27 +115,8 @@ class ConvolutionLayer(Layer):
             self._reserve("part_output", (*windows.output, seeing))
         return output_shape
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """(batch, height, width, channels) to (batch, rows, columns, filters)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        self.convolve(x, False, y, training)
-        if training:
-            self._cache = (x,)
-        return y
-
-    def backward(self, grad: Array) -> Array | None:
-        """(batch, rows, columns, filters) to (batch, height, width, channels)."""
-        grad, x = self._use_up_cache(grad)
-        self.weight_gradient(x, grad)
-        if not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(x))
-        self.input_gradient(grad, out)
-        return out
-
-    def convolve(self, x: Array, relu: bool, out: Array, training: bool = False) -> None:
-        """Fill `out`, with ReLU in the same pass if `relu`."""
+    def product(self, x: Array, training: bool, relu: bool, out: Array) -> None:
+        """(batch, height, width, channels) to (batch, rows, columns, filters), perhaps with ReLU."""
         W, b, window = self.params["W"], self.params["b"], self.window
         if self.depthwise:
             W = self._by_channel(W)
@@ -155,7 +132,7 @@ class ConvolutionLayer(Layer):
                 out[..., filters] = y_part
 
     def weight_gradient(self, x: Array, grad: Array) -> None:
-        """Fill `grads`."""
+        """(batch, height, width, channels) and (batch, rows, columns, filters) to `grads`."""
         W_grad, b_grad, window = self.grads["W"], self.grads["b"], self.window
         if self.depthwise:
             W_grad = self._by_channel(W_grad)
@@ -171,7 +148,7 @@ class ConvolutionLayer(Layer):
                 W_grad[..., filters] = W_part
 
     def input_gradient(self, grad: Array, out: Array) -> None:
-        """Fill `out` with the gradient with respect to the input."""
+        """(batch, rows, columns, filters) to (batch, height, width, channels)."""
         W, window = self.params["W"], self.window
         if self.depthwise:
             W = self._by_channel(W)

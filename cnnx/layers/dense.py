@@ -7,7 +7,7 @@ with g = dL/dy. The deck writes Z = W A + B with a column for each example, whic
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +15,10 @@ from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks import check_count
 from cnnx.initializers import check_initializer, find_initializer
-from cnnx.layers.base import Layer
+from cnnx.layers.product import ProductLayer
 
 
-class DenseLayer(Layer):
+class DenseLayer(ProductLayer):
     """Every output is a weighted sum of all inputs: (batch, inputs) to (batch, units).
 
     Parameters
@@ -41,10 +41,6 @@ class DenseLayer(Layer):
     Gradients: Goodfellow, Bengio, Courville, "Deep Learning", 2016, section 6.5.
     """
 
-    reads_output: ClassVar[bool] = False
-    has_weights: ClassVar[bool] = True
-    frees_input: ClassVar[bool] = True
-
     def __init__(self, units: int, initializer: str | float | None = None) -> None:
         super().__init__()
         self.units = check_count(units, f"{self.name}: units")
@@ -63,24 +59,17 @@ class DenseLayer(Layer):
         self._reserve("input_gradient", input_shape)
         return (self.units,)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """(batch, inputs) to (batch, units)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        _kernels.dense_forward(x, self.params["W"], self.params["b"], False, y)
-        if training:
-            self._cache = (x,)
-        return y
+    def product(self, x: Array, training: bool, relu: bool, out: Array) -> None:
+        """(batch, inputs) to (batch, units), perhaps with ReLU."""
+        _kernels.dense_forward(x, self.params["W"], self.params["b"], relu, out)
 
-    def backward(self, grad: Array) -> Array | None:
-        """(batch, units) to (batch, inputs)."""
-        grad, x = self._use_up_cache(grad)
+    def weight_gradient(self, x: Array, grad: Array) -> None:
+        """(batch, inputs) and (batch, units) to `grads`."""
         _kernels.dense_weight_gradient(x, grad, self.grads["W"], self.grads["b"])
-        if not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(x))
+
+    def input_gradient(self, grad: Array, out: Array) -> None:
+        """(batch, units) to (batch, inputs)."""
         _kernels.dense_input_gradient(grad, self.params["W"], out)
-        return out
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -14,7 +14,7 @@ A 1x1 convolution after it mixes the channels: together they are the "depthwise 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +23,10 @@ from cnnx._typing import Array, Shape
 from cnnx.checks import check_count
 from cnnx.geometry import Padding, check_image_shape, check_padding, pair, slide
 from cnnx.initializers import check_initializer, find_initializer
-from cnnx.layers.base import Layer
+from cnnx.layers.product import ProductLayer
 
 
-class DepthwiseConvolutionLayer(Layer):
+class DepthwiseConvolutionLayer(ProductLayer):
     """Two-dimensional convolution of each channel of NHWC images by itself.
 
     Images are (batch, height, width, channels); the output is (batch, rows, columns, channels * multiplier) with
@@ -64,10 +64,6 @@ class DepthwiseConvolutionLayer(Layer):
     3.1. Dilation: Yu, Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016.
     """
 
-    has_weights: ClassVar[bool] = True
-    frees_input: ClassVar[bool] = True
-    reads_output: ClassVar[bool] = False
-
     def __init__(
         self,
         filter_size: int | Sequence[int],
@@ -100,37 +96,18 @@ class DepthwiseConvolutionLayer(Layer):
         self._reserve("input_gradient", input_shape)
         return output_shape
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """(batch, height, width, channels) to (batch, rows, columns, channels * multiplier)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        self.convolve(x, False, y)
-        if training:
-            self._cache = (x,)
-        return y
-
-    def backward(self, grad: Array) -> Array | None:
-        """(batch, rows, columns, channels * multiplier) to (batch, height, width, channels)."""
-        grad, x = self._use_up_cache(grad)
-        self.weight_gradient(x, grad)
-        if not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(x))
-        self.input_gradient(grad, out)
-        return out
-
-    def convolve(self, x: Array, relu: bool, out: Array) -> None:
-        """Fill `out`, with ReLU in the same pass if `relu`."""
+    def product(self, x: Array, training: bool, relu: bool, out: Array) -> None:
+        """(batch, height, width, channels) to (batch, rows, columns, channels * multiplier), perhaps with ReLU."""
         W, b = self.params["W"], self.params["b"]
         _kernels.depthwise_forward(x, W, b, self.stride, self.offset, self.dilation, relu, out)
 
     def weight_gradient(self, x: Array, grad: Array) -> None:
-        """Fill `grads`."""
+        """(batch, height, width, channels) and (batch, rows, columns, channels * multiplier) to `grads`."""
         W_grad, b_grad = self.grads["W"], self.grads["b"]
         _kernels.depthwise_weight_gradient(x, grad, self.stride, self.offset, self.dilation, W_grad, b_grad)
 
     def input_gradient(self, grad: Array, out: Array) -> None:
-        """Fill `out` with the gradient with respect to the input."""
+        """(batch, rows, columns, channels * multiplier) to (batch, height, width, channels)."""
         _kernels.depthwise_input_gradient(grad, self.params["W"], self.stride, self.offset, self.dilation, out)
 
     def config(self) -> dict[str, Any]:

@@ -173,6 +173,8 @@ KERNELS = {
         "bilinear_upsample_backward",
     ),
 }
+# What these are built on: compiled modules without a kernel of their own.
+SHARED = ("correlation", "gemm", "instruction_sets", "parallel", "scatter", "tiles", "weight_gradient")
 BACKENDS = ("compiled", "numpy")
 
 
@@ -180,10 +182,7 @@ def _load_compiled() -> tuple[dict[str, ModuleType], str]:
     """The compiled modules, or none of them and the reason."""
     try:
         with brief_spinning():
-            return {
-                name: importlib.import_module(f"cnnx._kernels.{name}")
-                for name in (*KERNELS, "gemm", "instruction_sets", "parallel")
-            }, ""
+            return {name: importlib.import_module(f"cnnx._kernels.{name}") for name in (*KERNELS, *SHARED)}, ""
     except ImportError as error:
         return {}, str(error)
 

@@ -1,0 +1,257 @@
+"""The product of a convolution's tiles and weights: the forward pass, and the input gradient with flipped weights.
+
+output[band, F] = columns[band, K] . W[K, F]     task: a band of one image
+
+With few filters a vector of filters would be mostly empty. Then the product is turned over: the tile is a plane
+for each channel, and a vector holds neighbouring positions.
+
+Where ReLU and a max pooling of windows that do not overlap follow, a band of output rows stays in registers or in
+a thread's buffer, and only the pooled rows are written, with the place of each maximum.
+"""
+
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy, memset
+
+from cnnx._kernels.floating cimport floating
+from cnnx._kernels.gemm cimport (
+    cut_panels, multiply, multiply_grid, pack_panel, padded_columns, panel_columns, panel_offset, panel_width, panels,
+)
+from cnnx._kernels.instruction_sets cimport in_use, loops_for, product
+from cnnx._kernels.parallel cimport allocate, release, tasks_for, threads_for
+from cnnx._kernels.tiles cimport (
+    FEWEST_TASKS, band_rows, bands, fill_planes, geometry, lines, runs_in_row, spare_size, tile_size, view_tile,
+)
+
+# Bytes. A tile shares the second-level cache with a panel of weights.
+cdef enum:
+    FORWARD_TILE = 98304
+    POOLED_BAND = 49152
+
+
+cdef void correlate_band(
+    geometry g, const floating *x, panels cut, const floating *packed, const floating *bias, bint relu,
+    floating *out, uint8_t *argmax, Py_ssize_t task, floating *tile, floating *spare, floating *rows,
+    Py_ssize_t *runs,
+) noexcept nogil:
+    """Output rows of one band of one image, into `out` or, to be pooled, into `rows`."""
+    cdef Py_ssize_t image = task // bands(g), first = (task % bands(g)) * g.band
+    cdef Py_ssize_t count = min(g.band, g.rows - first)
+    cdef Py_ssize_t row_size = g.tile_width * g.channels
+    cdef Py_ssize_t i, oh, panel
+    cdef const floating *columns = view_tile(g, x, image, first, count, 0, g.channels, tile, spare)
+    cdef product p
+    cdef Py_ssize_t row_runs = runs_in_row(g)
+    cdef Py_ssize_t *packed_runs = runs + g.filter_height * row_runs
+    p.runs, p.depth = g.filter_height * row_runs, g.filter_width // row_runs * g.channels
+    p.a_runs, p.a_depth = runs, 1
+    p.b_runs = packed_runs
+    p.accumulate, p.relu = False, relu and argmax == NULL
+    if argmax == NULL:
+        p.c_row = g.filters
+        rows = out + (image * g.rows + first) * g.columns * g.filters
+    else:
+        p.c_row = padded_columns(cut)
+    cdef bint in_registers = argmax != NULL and pools_in_registers(g)
+    cdef Py_ssize_t pooled_row = g.columns // g.pool_width * g.filters
+    cdef Py_ssize_t pooled = (image * g.rows + first) // g.pool_height * pooled_row
+    if in_registers:
+        p.a_row, p.c_row, p.relu = g.column_stride * g.channels, g.filters, relu
+    for panel in range(cut.count):
+        p.columns = panel_width(cut, panel) if argmax != NULL and not in_registers else panel_columns(cut, panel)
+        p.b_depth = panel_width(cut, panel)
+        for i in range(p.runs):
+            runs[i] = i // row_runs * g.row_dilation * row_size + i % row_runs * g.column_dilation * g.channels
+            packed_runs[i] = i * p.depth * p.b_depth
+        p.bias = NULL if bias == NULL else <const void *>(bias + panel * 2 * cut.lanes)
+        if in_registers:
+            for oh in range(count // 2):
+                loops_for(sizeof(floating)).pool_block(
+                    g.columns // 2, &p, g.row_stride * row_size, columns + 2 * oh * g.row_stride * row_size,
+                    packed + panel_offset(cut, panel), out + pooled + oh * pooled_row + panel * 2 * cut.lanes,
+                    argmax + pooled + oh * pooled_row + panel * 2 * cut.lanes)
+            continue
+        multiply_grid(
+            p, count, g.columns, g.row_stride * row_size, g.column_stride * g.channels, columns,
+            packed + panel_offset(cut, panel), rows + panel * 2 * cut.lanes)
+    if argmax != NULL and not in_registers:
+        pool_band(g, image, first, count, rows, p.c_row, relu, out, argmax)
+
+
+cdef bint pools_in_registers(geometry g) noexcept nogil:
+    return g.pool_height == 2 and g.pool_width == 2
+
+
+cdef void pool_band(
+    geometry g, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, const floating *rows, Py_ssize_t channels,
+    bint relu, floating *out, uint8_t *argmax,
+) noexcept nogil:
+    """The largest of each window of a band's rows, whose positions are `channels` apart."""
+    cdef Py_ssize_t oh, pooled_columns = g.columns // g.pool_width
+    cdef Py_ssize_t pooled = (image * g.rows + first) // g.pool_height * pooled_columns * g.filters
+    for oh in range(0, count // g.pool_height):
+        loops_for(sizeof(floating)).max_row(
+            rows + oh * g.pool_height * g.columns * channels, g.pool_height, g.pool_width, g.columns * channels,
+            g.pool_width, pooled_columns, channels, g.filters, relu, out + pooled, argmax + pooled)
+        pooled += pooled_columns * g.filters
+
+
+cdef void correlate_planes(
+    geometry g, const floating *x, panels cut, const floating *W, const floating *bias, bint relu,
+    floating *out, uint8_t *argmax, Py_ssize_t task, floating *tile, floating *spare, floating *rows,
+    Py_ssize_t *runs,
+) noexcept nogil:
+    """`correlate_band` with few filters: the product's rows are filters, its columns are positions."""
+    cdef Py_ssize_t image = task // bands(g), first = (task % bands(g)) * g.band
+    cdef Py_ssize_t count = min(g.band, g.rows - first), F = g.filters, wide = 2 * cut.lanes
+    cdef Py_ssize_t plane_row = plane_row_size(g, cut)
+    cdef Py_ssize_t plane = ((g.band - 1) * g.row_stride + g.window_height) * plane_row
+    cdef Py_ssize_t i, j, f, oh, ow, position, block
+    cdef Py_ssize_t positions = (g.columns + wide - 1) // wide, pooled_row, pooled
+    cdef Py_ssize_t *plane_runs = runs + g.filter_height * g.filter_width
+    cdef floating *turned = tile + g.channels * plane  # one block, filter by filter
+    cdef floating *target
+    cdef floating value
+    cdef product p
+    fill_planes(g, x, image, first, count, plane, plane_row, tile, spare)
+    # The sums are in the order of (i, j, c), as where the product is not turned.
+    if g.channels == 1:
+        p.runs, p.depth, p.a_depth, p.b_depth = g.filter_height, g.filter_width, F, g.column_dilation
+        for i in range(g.filter_height):
+            runs[i] = i * g.filter_width * F
+            plane_runs[i] = i * g.row_dilation * plane_row
+    else:
+        p.runs, p.depth, p.a_depth, p.b_depth = g.filter_height * g.filter_width, g.channels, F, plane
+        for i in range(g.filter_height):
+            for j in range(g.filter_width):
+                runs[i * g.filter_width + j] = (i * g.filter_width + j) * g.channels * F
+                plane_runs[i * g.filter_width + j] = i * g.row_dilation * plane_row + j * g.column_dilation
+    p.a_runs, p.b_runs = runs, plane_runs
+    p.bias, p.columns = NULL, wide
+    if argmax != NULL and pools_in_registers(g):
+        p.bias, p.relu, p.c_row = <const void *>bias, relu, F
+        pooled_row = g.columns // 2 * F
+        pooled = (image * g.rows + first) // 2 * pooled_row
+        for oh in range(count // 2):
+            loops_for(sizeof(floating)).pool_planes(
+                F, g.columns // 2, &p, g.row_stride * plane_row, W, tile + 2 * oh * g.row_stride * plane_row,
+                out + pooled + oh * pooled_row, argmax + pooled + oh * pooled_row)
+        return
+    if argmax != NULL:
+        # A plane for each filter.
+        p.accumulate, p.relu, p.c_row = False, False, g.band * positions * wide
+        for oh in range(count):
+            for position in range(positions):
+                multiply(
+                    p, F, 1, W, tile + oh * g.row_stride * plane_row + position * wide,
+                    rows + (oh * positions + position) * wide)
+        pool_planes(g, image, first, count, rows, positions * wide, bias, relu, out, argmax)
+        return
+    p.accumulate, p.relu, p.c_row = True, relu, wide
+    out += (image * g.rows + first) * g.columns * F
+    for oh in range(count):
+        for position in range(positions):
+            ow = position * wide
+            # A bias belongs to a row here: the product is added to it.
+            for f in range(F):
+                value = 0 if bias == NULL else bias[f]
+                for i in range(wide):
+                    turned[f * wide + i] = value
+            multiply(p, F, 1, W, tile + oh * g.row_stride * plane_row + ow, turned)
+            block = min(wide, g.columns - ow)
+            for f in range(F):
+                target = out + (oh * g.columns + ow) * F + f
+                for i in range(block):
+                    target[i * F] = turned[f * wide + i]
+
+
+cdef void pool_planes(
+    geometry g, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, const floating *rows, Py_ssize_t row_step,
+    const floating *bias, bint relu, floating *out, uint8_t *argmax,
+) noexcept nogil:
+    """The largest of each window of a band's rows, plus the bias, where each filter has a plane."""
+    cdef Py_ssize_t oh, f, pooled_columns = g.columns // g.pool_width
+    cdef Py_ssize_t pooled = (image * g.rows + first) // g.pool_height * pooled_columns * g.filters
+    for oh in range(0, count // g.pool_height):
+        for f in range(g.filters):
+            loops_for(sizeof(floating)).max_plane_row(
+                rows + (f * g.band + oh * g.pool_height) * row_step, g.pool_height, g.pool_width, row_step,
+                pooled_columns, NULL if bias == NULL else bias + f, relu, g.filters,
+                out + pooled + f, argmax + pooled + f)
+        pooled += pooled_columns * g.filters
+
+
+cdef bint few_filters(geometry g) noexcept nogil:
+    """Whether positions fill vectors better than filters do."""
+    return (
+        g.filters <= in_use().wide_rows and g.column_stride == 1 and g.row_spread == 1 and g.column_spread == 1
+        and g.columns >= 8
+    )
+
+
+cdef Py_ssize_t plane_row_size(geometry g, panels cut) noexcept nogil:
+    """Columns of a plane's row: the last vector of positions is read whole, for every column of the filter."""
+    cdef Py_ssize_t wide = 2 * cut.lanes
+    return max(g.tile_width, (g.columns + wide - 1) // wide * wide + g.window_width - 1)
+
+
+cdef int correlate(
+    geometry g, const floating *x, const floating *W, const floating *bias, bint relu, floating *out,
+    uint8_t *argmax,
+) except -1 nogil:
+    """out[n, oh, ow, f] = bias[f] + the sum over i, j, c of W[i, j, c, f] times
+    x[n, oh*stride + i*dilation - top, ow*stride + j*dilation - left, c], then ReLU, and pooled where `argmax` is given.
+    """
+    cdef panels cut = cut_panels[floating](g.filter_height * g.filter_width * g.channels, g.filters, 0)
+    cdef Py_ssize_t widened = cut.count * 2 * cut.lanes
+    cdef Py_ssize_t row_bytes = g.tile_width * g.channels * sizeof(floating)
+    cdef Py_ssize_t most = (FORWARD_TILE // row_bytes - g.window_height + 1) // g.row_stride
+    cdef bint turned = few_filters(g)
+    if turned:
+        g.tile_width = g.columns - 1 + g.window_width
+    cdef Py_ssize_t pooled_row = 0
+    if argmax != NULL and not pools_in_registers(g):
+        pooled_row = g.columns * padded_columns(cut)
+        if turned:
+            pooled_row = (g.columns + 2 * cut.lanes - 1) // (2 * cut.lanes) * 2 * cut.lanes * g.filters
+        most = min(most, POOLED_BAND // (pooled_row * <Py_ssize_t>sizeof(floating)))
+    cdef double operations = 2.0 * g.images * g.rows * g.columns * g.filters * cut.depth
+    cdef Py_ssize_t wanted = (tasks_for(FEWEST_TASKS, operations) + g.images - 1) // g.images
+    most = min(most, (g.rows + wanted - 1) // wanted)
+    g.band = band_rows(g, most, 1 if argmax == NULL else g.pool_height)
+    cdef Py_ssize_t tasks = g.images * bands(g), task, panel
+    cdef int threads = threads_for(tasks, operations)
+    cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels)), spare_room = lines(spare_size(g))
+    cdef Py_ssize_t tables = 2 * g.filter_height * (g.filter_width if turned else runs_in_row(g))
+    if turned:
+        tile_room = lines(
+            ((g.band - 1) * g.row_stride + g.window_height) * plane_row_size(g, cut) * g.channels
+            + g.filters * 2 * cut.lanes)
+    cdef Py_ssize_t rows_room = lines(g.band * pooled_row)
+    cdef Py_ssize_t private = (
+        (tile_room + spare_room + rows_room) * sizeof(floating) + lines(tables) * sizeof(Py_ssize_t))
+    cdef Py_ssize_t shared = lines(cut.size + widened) * sizeof(floating)
+    cdef char *memory = <char *>allocate(shared + threads * private)
+    cdef floating *packed = <floating *>memory
+    cdef floating *wide_bias = packed + cut.size
+    cdef floating *mine
+    if bias == NULL:
+        wide_bias = NULL
+    else:
+        memset(wide_bias, 0, widened * sizeof(floating))
+        memcpy(wide_bias, bias, g.filters * sizeof(floating))
+    if not turned:
+        for panel in prange(cut.count, num_threads=threads_for(cut.count, cut.size), schedule="static"):
+            pack_panel(W, g.filters, 1, cut, panel, packed + panel_offset(cut, panel))
+    for task in prange(tasks, num_threads=threads, schedule="dynamic"):
+        mine = <floating *>(memory + shared + threadid() * private)
+        if turned:
+            correlate_planes(
+                g, x, cut, W, wide_bias, relu, out, argmax, task, mine, mine + tile_room,
+                mine + tile_room + spare_room, <Py_ssize_t *>(mine + tile_room + spare_room + rows_room))
+        else:
+            correlate_band(
+                g, x, cut, packed, wide_bias, relu, out, argmax, task, mine, mine + tile_room,
+                mine + tile_room + spare_room, <Py_ssize_t *>(mine + tile_room + spare_room + rows_room))
+    release(memory)
+    return 0

@@ -18,7 +18,7 @@ from cnnx._kernels.gemm cimport (
     cut_panels, multiply, multiply_grid, pack_panel, padded_columns, panel_columns, panel_offset, panel_width, panels,
 )
 from cnnx._kernels.instruction_sets cimport in_use, loops_for, product
-from cnnx._kernels.parallel cimport allocate, release, tasks_for, threads_for
+from cnnx._kernels.parallel cimport allocate, release, tasks_for_product, threads_for, threads_for_product
 from cnnx._kernels.tiles cimport (
     FEWEST_TASKS, band_rows, bands, fill_planes, geometry, lines, runs_in_row, spare_size, tile_size, view_tile,
 )
@@ -216,11 +216,11 @@ cdef int correlate(
             pooled_row = (g.columns + 2 * cut.lanes - 1) // (2 * cut.lanes) * 2 * cut.lanes * g.filters
         most = min(most, POOLED_BAND // (pooled_row * <Py_ssize_t>sizeof(floating)))
     cdef double operations = 2.0 * g.images * g.rows * g.columns * g.filters * cut.depth
-    cdef Py_ssize_t wanted = (tasks_for(FEWEST_TASKS, operations) + g.images - 1) // g.images
+    cdef Py_ssize_t wanted = (tasks_for_product(FEWEST_TASKS, operations) + g.images - 1) // g.images
     most = min(most, (g.rows + wanted - 1) // wanted)
     g.band = band_rows(g, most, 1 if argmax == NULL else g.pool_height)
     cdef Py_ssize_t tasks = g.images * bands(g), task, panel
-    cdef int threads = threads_for(tasks, operations)
+    cdef int threads = threads_for_product(tasks, operations)
     cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels)), spare_room = lines(spare_size(g))
     cdef Py_ssize_t tables = 2 * g.filter_height * (g.filter_width if turned else runs_in_row(g))
     if turned:

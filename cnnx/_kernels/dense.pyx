@@ -12,7 +12,7 @@ from cnnx._kernels.gemm cimport (
     cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels,
 )
 from cnnx._kernels.instruction_sets cimport MOST_VECTORS, product
-from cnnx._kernels.parallel cimport allocate, release, threads_for
+from cnnx._kernels.parallel cimport allocate, release, threads_for, threads_for_product
 
 cdef enum:
     TASK_ROWS = 48      # rows of the left operand that share a panel of the right one in cache
@@ -89,6 +89,7 @@ cdef int matrix_product(
     """out[rows, columns] = bias + a[rows, depth] . b[depth, columns], both read through strides; then ReLU."""
     cdef panels cut = cut_panels[floating](depth, columns, 0), rest = cut
     cdef Py_ssize_t widened = cut.count * 2 * cut.lanes, last = cut.count - 1, tasks, task, panel, first, j
+    cdef double operations = 2.0 * rows * depth * columns
     cdef operand right
     right.in_place, right.matrix, right.row = b_column == 1 and rows < WORTH_PACKING, b, b_row
     right.readable = readable_depth(cut, b_row)
@@ -108,12 +109,12 @@ cdef int matrix_product(
             pack_panel(b, b_row, b_column, cut, panel, packed + panel_offset(cut, panel))
     if right.in_place and rows == 1:
         tasks = (cut.count + MOST_PANELS - 1) // MOST_PANELS
-        for task in prange(tasks, num_threads=threads_for(tasks, 2.0 * depth * columns), schedule="dynamic"):
+        for task in prange(tasks, num_threads=threads_for_product(tasks, operations), schedule="dynamic"):
             multiply_row(
                 a, a_depth, cut, right, <const floating *>wide_bias, relu, out, task * MOST_PANELS)
     else:
         tasks = (rows + TASK_ROWS - 1) // TASK_ROWS * cut.count
-        for task in prange(tasks, num_threads=threads_for(tasks, 2.0 * rows * depth * columns), schedule="dynamic"):
+        for task in prange(tasks, num_threads=threads_for_product(tasks, operations), schedule="dynamic"):
             first = task // cut.count * TASK_ROWS
             multiply_panels(
                 a + first * a_row, a_row, a_depth, min(<Py_ssize_t>TASK_ROWS, rows - first), cut, right,

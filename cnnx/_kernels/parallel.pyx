@@ -9,8 +9,10 @@ from libc.stdlib cimport free, malloc
 
 cdef int _threads = 1
 
-# Below this many operations a second thread costs more than it saves (a few microseconds to wake it).
+# Below this many operations a second thread costs more than it saves: a few microseconds to wake it, and milliseconds
+# where another process has its processor. A product does several times as many in the same time.
 cdef double WORTH_A_THREAD = 50_000
+cdef double PRODUCT_WORTH_A_THREAD = 400_000
 
 
 def set_threads(int count):
@@ -19,13 +21,17 @@ def set_threads(int count):
     _threads = count
 
 
-cdef Py_ssize_t tasks_for(Py_ssize_t most, double operations) noexcept nogil:
-    """Into how many tasks it is worth cutting so many operations."""
-    return <Py_ssize_t>max(1.0, min(<double>most, operations / WORTH_A_THREAD))
-
-
 cdef int threads_for(Py_ssize_t tasks, double operations) noexcept nogil:
-    return <int>min(tasks_for(tasks, operations), _threads)
+    return <int>max(1.0, min(<double>min(tasks, _threads), operations / WORTH_A_THREAD))
+
+
+cdef Py_ssize_t tasks_for_product(Py_ssize_t most, double operations) noexcept nogil:
+    """Into how many tasks it is worth cutting a product."""
+    return <Py_ssize_t>max(1.0, min(<double>most, operations / PRODUCT_WORTH_A_THREAD))
+
+
+cdef int threads_for_product(Py_ssize_t tasks, double operations) noexcept nogil:
+    return <int>min(tasks_for_product(tasks, operations), _threads)
 
 
 cdef void *allocate(Py_ssize_t bytes) except NULL nogil:

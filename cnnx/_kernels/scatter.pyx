@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport cut_panels, panels
 from cnnx._kernels.instruction_sets cimport loops_for, pooled_gradient
-from cnnx._kernels.parallel cimport allocate, release, threads_for
+from cnnx._kernels.parallel cimport allocate, release, threads_for_product
 from cnnx._kernels.tiles cimport geometry, lines, lists_size, windows_of
 
 cdef enum:
@@ -56,7 +56,7 @@ cdef int scatter(geometry g, const floating *grad, const floating *W, floating *
     cdef Py_ssize_t lists_room = lists_size[floating](g, g.columns // g.pool_width * g.filters + 1, 0)
     cdef Py_ssize_t shared = lines(g.filters * g.filter_height * row)
     cdef Py_ssize_t windows = g.rows // g.pool_height * (g.columns // g.pool_width)
-    cdef int threads = threads_for(g.images, 2.0 * g.images * windows * g.filters * g.filter_height * size)
+    cdef int threads = threads_for_product(g.images, 2.0 * g.images * windows * g.filters * g.filter_height * size)
     cdef floating *weights = <floating *>allocate(
         (shared + threads * (tile_room + lists_room)) * <Py_ssize_t>sizeof(floating))
     cdef floating *mine

@@ -15,7 +15,7 @@ from libc.string cimport memset
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels
 from cnnx._kernels.instruction_sets cimport in_use, loops_for, pooled_gradient, product
-from cnnx._kernels.parallel cimport allocate, release, tasks_for, threads_for
+from cnnx._kernels.parallel cimport allocate, release, tasks_for_product, threads_for_product
 from cnnx._kernels.tiles cimport FEWEST_TASKS, bands, geometry, lines, lists_size, tile_size, view_tile, windows_of
 
 # Bytes. A tile of a few channels and a panel of the gradients of its positions stay in the first-level cache.
@@ -205,8 +205,8 @@ cdef int weight_gradient(
     cdef bint pooled = by_windows(g, turned)
     # With few blocks, several threads share one: each has some of the filters, and a copy of the tile.
     cdef Py_ssize_t parts = 1 if turned or g.places != NULL and not pooled else min(
-        cut.count, (tasks_for(FEWEST_TASKS, operations) + blocks - 1) // blocks)
-    cdef int threads = threads_for(blocks * parts, operations)
+        cut.count, (tasks_for_product(FEWEST_TASKS, operations) + blocks - 1) // blocks)
+    cdef int threads = threads_for_product(blocks * parts, operations)
     cdef Py_ssize_t sums = lines(cut.size + F), task, block, part
     cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels if pooled else most_channels) + 2 * cut.lanes)
     cdef Py_ssize_t right_room = lines(cut_panels[floating](g.band * g.columns, F, 0).size)

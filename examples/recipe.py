@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cnnx import Model
-from cnnx.augmentation import Step
+from cnnx.augmentation import Flip, Step
 from cnnx.callbacks import Callback
 from cnnx.optimizers import Optimizer
 
@@ -49,7 +49,11 @@ def run(
     optimizer: Optimizer,
     augment: Sequence[Step],
 ) -> None:
-    """Train for all epochs, and print the accuracy of the last: no epoch is chosen by its test accuracy."""
+    """Train for all epochs, and print the accuracy of the last: no epoch is chosen by its test accuracy.
+
+    Where training has mirrored its images, a second figure is that of the mean prediction for a test image and its
+    mirror image.
+    """
     rng = np.random.default_rng(seed)
     model.build(train[0].shape[1:], rng)
     print(f"{model.parameter_count:,} parameters, {len(train[0])} images to train on, {len(test[0])} to test on")
@@ -66,4 +70,9 @@ def run(
         verbose=False,
     )
     seconds = report.seconds
-    print(f"seed {seed}: accuracy {history['validation_accuracy'][-1]:.2%} in {seconds:.0f} s")
+    line = f"seed {seed}: accuracy {history['validation_accuracy'][-1]:.2%} in {seconds:.0f} s"
+    if any(isinstance(step, Flip) for step in augment):
+        X, y = test
+        probabilities = model.predict_proba(X) + model.predict_proba(X[:, :, ::-1])
+        line += f", with mirror images {(probabilities.argmax(axis=1) == y).mean():.2%}"
+    print(line)

@@ -2,17 +2,20 @@
 
 Callers write `from cnnx import _kernels` and call `_kernels.convolution_forward(...)`; `use_backend` rebinds
 the names here, so nobody else knows which backend is in use. The types are those of the NumPy functions.
+
+A family of kernels is imported when the first of them is called: few programs need them all.
 """
 
 import importlib
 import os
 import warnings
+from importlib.machinery import EXTENSION_SUFFIXES
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING
 
 from cnnx._kernels.threads import brief_spinning, default_threads
 
-if TYPE_CHECKING:  # the names that `_bind` sets below
+if TYPE_CHECKING:  # the names that `__getattr__` finds below
     from cnnx._kernels.reference.activation import (
         elu_backward as elu_backward,
         elu_forward as elu_forward,
@@ -175,19 +178,37 @@ KERNELS = {
 }
 # What these are built on: compiled modules without a kernel of their own.
 SHARED = ("correlation", "gemm", "instruction_sets", "parallel", "scatter", "tiles", "weight_gradient")
+FAMILIES = {function: family for family, functions in KERNELS.items() for function in functions}
 BACKENDS = ("compiled", "numpy")
+SUFFIXES = tuple(EXTENSION_SUFFIXES)
 
 
-def _load_compiled() -> tuple[dict[str, ModuleType], str]:
+class CompiledModules(dict[str, ModuleType]):
+    """The compiled modules by their names, each imported when it is first asked for."""
+
+    def __missing__(self, name: str) -> ModuleType:
+        module = self[name] = importlib.import_module(f"cnnx._kernels.{name}")
+        return module
+
+
+def _find_compiled() -> tuple[CompiledModules, str]:
     """The compiled modules, or none of them and the reason."""
+    modules = CompiledModules()
     try:
+        # The first one loads the OpenMP runtime.
         with brief_spinning():
-            return {name: importlib.import_module(f"cnnx._kernels.{name}") for name in (*KERNELS, *SHARED)}, ""
-    except ImportError as error:
-        return {}, str(error)
+            modules["parallel"], modules["instruction_sets"]
+        # All or none: a kernel that is missing would be noticed in the middle of training.
+        present = {file.partition(".")[0] for file in os.listdir(__path__[0]) if file.endswith(SUFFIXES)}
+        missing = sorted({*KERNELS, *SHARED} - present)
+        if missing:
+            raise ImportError(f"there is no compiled {', '.join(missing)}")
+    except (ImportError, OSError) as error:
+        return CompiledModules(), str(error)
+    return modules, ""
 
 
-_compiled, unavailable = _load_compiled()
+_compiled, unavailable = _find_compiled()
 _backend = "numpy"
 
 
@@ -212,12 +233,24 @@ class BackendChoice:
 
 
 def _bind(name: str) -> None:
+    """Have every kernel looked up again, in this backend."""
     global _backend
-    for family, functions in KERNELS.items():
-        source = _compiled[family] if name == "compiled" else twins(family)
-        for function in functions:
-            globals()[function] = getattr(source, function)
     _backend = name
+    for function in FAMILIES:
+        globals().pop(function, None)
+
+
+if not TYPE_CHECKING:  # for the type checker, the imports above are all there is
+
+    def __getattr__(name):
+        """A kernel that is called for the first time since the backend was chosen, with its family."""
+        family = FAMILIES.get(name)
+        if family is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        source = _compiled[family] if _backend == "compiled" else twins(family)
+        for function in KERNELS[family]:
+            globals()[function] = getattr(source, function)
+        return globals()[name]
 
 
 def use_backend(name: str) -> BackendChoice:

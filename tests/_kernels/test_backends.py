@@ -66,10 +66,20 @@ def test_an_unknown_cnnx_backend_is_an_error():
     assert "CNNX_BACKEND: expected one of ('compiled', 'numpy'), got 'fortran'" in errors
 
 
-def test_a_missing_compiled_module_is_said_once_with_the_reason():
+@pytest.mark.parametrize(
+    ("hidden", "reason"),
+    [
+        ("import sys; sys.modules['cnnx._kernels.parallel'] = None\n", "cnnx._kernels.parallel"),
+        (
+            "import os; files = os.listdir\n"
+            "os.listdir = lambda folder: [file for file in files(folder) if not file.startswith('pooling.')]\n",
+            "there is no compiled",
+        ),
+    ],
+)
+def test_a_missing_compiled_module_is_said_once_with_the_reason(hidden, reason):
     code = (
-        "import sys; sys.modules['cnnx._kernels.pooling'] = None\n"
-        "import cnnx, cnnx.network\n"
+        f"{hidden}import cnnx, cnnx.network\n"
         "print(cnnx.backend_in_use())\n"
         "try: cnnx.use_backend('compiled')\n"
         "except ImportError as error: print(error)\n"
@@ -81,7 +91,7 @@ def test_a_missing_compiled_module_is_said_once_with_the_reason():
     assert out.splitlines()[-1] == "(1, 10)"
     assert "could not be loaded" in out.splitlines()[1]
     assert errors.count("RuntimeWarning: cnnx: the compiled kernels could not be loaded") == 1
-    assert "cnnx._kernels." in errors
+    assert (reason if _kernels._compiled else "cnnx._kernels.parallel") in errors
 
 
 @compiled_only

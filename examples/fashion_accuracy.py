@@ -27,7 +27,7 @@ def block(filters: int) -> list[Layer]:
 
 def residual_network() -> cnnx.Model:
     return cnnx.Model(
-        *convolution(32),
+        *convolution(24),
         *convolution(48, pooled=True),
         *block(48),
         *convolution(96, pooled=True),
@@ -55,7 +55,7 @@ if arguments.recipe == "small":
         augment=[Flip()],
     )
 else:
-    epochs = 16
+    epochs = 12
     run(
         residual_network(),
         train,

@@ -177,7 +177,16 @@ KERNELS = {
     ),
 }
 # What these are built on: compiled modules without a kernel of their own.
-SHARED = ("correlation", "gemm", "instruction_sets", "parallel", "scatter", "tiles", "weight_gradient")
+SHARED = (
+    "correlation",
+    "gemm",
+    "instruction_sets",
+    "memoryviews",
+    "parallel",
+    "scatter",
+    "tiles",
+    "weight_gradient",
+)
 FAMILIES = {function: family for family, functions in KERNELS.items() for function in functions}
 BACKENDS = ("compiled", "numpy")
 SUFFIXES = tuple(EXTENSION_SUFFIXES)
@@ -195,9 +204,9 @@ def _find_compiled() -> tuple[CompiledModules, str]:
     """The compiled modules, or none of them and the reason."""
     modules = CompiledModules()
     try:
-        # The first one loads the OpenMP runtime.
+        # The last one has a loop on threads, and so loads the OpenMP runtime.
         with brief_spinning():
-            modules["parallel"], modules["instruction_sets"]
+            modules["parallel"], modules["instruction_sets"], modules["dense"]
         # All or none: a kernel that is missing would be noticed in the middle of training.
         present = {file.partition(".")[0] for file in os.listdir(__path__[0]) if file.endswith(SUFFIXES)}
         missing = sorted({*KERNELS, *SHARED} - present)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +93,13 @@ def test_a_missing_compiled_module_is_said_once_with_the_reason(hidden, reason):
     assert "could not be loaded" in out.splitlines()[1]
     assert errors.count("RuntimeWarning: cnnx: the compiled kernels could not be loaded") == 1
     assert (reason if _kernels._compiled else "cnnx._kernels.parallel") in errors
+
+
+@compiled_only
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="no list of loaded libraries")
+def test_the_openmp_runtime_is_loaded_at_import_while_it_is_told_how_long_to_spin():
+    code = "import cnnx; print(any('libgomp' in line or 'libomp' in line for line in open('/proc/self/maps')))"
+    assert run_python(code) == ("True", "")
 
 
 @compiled_only

@@ -39,6 +39,12 @@ cdef pair as_pair(values) except *:
     return p
 
 
+cdef pair size_of(const Py_ssize_t *images) noexcept nogil:
+    cdef pair p
+    p.height, p.width = images[1], images[2]
+    return p
+
+
 cdef pair ONE
 ONE.height = ONE.width = 1
 
@@ -111,8 +117,7 @@ cdef _forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b,
     pair stride, pair padding, pair dilation, bint relu, floating[:, :, :, ::1] out,
 ):
-    cdef pair size
-    size.height, size.width = out.shape[1], out.shape[2]
+    cdef pair size = size_of(out.shape)
     check(
         "convolution_forward", x.shape, W.shape, b.shape[0], out.shape, stride, padding, dilation, size, ONE, NULL)
     cdef geometry g = forward_geometry(x.shape, W.shape, out.shape, stride, padding, dilation, ONE)
@@ -163,8 +168,7 @@ cdef _input_gradient(
     const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, pair stride, pair padding, pair dilation,
     floating[:, :, :, ::1] out,
 ):
-    cdef pair size
-    size.height, size.width = grad.shape[1], grad.shape[2]
+    cdef pair size = size_of(grad.shape)
     check(
         "convolution_input_gradient", out.shape, W.shape, W.shape[3], grad.shape, stride, padding, dilation, size,
         ONE, NULL)
@@ -201,8 +205,7 @@ cdef _weight_gradient(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, pair stride, pair padding, pair dilation,
     floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
-    cdef pair size
-    size.height, size.width = grad.shape[1], grad.shape[2]
+    cdef pair size = size_of(grad.shape)
     check(
         "convolution_weight_gradient", x.shape, W_grad.shape, b_grad.shape[0], grad.shape, stride, padding, dilation,
         size, ONE, NULL)

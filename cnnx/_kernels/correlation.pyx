@@ -20,7 +20,8 @@ from cnnx._kernels.gemm cimport (
 from cnnx._kernels.instruction_sets cimport in_use, loops_for, product
 from cnnx._kernels.parallel cimport allocate, release, tasks_for_product, threads_for, threads_for_product
 from cnnx._kernels.tiles cimport (
-    FEWEST_TASKS, band_rows, bands, fill_planes, geometry, lines, runs_in_row, spare_size, tile_size, view_tile,
+    FEWEST_TASKS, band_rows, bands, fill_planes, geometry, lines, pooled_offset, runs_in_row, spare_size, tile_size,
+    view_tile,
 )
 
 # Bytes. A tile shares the second-level cache with a panel of weights.
@@ -53,8 +54,7 @@ cdef void correlate_band(
     else:
         p.c_row = padded_columns(cut)
     cdef bint in_registers = argmax != NULL and pools_in_registers(g)
-    cdef Py_ssize_t pooled_row = g.columns // g.pool_width * g.filters
-    cdef Py_ssize_t pooled = (image * g.rows + first) // g.pool_height * pooled_row
+    cdef Py_ssize_t pooled
     if in_registers:
         p.a_row, p.c_row, p.relu = g.column_stride * g.channels, g.filters, relu
     for panel in range(cut.count):
@@ -65,11 +65,11 @@ cdef void correlate_band(
             packed_runs[i] = i * p.depth * p.b_depth
         p.bias = NULL if bias == NULL else <const void *>(bias + panel * 2 * cut.lanes)
         if in_registers:
-            for oh in range(count // 2):
+            for oh in range(0, count, 2):
+                pooled = pooled_offset(g, image, first + oh) + panel * 2 * cut.lanes
                 loops_for(sizeof(floating)).pool_block(
-                    g.columns // 2, &p, g.row_stride * row_size, columns + 2 * oh * g.row_stride * row_size,
-                    packed + panel_offset(cut, panel), out + pooled + oh * pooled_row + panel * 2 * cut.lanes,
-                    argmax + pooled + oh * pooled_row + panel * 2 * cut.lanes)
+                    g.columns // 2, &p, g.row_stride * row_size, columns + oh * g.row_stride * row_size,
+                    packed + panel_offset(cut, panel), out + pooled, argmax + pooled)
             continue
         multiply_grid(
             p, count, g.columns, g.row_stride * row_size, g.column_stride * g.channels, columns,
@@ -87,13 +87,13 @@ cdef void pool_band(
     bint relu, floating *out, uint8_t *argmax,
 ) noexcept nogil:
     """The largest of each window of a band's rows, whose positions are `channels` apart."""
-    cdef Py_ssize_t oh, pooled_columns = g.columns // g.pool_width
-    cdef Py_ssize_t pooled = (image * g.rows + first) // g.pool_height * pooled_columns * g.filters
-    for oh in range(0, count // g.pool_height):
+    cdef Py_ssize_t window, oh, pooled
+    for window in range(count // g.pool_height):
+        oh = window * g.pool_height
+        pooled = pooled_offset(g, image, first + oh)
         loops_for(sizeof(floating)).max_row(
-            rows + oh * g.pool_height * g.columns * channels, g.pool_height, g.pool_width, g.columns * channels,
-            g.pool_width, pooled_columns, channels, g.filters, relu, out + pooled, argmax + pooled)
-        pooled += pooled_columns * g.filters
+            rows + oh * g.columns * channels, g.pool_height, g.pool_width, g.columns * channels,
+            g.pool_width, g.columns // g.pool_width, channels, g.filters, relu, out + pooled, argmax + pooled)
 
 
 cdef void correlate_planes(
@@ -107,7 +107,7 @@ cdef void correlate_planes(
     cdef Py_ssize_t plane_row = plane_row_size(g, cut)
     cdef Py_ssize_t plane = ((g.band - 1) * g.row_stride + g.window_height) * plane_row
     cdef Py_ssize_t i, j, f, oh, ow, position, block
-    cdef Py_ssize_t positions = (g.columns + wide - 1) // wide, pooled_row, pooled
+    cdef Py_ssize_t positions = (g.columns + wide - 1) // wide, pooled
     cdef Py_ssize_t *plane_runs = runs + g.filter_height * g.filter_width
     cdef floating *turned = tile + g.channels * plane  # one block, filter by filter
     cdef floating *target
@@ -130,12 +130,11 @@ cdef void correlate_planes(
     p.bias, p.columns = NULL, wide
     if argmax != NULL and pools_in_registers(g):
         p.bias, p.relu, p.c_row = <const void *>bias, relu, F
-        pooled_row = g.columns // 2 * F
-        pooled = (image * g.rows + first) // 2 * pooled_row
-        for oh in range(count // 2):
+        for oh in range(0, count, 2):
+            pooled = pooled_offset(g, image, first + oh)
             loops_for(sizeof(floating)).pool_planes(
-                F, g.columns // 2, &p, g.row_stride * plane_row, W, tile + 2 * oh * g.row_stride * plane_row,
-                out + pooled + oh * pooled_row, argmax + pooled + oh * pooled_row)
+                F, g.columns // 2, &p, g.row_stride * plane_row, W, tile + oh * g.row_stride * plane_row,
+                out + pooled, argmax + pooled)
         return
     if argmax != NULL:
         # A plane for each filter.
@@ -170,15 +169,15 @@ cdef void pool_planes(
     const floating *bias, bint relu, floating *out, uint8_t *argmax,
 ) noexcept nogil:
     """The largest of each window of a band's rows, plus the bias, where each filter has a plane."""
-    cdef Py_ssize_t oh, f, pooled_columns = g.columns // g.pool_width
-    cdef Py_ssize_t pooled = (image * g.rows + first) // g.pool_height * pooled_columns * g.filters
-    for oh in range(0, count // g.pool_height):
+    cdef Py_ssize_t window, oh, f, pooled
+    for window in range(count // g.pool_height):
+        oh = window * g.pool_height
+        pooled = pooled_offset(g, image, first + oh)
         for f in range(g.filters):
             loops_for(sizeof(floating)).max_plane_row(
-                rows + (f * g.band + oh * g.pool_height) * row_step, g.pool_height, g.pool_width, row_step,
-                pooled_columns, NULL if bias == NULL else bias + f, relu, g.filters,
+                rows + (f * g.band + oh) * row_step, g.pool_height, g.pool_width, row_step,
+                g.columns // g.pool_width, NULL if bias == NULL else bias + f, relu, g.filters,
                 out + pooled + f, argmax + pooled + f)
-        pooled += pooled_columns * g.filters
 
 
 cdef bint few_filters(geometry g) noexcept nogil:

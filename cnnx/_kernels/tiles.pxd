@@ -39,6 +39,7 @@ cdef const floating *view_tile(
     Py_ssize_t channel, Py_ssize_t channels, floating *tile, floating *spare,
 ) noexcept nogil
 cdef Py_ssize_t runs_in_row(geometry g) noexcept nogil
+cdef Py_ssize_t pooled_offset(geometry g, Py_ssize_t image, Py_ssize_t row) noexcept nogil
 cdef void fill_planes(
     geometry g, const floating *x, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
     Py_ssize_t plane, Py_ssize_t plane_row, floating *planes, floating *spare,

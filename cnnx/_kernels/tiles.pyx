@@ -146,6 +146,11 @@ cdef Py_ssize_t runs_in_row(geometry g) noexcept nogil:
     return 1 if g.column_dilation == 1 else g.filter_width
 
 
+cdef Py_ssize_t pooled_offset(geometry g, Py_ssize_t image, Py_ssize_t row) noexcept nogil:
+    """Where the row of windows begins that an output row belongs to."""
+    return (image * (g.rows // g.pool_height) + row // g.pool_height) * (g.columns // g.pool_width) * g.filters
+
+
 cdef void fill_planes(
     geometry g, const floating *x, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
     Py_ssize_t plane, Py_ssize_t plane_row, floating *planes, floating *spare,

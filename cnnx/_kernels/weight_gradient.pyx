@@ -16,7 +16,9 @@ from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels
 from cnnx._kernels.instruction_sets cimport in_use, loops_for, pooled_gradient, product
 from cnnx._kernels.parallel cimport allocate, release, tasks_for_product, threads_for_product
-from cnnx._kernels.tiles cimport FEWEST_TASKS, bands, geometry, lines, lists_size, tile_size, view_tile, windows_of
+from cnnx._kernels.tiles cimport (
+    FEWEST_TASKS, bands, geometry, lines, lists_size, pooled_offset, tile_size, view_tile, windows_of,
+)
 
 # Bytes. A tile of a few channels and a panel of the gradients of its positions stay in the first-level cache.
 cdef enum:
@@ -39,12 +41,12 @@ cdef const floating *spread_band(
     geometry g, const floating *grad, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, floating *spread,
 ) noexcept nogil:
     """Rows first .. first + count of a pooled gradient, spread out."""
-    cdef Py_ssize_t row, pooled, pooled_columns = g.columns // g.pool_width
+    cdef Py_ssize_t row, pooled
     for row in range(first, first + count):
-        pooled = (image * (g.rows // g.pool_height) + row // g.pool_height) * pooled_columns * g.filters
+        pooled = pooled_offset(g, image, row)
         loops_for(sizeof(floating)).spread_row(
-            grad + pooled, g.places + pooled, pooled_columns, g.pool_width, row % g.pool_height * g.pool_width,
-            g.filters, spread + (row - first) * g.columns * g.filters)
+            grad + pooled, g.places + pooled, g.columns // g.pool_width, g.pool_width,
+            row % g.pool_height * g.pool_width, g.filters, spread + (row - first) * g.columns * g.filters)
     return spread
 
 
@@ -53,10 +55,8 @@ cdef void pooled_band(
     const floating *grad, const floating *columns, floating *W_sums, floating *b_sums, floating *lists,
 ) noexcept nogil:
     """The sums of one band and some filters straight from the pooled gradient."""
-    cdef Py_ssize_t F = g.filters, f
+    cdef Py_ssize_t f, pooled = pooled_offset(g, image, first)
     cdef pooled_gradient p = windows_of(g, count, lists, g.band * g.columns + 1)
-    cdef Py_ssize_t pooled = (
-        image * (g.rows // g.pool_height) + first // g.pool_height) * p.window_columns * F
     for f in range(first_filter, end_filter):
         loops_for(sizeof(floating)).pooled_weights(
             &p, grad + pooled + f, g.places + pooled + f, columns,

@@ -196,7 +196,8 @@ TARGET static void NAME(pooled_inputs)(const pooled_gradient *p, const void *gra
                        p->offsets, p->ends);
         REAL *tile_rows = tile + row * p->position_row;
 #ifdef VECTOR_BYTES
-        for (ptrdiff_t part = 0; part < parts; part++) {
+        /* From the last columns of the filter to the first: a pixel lies under these for later positions. */
+        for (ptrdiff_t part = parts - 1; part >= 0; part--) {
             const ptrdiff_t begin = all * part / parts, vectors = all * (part + 1) / parts - begin;
             const ptrdiff_t most = MOST_SUMS / vectors < 6 ? MOST_SUMS / vectors : 6;
             for (ptrdiff_t i = 0; i < p->filter_rows; i += most) {

@@ -195,6 +195,7 @@ def fuse(layers: list[Layer]) -> list[Layer]:
             relu = _take(rest, ReluLayer)
             # The kernels that pool have no dilation.
             pool = _take(rest, PoolLayer) if layer.dilation == (1, 1) and _pools_whole_windows(rest) else None
+            layer.sparse_gradient = pool is not None
             if pool is not None:
                 step = ConvolutionPool(layer, relu, pool)
             elif relu is not None:

@@ -94,6 +94,18 @@ def test_what_is_computed_together(layers, expected):
         lambda: [ConvolutionLayer(20, 1), ReluLayer(), DepthwiseConvolutionLayer(3, stride=2), ReluLayer()],
         lambda: [ConvolutionLayer(4, 3, groups=2, dilation=2), ReluLayer(), PoolLayer(2)],
         lambda: [ConvolutionLayer(4, 3, dilation=2), ReluLayer(), PoolLayer(2)],
+        # Channels enough for Winograd's products, with and without pooling.
+        lambda: [
+            ConvolutionLayer(24, 3, padding=1),
+            ReluLayer(),
+            ConvolutionLayer(27, 3, padding=1),
+            ReluLayer(),
+            ConvolutionLayer(25, 3),
+            ReluLayer(),
+            PoolLayer(2),
+            ConvolutionLayer(26, 3, padding=1),
+            PoolLayer((3, 2)),
+        ],
     ],
 )
 def test_a_fused_network_gives_the_same_bits_as_its_layers_one_by_one(layers, dtype, rng):

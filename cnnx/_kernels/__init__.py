@@ -186,6 +186,7 @@ SHARED = (
     "scatter",
     "tiles",
     "weight_gradient",
+    "winograd",
 )
 FAMILIES = {function: family for family, functions in KERNELS.items() for function in functions}
 BACKENDS = ("compiled", "numpy")

@@ -7,6 +7,7 @@
 #include "pooled_product.h"
 #include "pooled.h"
 #include "depthwise.h"
+#include "winograd.h"
 static const loops NAME(loops) = LOOPS;
 #undef BITS
 #undef REAL_BYTES
@@ -20,6 +21,7 @@ static const loops NAME(loops) = LOOPS;
 #include "pooled_product.h"
 #include "pooled.h"
 #include "depthwise.h"
+#include "winograd.h"
 static const loops NAME(loops) = LOOPS;
 #undef BITS
 #undef REAL_BYTES

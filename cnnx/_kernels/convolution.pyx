@@ -7,11 +7,14 @@ forward          output[band, F]  = columns[band, K]    . W[K, F]          corre
 input gradient   the same, of the output gradient spread by the stride, with the flipped weights
                  or, straight from a pooled gradient, the weights below it  scatter.pyx
 weight gradient  W[K, F] = sum of columns[band, K]^T . grad[band, F]       weight_gradient.pyx
+3x3 filters      all three with fewer products, where channels are many     winograd.pyx
 
 K = filter_height * filter_width * channels. Bands and blocks depend on the shapes alone.
 
 Where ReLU and a max pooling of windows that do not overlap follow, the forward pass writes only the pooled rows, with
-the place of each maximum, and both gradients are taken from these. What lies between is never in memory.
+the place of each maximum, and both gradients are taken from these. What lies between is never in memory. Most of it
+would be zero and is passed over, which saves more than Winograd's products. So these are not used for the gradients of
+a convolution and a pooling one by one either (`sparse`), whose bits would differ.
 """
 
 from libc.stdint cimport uint8_t
@@ -24,6 +27,7 @@ from cnnx._kernels.scatter cimport scatter, scatters_in_cache
 from cnnx._kernels.shapes cimport as_tuple, same_shape
 from cnnx._kernels.tiles cimport geometry, measure
 from cnnx._kernels.weight_gradient cimport weight_gradient
+from cnnx._kernels.winograd cimport winograd, winograd_is_faster, winograd_weight_gradient
 
 # Elements of a padded image; to have room for more is a mistake, and their number in bytes overflows soon after.
 cdef Py_ssize_t LARGEST_TILE = 1 << 48
@@ -113,6 +117,16 @@ cdef geometry backward_geometry(
     return g
 
 
+cdef int forward(
+    geometry g, const floating *x, const floating *W, const floating *b, bint relu, floating *out, uint8_t *argmax,
+) except -1 nogil:
+    if winograd_is_faster(g):
+        winograd(g, x, W, b, relu, out, argmax)
+    else:
+        correlate(g, x, W, b, relu, out, argmax)
+    return 0
+
+
 cdef _forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b,
     pair stride, pair padding, pair dilation, bint relu, floating[:, :, :, ::1] out,
@@ -124,7 +138,7 @@ cdef _forward(
     if x.shape[0] == 0:
         return
     with nogil:
-        correlate(g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0], NULL)
+        forward(g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0], NULL)
 
 
 cdef _pool_forward(
@@ -139,7 +153,7 @@ cdef _pool_forward(
     if x.shape[0] == 0:
         return
     with nogil:
-        correlate(
+        forward(
             g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0], &argmax[0, 0, 0, 0])
 
 
@@ -152,13 +166,18 @@ cdef void flip_weights(geometry g, const floating *W, floating *flipped) noexcep
                 flipped[tap * size + f * g.filters + c] = W[(taps - 1 - tap) * size + c * g.channels + f]
 
 
-cdef int input_gradient(geometry g, const floating *grad, const floating *W, floating *out) except -1 nogil:
+cdef int input_gradient(
+    geometry g, bint sparse, const floating *grad, const floating *W, floating *out,
+) except -1 nogil:
     """The convolution of the gradient with the flipped weights."""
     cdef floating *flipped = <floating *>allocate(
         g.filter_height * g.filter_width * g.channels * g.filters * sizeof(floating))
     try:
         flip_weights(g, W, flipped)
-        correlate(g, grad, flipped, <const floating *>NULL, False, out, NULL)
+        if not sparse and winograd_is_faster(g):
+            winograd(g, grad, flipped, <const floating *>NULL, False, out, NULL)
+        else:
+            correlate(g, grad, flipped, <const floating *>NULL, False, out, NULL)
     finally:
         release(flipped)
     return 0
@@ -166,7 +185,7 @@ cdef int input_gradient(geometry g, const floating *grad, const floating *W, flo
 
 cdef _input_gradient(
     const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, pair stride, pair padding, pair dilation,
-    floating[:, :, :, ::1] out,
+    bint sparse, floating[:, :, :, ::1] out,
 ):
     cdef pair size = size_of(grad.shape)
     check(
@@ -176,7 +195,7 @@ cdef _input_gradient(
     if grad.shape[0] == 0:
         return
     with nogil:
-        input_gradient(g, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
+        input_gradient(g, sparse, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
 
 
 cdef _pool_input_gradient(
@@ -198,12 +217,12 @@ cdef _pool_input_gradient(
     g = backward_geometry(out.shape, W.shape, grad.shape, stride, padding, ONE, pool)
     g.places, g.copied, g.tile_width = places, True, g.columns - 1 + g.filter_width
     with nogil:
-        input_gradient(g, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
+        input_gradient(g, True, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
 
 
 cdef _weight_gradient(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, pair stride, pair padding, pair dilation,
-    floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
+    bint sparse, floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
     cdef pair size = size_of(grad.shape)
     check(
@@ -215,8 +234,12 @@ cdef _weight_gradient(
         b_grad[...] = 0
         return
     with nogil:
-        weight_gradient(
-            g, size.height, size.width, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
+        if not sparse and winograd_is_faster(g):
+            winograd_weight_gradient(
+                g, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
+        else:
+            weight_gradient(
+                g, size.height, size.width, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
 
 
 cdef _pool_weight_gradient(
@@ -253,11 +276,11 @@ def convolution_pool_forward(x, W, b, stride, padding, size, pool_size, relu, ou
             x, W, b, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), relu, out, argmax)
 
 
-def convolution_input_gradient(grad, W, stride, padding, dilation, out):
+def convolution_input_gradient(grad, W, stride, padding, dilation, sparse, out):
     if out.dtype.char == "f":
-        _input_gradient[float](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), out)
+        _input_gradient[float](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), sparse, out)
     else:
-        _input_gradient[double](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), out)
+        _input_gradient[double](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), sparse, out)
 
 
 def convolution_pool_input_gradient(grad, argmax, W, stride, padding, size, pool_size, out):
@@ -269,11 +292,13 @@ def convolution_pool_input_gradient(grad, argmax, W, stride, padding, size, pool
             grad, argmax, W, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), out)
 
 
-def convolution_weight_gradient(x, grad, stride, padding, dilation, W_grad, b_grad):
+def convolution_weight_gradient(x, grad, stride, padding, dilation, sparse, W_grad, b_grad):
     if W_grad.dtype.char == "f":
-        _weight_gradient[float](x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), W_grad, b_grad)
+        _weight_gradient[float](
+            x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), sparse, W_grad, b_grad)
     else:
-        _weight_gradient[double](x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), W_grad, b_grad)
+        _weight_gradient[double](
+            x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), sparse, W_grad, b_grad)
 
 
 def convolution_pool_weight_gradient(x, grad, argmax, stride, padding, size, pool_size, W_grad, b_grad):

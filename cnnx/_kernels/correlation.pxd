@@ -4,6 +4,10 @@ from cnnx._kernels.floating cimport floating
 from cnnx._kernels.tiles cimport geometry
 
 
+cdef void pool_band(
+    geometry g, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, const floating *rows, Py_ssize_t channels,
+    bint relu, floating *out, uint8_t *argmax,
+) noexcept nogil
 cdef int correlate(
     geometry g, const floating *x, const floating *W, const floating *bias, bint relu, floating *out,
     uint8_t *argmax,

@@ -71,6 +71,25 @@ cdef extern from "loops.h" nogil:
             Py_ssize_t lines, Py_ssize_t positions, const depthwise_window *p, const void *x, const void *grad,
             void *sums, void *bias,
         ) noexcept nogil
+        void winograd_pixels(
+            Py_ssize_t tiles, Py_ssize_t channels, const void *x, Py_ssize_t row, void *out, Py_ssize_t plane,
+        ) noexcept nogil
+        void winograd_filters(
+            Py_ssize_t channels, Py_ssize_t columns, Py_ssize_t width, const void *w, Py_ssize_t row, Py_ssize_t tap,
+            void *out, Py_ssize_t plane,
+        ) noexcept nogil
+        void winograd_outputs(
+            Py_ssize_t tiles, Py_ssize_t filters, Py_ssize_t width, const void *m, Py_ssize_t plane, const void *bias,
+            int relu, Py_ssize_t rows, Py_ssize_t columns, void *out, Py_ssize_t row,
+        ) noexcept nogil
+        void winograd_gradients(
+            Py_ssize_t tiles, Py_ssize_t filters, Py_ssize_t width, const void *h, Py_ssize_t row, void *out,
+            Py_ssize_t plane,
+        ) noexcept nogil
+        void winograd_weights(
+            Py_ssize_t channels, Py_ssize_t columns, Py_ssize_t width, const void *sums, Py_ssize_t plane, void *out,
+            Py_ssize_t row, Py_ssize_t tap,
+        ) noexcept nogil
 
     ctypedef struct instruction_set:
         const char *name

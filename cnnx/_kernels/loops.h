@@ -72,12 +72,24 @@ typedef struct {
                           const void *bias, void *out);
     void (*depthwise_weights)(ptrdiff_t lines, ptrdiff_t positions, const depthwise_window *p, const void *x,
                               const void *grad, void *sums, void *bias);
+    void (*winograd_pixels)(ptrdiff_t tiles, ptrdiff_t channels, const void *x, ptrdiff_t row, void *out,
+                            ptrdiff_t plane);
+    void (*winograd_filters)(ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *w, ptrdiff_t row,
+                             ptrdiff_t tap, void *out, ptrdiff_t plane);
+    void (*winograd_outputs)(ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *m, ptrdiff_t plane,
+                             const void *bias, int relu, ptrdiff_t rows, ptrdiff_t columns, void *out, ptrdiff_t row);
+    void (*winograd_gradients)(ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *h, ptrdiff_t row,
+                               void *out, ptrdiff_t plane);
+    void (*winograd_weights)(ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *sums, ptrdiff_t plane,
+                             void *out, ptrdiff_t row, ptrdiff_t tap);
 } loops;
 
 #define LOOPS                                                                                           \
-    {NAME(any_block),     NAME(pool_block), NAME(pool_planes),    NAME(any_max_row),                    \
-     NAME(max_plane_row), NAME(spread_row), NAME(pooled_weights), NAME(pooled_inputs),                  \
-     NAME(relu_row),      NAME(gate_row),   NAME(depthwise_row),  NAME(depthwise_weights)}
+    {NAME(any_block),        NAME(pool_block),         NAME(pool_planes),      NAME(any_max_row),         \
+     NAME(max_plane_row),    NAME(spread_row),         NAME(pooled_weights),   NAME(pooled_inputs),       \
+     NAME(relu_row),         NAME(gate_row),           NAME(depthwise_row),    NAME(depthwise_weights),   \
+     NAME(winograd_pixels),  NAME(winograd_filters),   NAME(winograd_outputs), NAME(winograd_gradients),  \
+     NAME(winograd_weights)}
 
 typedef struct {
     const char *name;

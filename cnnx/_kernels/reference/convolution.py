@@ -26,8 +26,14 @@ def convolution_forward(
         relu_forward(out, out)
 
 
-def convolution_input_gradient(grad: Array, W: Array, stride: Pair, padding: Pair, dilation: Pair, out: Array) -> None:
-    """Each output gradient goes back to the pixels it came from, times the weight between them."""
+def convolution_input_gradient(
+    grad: Array, W: Array, stride: Pair, padding: Pair, dilation: Pair, sparse: bool, out: Array
+) -> None:
+    """Each output gradient goes back to the pixels it came from, times the weight between them.
+
+    `sparse` says that max pooling follows, so that most of `grad` is zero. It changes nothing here; compiled kernels
+    choose their products by it.
+    """
     canvas = padded(np.zeros_like(out), dilated(W.shape[:2], dilation), stride, padding, grad)
     for tap in taps(W.shape[:2]):
         pixels_at(canvas, place(tap, dilation), stride, grad)[...] += grad @ W[tap].T
@@ -35,9 +41,19 @@ def convolution_input_gradient(grad: Array, W: Array, stride: Pair, padding: Pai
 
 
 def convolution_weight_gradient(
-    x: Array, grad: Array, stride: Pair, padding: Pair, dilation: Pair, W_grad: Array, b_grad: Array
+    x: Array,
+    grad: Array,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    sparse: bool,
+    W_grad: Array,
+    b_grad: Array,
 ) -> None:
-    """W_grad[i, j, c, f] = sum over outputs of the pixel under (i, j) times the output's gradient."""
+    """W_grad[i, j, c, f] = sum over outputs of the pixel under (i, j) times the output's gradient.
+
+    `sparse` as in `convolution_input_gradient`.
+    """
     canvas = padded(x, dilated(W_grad.shape[:2], dilation), stride, padding, grad)
     for tap in taps(W_grad.shape[:2]):
         pixels = pixels_at(canvas, place(tap, dilation), stride, grad)
@@ -79,7 +95,7 @@ def convolution_pool_input_gradient(
     grad: Array, argmax: Array, W: Array, stride: Pair, padding: Pair, size: Pair, pool_size: Pair, out: Array
 ) -> None:
     """`convolution_input_gradient` of what the pooling passes back."""
-    convolution_input_gradient(_spread(grad, argmax, size, pool_size), W, stride, padding, (1, 1), out)
+    convolution_input_gradient(_spread(grad, argmax, size, pool_size), W, stride, padding, (1, 1), True, out)
 
 
 def convolution_pool_weight_gradient(
@@ -94,4 +110,5 @@ def convolution_pool_weight_gradient(
     b_grad: Array,
 ) -> None:
     """`convolution_weight_gradient` of what the pooling passes back."""
-    convolution_weight_gradient(x, _spread(grad, argmax, size, pool_size), stride, padding, (1, 1), W_grad, b_grad)
+    spread = _spread(grad, argmax, size, pool_size)
+    convolution_weight_gradient(x, spread, stride, padding, (1, 1), True, W_grad, b_grad)

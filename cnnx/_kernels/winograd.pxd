@@ -1,0 +1,14 @@
+from libc.stdint cimport uint8_t
+
+from cnnx._kernels.floating cimport floating
+from cnnx._kernels.tiles cimport geometry
+
+
+cdef bint winograd_is_faster(geometry g) noexcept nogil
+cdef int winograd(
+    geometry g, const floating *x, const floating *W, const floating *bias, bint relu, floating *out,
+    uint8_t *argmax,
+) except -1 nogil
+cdef int winograd_weight_gradient(
+    geometry g, const floating *x, const floating *grad, floating *W_grad, floating *b_grad,
+) except -1 nogil

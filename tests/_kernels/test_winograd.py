@@ -1,0 +1,147 @@
+"""Winograd's products for 3x3 filters, beside the direct ones."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from parity import assert_twins_agree, dtypes, on_every_instruction_set, seeds
+
+import cnnx
+from cnnx import _kernels
+from cnnx._kernels import _compiled
+from cnnx._kernels.reference import convolution
+
+pytestmark = [
+    pytest.mark.skipif(not _compiled, reason="a build without compiled kernels has no Winograd products"),
+    pytest.mark.usefixtures("restored_kernels"),
+]
+STRAIGHT = [(1, 1), (1, 1), (1, 1)]
+
+
+@on_every_instruction_set
+@given(
+    size=st.tuples(st.integers(2, 19), st.integers(2, 19)),
+    padding=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    images=st.integers(0, 4),
+    channels=st.sampled_from([24, 27, 32, 50]),
+    filters=st.sampled_from([24, 25, 48]),
+    pool_size=st.sampled_from([(2, 2), (1, 1), (3, 2), (4, 3), (2, 5)]),
+    dtype=dtypes,
+    seed=seeds,
+    threads=st.integers(1, 4),
+)
+def test_small_integers_give_exactly_what_the_twins_give(
+    instruction_set, size, padding, images, channels, filters, pool_size, dtype, seed, threads
+):
+    _kernels.use_instruction_set(instruction_set)
+    cnnx.set_num_threads(threads)
+    output = tuple(n + 2 * p - 2 for n, p in zip(size, padding, strict=True))
+    rng = np.random.default_rng(seed)
+    # The transforms halve at most twice: these sums are exact.
+    x = rng.integers(-3, 4, (images, *size, channels)).astype(dtype)
+    W = rng.integers(-3, 4, (3, 3, channels, filters)).astype(dtype)
+    b = rng.integers(-3, 4, filters).astype(dtype)
+    grad = rng.integers(-3, 4, (images, *output, filters)).astype(dtype)
+    for relu in (False, True):
+        assert_twins_agree("convolution_forward", [x, W, b, (1, 1), padding, (1, 1), relu], [grad], exact=True)
+    for sparse in (False, True):
+        window = [(1, 1), padding, (1, 1), sparse]
+        assert_twins_agree("convolution_input_gradient", [grad, W, *window], [x], exact=True)
+        assert_twins_agree("convolution_weight_gradient", [x, grad, *window], [W, b], exact=True)
+    pooled = tuple(n // p for n, p in zip(output, pool_size, strict=True))
+    if min(pooled) == 0:
+        return
+    y, argmax = np.empty((images, *pooled, filters), dtype), np.empty((images, *pooled, filters), np.uint8)
+    window = [(1, 1), padding, output, pool_size]
+    assert_twins_agree("convolution_pool_forward", [x, W, b, *window, True], [y, argmax], exact=True)
+    convolution.convolution_pool_forward(x, W, b, *window, True, y, argmax)
+    assert_twins_agree("convolution_pool_input_gradient", [y, argmax, W, *window], [x], exact=True)
+    assert_twins_agree("convolution_pool_weight_gradient", [x, y, argmax, *window], [W, b], exact=True)
+
+
+def _rms(array):
+    return np.sqrt(np.mean(np.square(array)))
+
+
+@on_every_instruction_set
+@pytest.mark.parametrize(("size", "channels", "filters"), [(16, 24, 24), (9, 64, 64), (8, 128, 130)])
+def test_the_error_is_within_four_times_that_of_the_direct_products(instruction_set, size, channels, filters, rng):
+    _kernels.use_instruction_set(instruction_set)
+    module = _compiled["convolution"]
+    x, grad = rng.standard_normal((8, size, size, channels)), rng.standard_normal((8, size, size, filters))
+    W, b = rng.standard_normal((3, 3, channels, filters)) / np.sqrt(9 * channels), rng.standard_normal(filters)
+
+    def errors(function, arguments, *outputs):
+        exact = [np.empty_like(array) for array in outputs]
+        function(*arguments, *exact)
+        for sparse in (False, True):
+            arguments[-1] = sparse
+            filled = [np.empty_like(array, dtype=np.float32) for array in outputs]
+            function(*(a.astype(np.float32) if isinstance(a, np.ndarray) else a for a in arguments), *filled)
+            yield _rms(filled[0] - exact[0])
+
+    for winograd, direct in (
+        errors(module.convolution_input_gradient, [grad, W, *STRAIGHT, True], x),
+        errors(module.convolution_weight_gradient, [x, grad, *STRAIGHT, True], W, b),
+    ):
+        assert 0 < winograd < 4 * direct
+    # Forward, the input gradient's direct products are those of the flipped weights.
+    flipped = np.ascontiguousarray(W[::-1, ::-1].swapaxes(2, 3))
+    y, direct, exact = np.empty_like(grad, np.float32), np.empty_like(grad, np.float32), np.empty_like(grad)
+    module.convolution_input_gradient(x, flipped, *STRAIGHT, True, exact)
+    x, W, flipped = (array.astype(np.float32) for array in (x, W, flipped))
+    module.convolution_input_gradient(x, flipped, *STRAIGHT, True, direct)
+    module.convolution_forward(x, W, np.zeros(filters, np.float32), *STRAIGHT, False, y)
+    assert 0 < _rms(y - exact) < 4 * _rms(direct - exact)
+
+
+@on_every_instruction_set
+@pytest.mark.parametrize(("images", "size", "channels", "filters"), [(3, (31, 18), 24, 40), (40, (7, 7), 33, 50)])
+def test_bits_depend_neither_on_threads_nor_on_the_images_beside_one(
+    instruction_set, images, size, channels, filters, dtype, rng
+):
+    _kernels.use_instruction_set(instruction_set)
+    module = _compiled["convolution"]
+    x, grad = (rng.standard_normal((images, *size, n)).astype(dtype) for n in (channels, filters))
+    W, b = rng.standard_normal((3, 3, channels, filters)).astype(dtype), rng.standard_normal(filters).astype(dtype)
+    results = []
+    for threads in (1, 2, 3, 4):
+        cnnx.set_num_threads(threads)
+        y, x_grad, W_grad, b_grad = (np.empty_like(array) for array in (grad, x, W, b))
+        module.convolution_forward(x, W, b, *STRAIGHT, True, y)
+        module.convolution_input_gradient(grad, W, *STRAIGHT, False, x_grad)
+        module.convolution_weight_gradient(x, grad, *STRAIGHT, False, W_grad, b_grad)
+        results.append([y, x_grad, W_grad, b_grad])
+    for other in results[1:]:
+        for array, expected in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(array, expected)
+    alone = np.empty_like(results[0][0][:1])
+    module.convolution_forward(x[1:2], W, b, *STRAIGHT, True, alone)
+    np.testing.assert_array_equal(alone, results[0][0][1:2])
+
+
+@on_every_instruction_set
+def test_nothing_is_read_past_an_image_or_written_past_an_output(instruction_set, dtype):
+    """Arrays within larger ones full of NaN; channels that do not fill whole vectors."""
+    _kernels.use_instruction_set(instruction_set)
+    module = _compiled["convolution"]
+    for channels, filters in ((27, 25), (32, 48)):
+        room, arrays = {}, {}
+        shapes = [(2, 6, 6, channels), (3, 3, channels, filters), (filters,), (2, 4, 4, filters)]
+        for name, shape in zip("xWby", shapes, strict=True):
+            size = int(np.prod(shape))
+            room[name] = np.full(size + 128, np.nan, dtype)
+            arrays[name] = room[name][64 : 64 + size].reshape(shape)
+        x, W, b, y = arrays["x"], arrays["W"], arrays["b"], arrays["y"]
+        x[...], W[...], b[...] = 1, 1, 0
+        window = [(1, 1), (0, 0), (1, 1)]
+        module.convolution_forward(x, W, b, *window, False, y)
+        assert (y == 9 * channels).all()
+        module.convolution_weight_gradient(x, y, *window, False, W, b)
+        assert (b == 2 * 16 * 9 * channels).all()
+        assert (b[0] == W).all()
+        W[...], y[...] = 1, 1
+        module.convolution_input_gradient(y, W, *window, False, x)
+        assert (x[:, 2:4, 2:4] == 9 * filters).all()
+        for name, array in room.items():
+            assert np.isnan(array[:64]).all(), name
+            assert np.isnan(array[-64:]).all(), name

@@ -20,8 +20,9 @@
  *
  * Both operands are read through strides, so a row of image positions, its transpose, and a batch of
  * feature vectors are all read where they lie; a filter row is one run, because its pixels are neighbours
- * in memory. Positions of several image rows are no stride apart: then a_rows[i] takes the place of i*a_row. Every element of the result is one chain of sums in the order of (r, k), whatever block
- * it falls in: how the work is cut changes no bit.
+ * in memory. Positions of several image rows are no stride apart: then a_rows[i] takes the place of i*a_row. Every
+ * element of the result is one chain of sums in the order of (r, k), whatever block it falls in: how the work is cut
+ * changes no bit.
  *
  * Register blocking after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
  * ACM TOMS 34(3), 2008.
@@ -85,7 +86,7 @@ TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const i
                 for (int v = 0; v < vectors; v++)
                     sums[i * vectors + v] += broadcast * columns[v];
             }
-            at++;
+            at += a_step;
             left += a_step;
             right += b_step;
         }

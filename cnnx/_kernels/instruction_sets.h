@@ -3,6 +3,9 @@
 #define CNNX_INSTRUCTION_SETS_H
 
 #include "loops.h"
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)

@@ -12,7 +12,7 @@
 typedef struct {
     ptrdiff_t runs, depth;
     ptrdiff_t a_row, a_depth;
-    const ptrdiff_t *a_rows; /* where each row of a block begins, instead of a_row; NULL, or else a_depth is 1 */
+    const ptrdiff_t *a_rows; /* where each row of a block begins, instead of a_row; or NULL */
     const ptrdiff_t *a_runs;
     ptrdiff_t b_depth;
     const ptrdiff_t *b_runs;

@@ -50,6 +50,18 @@ TARGET ALWAYS_INLINE void NAME(store_places)(MASK place, uint8_t *places)
 #endif
 }
 
+/* A byte for each lane. GCC would take the bytes one by one. */
+TARGET ALWAYS_INLINE MASK NAME(load_places)(const uint8_t *places)
+{
+#if defined(__x86_64__) && VECTOR_BYTES == 32 && REAL_BYTES == 4
+    return (MASK)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)places));
+#elif defined(__x86_64__) && VECTOR_BYTES == 64 && REAL_BYTES == 4
+    return (MASK)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)places));
+#else
+    return __builtin_convertvector(*(const PLACES *)places, MASK);
+#endif
+}
+
 /* The largest cell of a window and its place. */
 TARGET ALWAYS_INLINE void NAME(max_window)(const REAL *cells, const int height, const int width, ptrdiff_t row_step,
                                            ptrdiff_t channels, int gated, REAL *best, uint8_t *places)
@@ -158,8 +170,8 @@ TARGET static void NAME(spread_row)(const void *grad_, const uint8_t *places, pt
             ptrdiff_t c = 0;
 #ifdef VECTOR_BYTES
             for (; c < channels && from + c + LANES <= end; c += LANES) {
-                const MASK place = __builtin_convertvector(*(const PLACES *)(places + from + c), MASK);
-                STORE(cell + c, (VECTOR)((place == (BITS)(first + j)) & (MASK)LOAD(grad + from + c)));
+                const MASK here = NAME(load_places)(places + from + c) == (BITS)(first + j);
+                STORE(cell + c, (VECTOR)(here & (MASK)LOAD(grad + from + c)));
             }
 #endif
             for (; c < channels; c++)

@@ -13,7 +13,9 @@ from cython.parallel cimport prange, threadid
 from libc.string cimport memset
 
 from cnnx._kernels.floating cimport floating
-from cnnx._kernels.gemm cimport cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels
+from cnnx._kernels.gemm cimport (
+    cut_panels, multiply, multiply_grid, pack_panel, panel_columns, panel_offset, panel_width, panels,
+)
 from cnnx._kernels.instruction_sets cimport in_use, loops_for, pooled_gradient, product
 from cnnx._kernels.parallel cimport allocate, release, tasks_for_product, threads_for_product
 from cnnx._kernels.tiles cimport (
@@ -29,6 +31,8 @@ cdef enum:
     TURNED_TILE = 65536
     TURNED_BAND = 12
     MANY_WEIGHTS = 64
+    # Gradients are read where they lie, instead of from panels, for so few weights of a filter.
+    FEW_WEIGHTS = 32
 
 # Blocks of images with a partial weight gradient each. More would let more threads work, and cost memory
 # and a longer final sum; so a block also has at least so many positions.
@@ -123,6 +127,18 @@ cdef void weight_gradient_block(
                     multiply(
                         p, F, 1, band_grad, columns + i * g.row_dilation * g.tile_width * C, W_sums + i * p.columns)
                 continue
+            if in_place(g, cut):
+                columns = view_tile(plain, x, image, first, count, 0, C, tile, <floating *>NULL)
+                p.a_depth, p.b_depth = g.column_stride * C, F
+                for i in range(count):
+                    runs[i] = i * g.row_stride * g.tile_width * C
+                    right_runs[i] = i * g.columns * F
+                for panel in range(first_panel, end_panel):
+                    p.columns = p.c_row = panel_width(cut, panel)
+                    multiply_grid(
+                        p, g.filter_height, g.filter_width * C, g.row_dilation * g.tile_width * C, 1, columns,
+                        band_grad + panel * 2 * cut.lanes, W_sums + panel_offset(cut, panel))
+                continue
             band_cut = cut_panels[floating](count * g.columns, F, 0)
             for panel in range(first_panel, end_panel):
                 pack_panel(band_grad, F, 1, band_cut, panel, right + panel_offset(band_cut, panel))
@@ -158,6 +174,11 @@ cdef bint few_columns(geometry g, panels cut) noexcept nogil:
     return (
         g.filters <= in_use().wide_rows and g.column_dilation == 1 and g.filter_width * g.channels <= 2 * cut.lanes
     )
+
+
+cdef bint in_place(geometry g, panels cut) noexcept nogil:
+    """Whether copying the gradients into panels would cost more than it saves; all filters fill whole vectors."""
+    return cut.depth <= FEW_WEIGHTS and cut.columns % cut.lanes == 0 and g.column_dilation == 1
 
 
 cdef bint by_windows(geometry g, bint turned) noexcept nogil:

@@ -71,6 +71,9 @@ cdef extern from "loops.h" nogil:
             Py_ssize_t lines, Py_ssize_t positions, const depthwise_window *p, const void *x, const void *grad,
             void *sums, void *bias,
         ) noexcept nogil
+        void split_row(
+            const void *x, Py_ssize_t pixels, Py_ssize_t channels, Py_ssize_t plane, void *planes,
+        ) noexcept nogil
 
     ctypedef struct instruction_set:
         const char *name

@@ -72,12 +72,14 @@ typedef struct {
                           const void *bias, void *out);
     void (*depthwise_weights)(ptrdiff_t lines, ptrdiff_t positions, const depthwise_window *p, const void *x,
                               const void *grad, void *sums, void *bias);
+    void (*split_row)(const void *x, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes);
 } loops;
 
 #define LOOPS                                                                                           \
     {NAME(any_block),     NAME(pool_block), NAME(pool_planes),    NAME(any_max_row),                    \
      NAME(max_plane_row), NAME(spread_row), NAME(pooled_weights), NAME(pooled_inputs),                  \
-     NAME(relu_row),      NAME(gate_row),   NAME(depthwise_row),  NAME(depthwise_weights)}
+     NAME(relu_row),      NAME(gate_row),   NAME(depthwise_row),  NAME(depthwise_weights),              \
+     NAME(split_row)}
 
 typedef struct {
     const char *name;

@@ -167,6 +167,24 @@ TARGET static void NAME(spread_row)(const void *grad_, const uint8_t *places, pt
         }
 }
 
+TARGET ALWAYS_INLINE void NAME(split_pixels)(const REAL *restrict x, ptrdiff_t pixels, const ptrdiff_t channels,
+                                             ptrdiff_t plane, REAL *restrict planes)
+{
+    for (ptrdiff_t pixel = 0; pixel < pixels; pixel++)
+        for (ptrdiff_t c = 0; c < channels; c++)
+            planes[c * plane + pixel] = x[pixel * channels + c];
+}
+
+/* A row of pixels, each channel into its own plane. */
+TARGET static void NAME(split_row)(const void *x, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes)
+{
+    /* The compiler shuffles whole vectors where it knows the number of channels: colours are worth that. */
+    if (channels == 3)
+        NAME(split_pixels)(x, pixels, 3, plane, planes);
+    else
+        NAME(split_pixels)(x, pixels, channels, plane, planes);
+}
+
 TARGET static void NAME(relu_row)(const void *x_, void *out_, ptrdiff_t count)
 {
     const REAL *x = x_;

@@ -73,13 +73,14 @@ typedef struct {
     void (*depthwise_weights)(ptrdiff_t lines, ptrdiff_t positions, const depthwise_window *p, const void *x,
                               const void *grad, void *sums, void *bias);
     void (*split_row)(const void *x, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes);
+    void (*transpose)(const void *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t columns, void *out, ptrdiff_t out_row);
 } loops;
 
 #define LOOPS                                                                                           \
     {NAME(any_block),     NAME(pool_block), NAME(pool_planes),    NAME(any_max_row),                    \
      NAME(max_plane_row), NAME(spread_row), NAME(pooled_weights), NAME(pooled_inputs),                  \
      NAME(relu_row),      NAME(gate_row),   NAME(depthwise_row),  NAME(depthwise_weights),              \
-     NAME(split_row)}
+     NAME(split_row),     NAME(transpose)}
 
 typedef struct {
     const char *name;

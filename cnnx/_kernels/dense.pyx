@@ -79,9 +79,11 @@ cdef void multiply_row(
     Py_ssize_t panel,
 ) noexcept nogil:
     """A single row times MOST_PANELS panels, or what is left of them."""
-    cdef Py_ssize_t stop = min(cut.count, panel + MOST_PANELS), full = min(stop, cut.columns // (2 * cut.lanes)), count
+    cdef Py_ssize_t stop = min(cut.count, panel + MOST_PANELS), full = min(stop, cut.columns // (2 * cut.lanes))
+    cdef Py_ssize_t left, count
     while panel < stop:
-        count = MOST_PANELS if full - panel >= MOST_PANELS else 2 if full - panel >= 2 else 1
+        left = full - panel
+        count = MOST_PANELS if left >= MOST_PANELS else 4 if left >= 4 else 2 if left >= 2 else 1
         multiply_panels(a, 0, a_depth, 1, cut, b, bias, relu, out, panel, count)
         panel += count
 

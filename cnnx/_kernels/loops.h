@@ -6,9 +6,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* How a block of a product is read and written; gemm.h has the formula. More than two vectors of columns are 4 or
- * MOST_VECTORS whole ones, of a single row. */
-#define MOST_VECTORS 8
+/* How a block of a product is read and written; gemm.h has the formula. More than two vectors of columns are 4,
+ * 8 or MOST_VECTORS whole ones, of a single row. */
+#define MOST_VECTORS 12
 typedef struct {
     ptrdiff_t runs, depth;
     ptrdiff_t a_row, a_depth;

@@ -141,6 +141,7 @@ class Model:
         skip_input_gradients(self.layers)
         self.steps = fuse(self.layers)
         self.shared_arrays = share(self.steps)
+        self._walked_steps = tuple(walk(self.steps))
         self.built = True
 
     @property
@@ -435,7 +436,7 @@ class Model:
             predictions, losses = output.loss(x, targets, training=True)
             rates = output.rate(predictions, targets)
             if weights is None:
-                loss, metric = float(losses.mean()), float(rates.mean())
+                loss, metric = _mean(losses), _mean(rates)
             else:
                 loss, metric = float((weights * losses).sum()) / len(X), _weighted_mean(rates, weights)
                 weights = weights.astype(self.dtype)
@@ -720,13 +721,14 @@ class Model:
     @contextmanager
     def _keeping_arrays(self) -> Iterator[None]:
         """Inside a step no array reaches the user, so all of them can be used again in the next step."""
-        for step in walk(self.steps):
+        for step in self._walked_steps:
             step.keeps_arrays = True
         try:
             yield
         finally:
-            for step in walk(self.steps):
+            for step in self._walked_steps:
                 step.keeps_arrays = False
+            for step in self.steps:
                 step.forget()
 
 
@@ -742,6 +744,12 @@ def _checked_pair(X: Any, y: Any, where: str) -> tuple[Array, Array]:
 def _batches(examples: int, batch_size: int) -> Iterator[slice]:
     for start in range(0, examples, batch_size):
         yield slice(start, start + batch_size)
+
+
+def _mean(values: Array) -> float:
+    """`values.mean()`, bit for bit: of one small batch, that takes longer than a layer's pass."""
+    total = np.add.reduce(values)
+    return float(total / total.dtype.type(len(values)))
 
 
 def _weighted_mean(values: Array, weights: Array) -> float:

@@ -212,6 +212,8 @@ class TrainingRun:
             for X, y, weights in batches:
                 loss, metric = self._step(X, y, weights)
                 position.add(loss, metric, len(X) if weights is None else float(weights.sum()), len(X))
+                # The next batch can then be where this one was: fresh memory costs more than the copy.
+                del X, y, weights
                 figures = self._trained_figures()
                 for callback in self.callbacks:
                     callback.on_batch_end(position.batch, figures)

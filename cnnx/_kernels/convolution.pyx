@@ -21,7 +21,7 @@ from libc.stdint cimport uint8_t
 
 from cnnx._kernels.correlation cimport correlate
 from cnnx._kernels.floating cimport floating
-from cnnx._kernels.instruction_sets cimport CLOSED
+from cnnx._kernels.instruction_sets cimport CLOSED, loops_for
 from cnnx._kernels.parallel cimport allocate, release
 from cnnx._kernels.scatter cimport scatter, scatters_in_cache
 from cnnx._kernels.shapes cimport as_tuple, same_shape
@@ -159,11 +159,10 @@ cdef _pool_forward(
 
 cdef void flip_weights(geometry g, const floating *W, floating *flipped) noexcept nogil:
     """flipped[i, j, f, c] = W[last - i, last - j, c, f], where `g` is the geometry of the flipped product."""
-    cdef Py_ssize_t taps = g.filter_height * g.filter_width, size = g.channels * g.filters, tap, f, c
+    cdef Py_ssize_t taps = g.filter_height * g.filter_width, size = g.channels * g.filters, tap
     for tap in range(taps):
-        for f in range(g.channels):
-            for c in range(g.filters):
-                flipped[tap * size + f * g.filters + c] = W[(taps - 1 - tap) * size + c * g.channels + f]
+        loops_for(sizeof(floating)).transpose(
+            W + (taps - 1 - tap) * size, g.channels, g.filters, g.channels, flipped + tap * size, g.filters)
 
 
 cdef int input_gradient(

@@ -1,11 +1,14 @@
 """Dense layers: forward, input gradient, weight gradient, as blocked products.
 
-The right operand is packed into panels once; a task is one panel for a block of rows. Blocks depend on
-the shapes alone. For a few rows packing would take longer than the product: then panels are read where they lie, and
-a single row takes several of them at a time.
+A task is one panel of the right operand, which it packs for itself: what a thread has just written is in its own
+cache. In the weight gradient it is a block of rows, which it copies, for these are columns of the input and lie far
+apart; there the right operand is small, and packed beforehand. With fewer such tasks than threads, a task is one panel
+for a block of rows. For a few rows packing would take longer than the product: then panels are read where they lie, and
+a single row takes several of them at a time. How the work is cut changes no bit.
 """
 
-from cython.parallel cimport prange
+from cython.parallel cimport prange, threadid
+from libc.string cimport memcpy
 
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport (
@@ -13,9 +16,11 @@ from cnnx._kernels.gemm cimport (
 )
 from cnnx._kernels.instruction_sets cimport MOST_VECTORS, product
 from cnnx._kernels.parallel cimport allocate, release, threads_for, threads_for_product
+from cnnx._kernels.tiles cimport lines
 
 cdef enum:
     TASK_ROWS = 48      # rows of the left operand that share a panel of the right one in cache
+    TASK_COLUMNS = 24   # of the left operand's, where it is transposed, that are copied
     DEPTH = 256         # examples at a time in the weight gradient: their columns are far apart
     WORTH_PACKING = 13  # rows
     MOST_PANELS = MOST_VECTORS // 2
@@ -23,9 +28,9 @@ cdef enum:
 
 cdef struct operand:
     # The right side of a product: `matrix` where it is read in place, but for the last panel's rows from `readable`
-    # on; these, or else all panels, are in `packed`.
+    # on; these, or else the panels from `first` on, are in `packed`.
     bint in_place
-    Py_ssize_t row, readable
+    Py_ssize_t row, column, readable, first
     const void *matrix
     void *packed
 
@@ -60,7 +65,7 @@ cdef void multiply_panels(
                 p.bias = <const void *>(bias + column)
         p.b_depth = width
         if not b.in_place:
-            right = <const floating *>b.packed + panel_offset(cut, panel) + start * width
+            right = <const floating *>b.packed + panel_offset(cut, panel - b.first) + start * width
         elif panel == cut.count - 1 and start >= b.readable:
             right = <const floating *>b.packed + (start - b.readable) * width
         else:
@@ -74,11 +79,40 @@ cdef void multiply_row(
     Py_ssize_t panel,
 ) noexcept nogil:
     """A single row times MOST_PANELS panels, or what is left of them."""
-    cdef Py_ssize_t stop = min(cut.count, panel + MOST_PANELS), full = min(stop, cut.columns // (2 * cut.lanes)), count
+    cdef Py_ssize_t stop = min(cut.count, panel + MOST_PANELS), full = min(stop, cut.columns // (2 * cut.lanes))
+    cdef Py_ssize_t left, count
     while panel < stop:
-        count = MOST_PANELS if full - panel >= MOST_PANELS else 2 if full - panel >= 2 else 1
+        left = full - panel
+        count = MOST_PANELS if left >= MOST_PANELS else 4 if left >= 4 else 2 if left >= 2 else 1
         multiply_panels(a, 0, a_depth, 1, cut, b, bias, relu, out, panel, count)
         panel += count
+
+
+cdef void multiply_panel(
+    const floating *a, Py_ssize_t a_row, Py_ssize_t rows, panels cut, operand b, const floating *bias, bint relu,
+    floating *out, Py_ssize_t panel, floating *packed,
+) noexcept nogil:
+    """All rows times one panel, which is packed here."""
+    cdef Py_ssize_t block, first
+    pack_panel(<const floating *>b.matrix, b.row, b.column, cut, panel, packed)
+    b.packed, b.first = packed, panel
+    for block in range((rows + TASK_ROWS - 1) // TASK_ROWS):
+        first = block * TASK_ROWS
+        multiply_panels(
+            a + first * a_row, a_row, 1, min(<Py_ssize_t>TASK_ROWS, rows - first), cut, b, bias, relu,
+            out + first * cut.columns, panel, 1)
+
+
+cdef void multiply_columns(
+    const floating *a, Py_ssize_t a_depth, Py_ssize_t rows, panels cut, operand b, const floating *bias, bint relu,
+    floating *out, floating *copied,
+) noexcept nogil:
+    """A few rows, which lie in the columns of a matrix, times all panels."""
+    cdef Py_ssize_t k, panel
+    for k in range(cut.depth):
+        memcpy(copied + k * rows, a + k * a_depth, rows * sizeof(floating))
+    for panel in range(cut.count):
+        multiply_panels(<const floating *>copied, 1, rows, rows, cut, b, bias, relu, out, panel, 1)
 
 
 cdef int matrix_product(
@@ -90,12 +124,26 @@ cdef int matrix_product(
     cdef panels cut = cut_panels[floating](depth, columns, 0), rest = cut
     cdef Py_ssize_t widened = cut.count * 2 * cut.lanes, last = cut.count - 1, tasks, task, panel, first, j
     cdef double operations = 2.0 * rows * depth * columns
+    cdef Py_ssize_t row_blocks = (rows + TASK_ROWS - 1) // TASK_ROWS
+    cdef Py_ssize_t column_blocks = (rows + TASK_COLUMNS - 1) // TASK_COLUMNS
+    cdef int threads = threads_for_product(max(cut.count, column_blocks), operations)
     cdef operand right
-    right.in_place, right.matrix, right.row = b_column == 1 and rows < WORTH_PACKING, b, b_row
+    right.in_place, right.matrix = b_column == 1 and rows < WORTH_PACKING, b
+    right.row, right.column, right.first = b_row, b_column, 0
     right.readable = readable_depth(cut, b_row)
     rest.depth = depth - right.readable
-    cdef Py_ssize_t room = rest.depth * panel_width(cut, last) if right.in_place else cut.size
-    cdef floating *packed = <floating *>allocate((room + widened) * sizeof(floating))
+    cdef bint by_panels = not right.in_place and a_depth == 1 and cut.count >= 2 * threads
+    cdef bint by_columns = not right.in_place and a_row == 1 and cut.count > 2 and column_blocks >= 2 * threads
+    cdef Py_ssize_t room = cut.size, private = 0
+    if right.in_place:
+        room = rest.depth * panel_width(cut, last)
+    elif by_panels:
+        room, private = 0, lines(depth * 2 * cut.lanes)
+    elif by_columns:
+        private = lines(depth * TASK_COLUMNS)
+    room = lines(room)
+    cdef floating *packed = <floating *>allocate((room + lines(widened) + threads * private) * sizeof(floating))
+    cdef floating *mine = packed + room + lines(widened)
     cdef floating *wide_bias = NULL
     right.packed = packed
     if bias != NULL:
@@ -104,7 +152,7 @@ cdef int matrix_product(
             wide_bias[j] = bias[j] if j < columns else 0
     if right.in_place:
         pack_panel(b + right.readable * b_row, b_row, 1, rest, last, packed)
-    else:
+    elif not by_panels:
         for panel in prange(cut.count, num_threads=threads_for(cut.count, cut.size), schedule="static"):
             pack_panel(b, b_row, b_column, cut, panel, packed + panel_offset(cut, panel))
     if right.in_place and rows == 1:
@@ -112,8 +160,18 @@ cdef int matrix_product(
         for task in prange(tasks, num_threads=threads_for_product(tasks, operations), schedule="dynamic"):
             multiply_row(
                 a, a_depth, cut, right, <const floating *>wide_bias, relu, out, task * MOST_PANELS)
+    elif by_panels:
+        for task in prange(cut.count, num_threads=threads, schedule="dynamic"):
+            multiply_panel(
+                a, a_row, rows, cut, right, <const floating *>wide_bias, relu, out, task, mine + threadid() * private)
+    elif by_columns:
+        for task in prange(column_blocks, num_threads=threads, schedule="dynamic"):
+            first = rows * task // column_blocks
+            multiply_columns(
+                a + first, a_depth, rows * (task + 1) // column_blocks - first, cut, right,
+                <const floating *>wide_bias, relu, out + first * columns, mine + threadid() * private)
     else:
-        tasks = (rows + TASK_ROWS - 1) // TASK_ROWS * cut.count
+        tasks = row_blocks * cut.count
         for task in prange(tasks, num_threads=threads_for_product(tasks, operations), schedule="dynamic"):
             first = task // cut.count * TASK_ROWS
             multiply_panels(

@@ -11,8 +11,9 @@
  *   TALL_ROWS     rows of a block one vector wide
  *   WIDE_ROWS     rows of a block two vectors wide; 2 * WIDE_ROWS sums and 3 operands fit the registers
  *
- * MOST_VECTORS, of loops.h, is the width of the widest block: a single row needs so many sums at a time to keep the
- * multipliers busy, which take several cycles for each of a chain.
+ * MOST_VECTORS, of loops.h, is the width of the widest block: a single row needs many sums at a time to keep the
+ * multipliers busy, which take several cycles for each of a chain, and the wider a block, the more of what it reads is
+ * contiguous.
  *
  * One block of the result, `rows` x `columns`, is
  *
@@ -147,8 +148,10 @@ TARGET static void NAME(any_block)(ptrdiff_t rows, const product *p, const void 
 {
     if (p->a_rows)
         NAME(listed_block)(rows, p, a, b, c);
-    else if (p->columns > 4 * LANES)
+    else if (p->columns > 8 * LANES)
         NAME(block)(1, MOST_VECTORS, 0, p, a, b, c);
+    else if (p->columns > 4 * LANES)
+        NAME(block)(1, 8, 0, p, a, b, c);
     else if (p->columns > 2 * LANES)
         NAME(block)(1, 4, 0, p, a, b, c);
     else

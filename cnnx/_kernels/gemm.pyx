@@ -53,9 +53,7 @@ cdef void pack_panel(
                 packed[k * width + j] = first[k * row_stride + j]
     else:
         # A transposed matrix: its columns are the ones that lie side by side in memory.
-        for j in range(columns):
-            for k in range(cut.depth):
-                packed[k * width + j] = first[k * row_stride + j * column_stride]
+        loops_for(sizeof(floating)).transpose(first, column_stride, columns, cut.depth, packed, width)
     for k in range(cut.depth):
         for j in range(columns, width):
             packed[k * width + j] = 0

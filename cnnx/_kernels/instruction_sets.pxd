@@ -90,6 +90,12 @@ cdef extern from "loops.h" nogil:
             Py_ssize_t channels, Py_ssize_t columns, Py_ssize_t width, const void *sums, Py_ssize_t plane, void *out,
             Py_ssize_t row, Py_ssize_t tap,
         ) noexcept nogil
+        void split_row(
+            const void *x, Py_ssize_t pixels, Py_ssize_t channels, Py_ssize_t plane, void *planes,
+        ) noexcept nogil
+        void transpose(
+            const void *x, Py_ssize_t x_row, Py_ssize_t rows, Py_ssize_t columns, void *out, Py_ssize_t out_row,
+        ) noexcept nogil
 
     ctypedef struct instruction_set:
         const char *name

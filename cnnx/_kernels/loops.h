@@ -6,9 +6,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* How a block of a product is read and written; gemm.h has the formula. More than two vectors of columns are 4 or
- * MOST_VECTORS whole ones, of a single row. */
-#define MOST_VECTORS 8
+/* How a block of a product is read and written; gemm.h has the formula. More than two vectors of columns are 4,
+ * 8 or MOST_VECTORS whole ones, of a single row. */
+#define MOST_VECTORS 12
 typedef struct {
     ptrdiff_t runs, depth;
     ptrdiff_t a_row, a_depth;
@@ -82,14 +82,16 @@ typedef struct {
                                void *out, ptrdiff_t plane);
     void (*winograd_weights)(ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *sums, ptrdiff_t plane,
                              void *out, ptrdiff_t row, ptrdiff_t tap);
+    void (*split_row)(const void *x, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes);
+    void (*transpose)(const void *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t columns, void *out, ptrdiff_t out_row);
 } loops;
 
-#define LOOPS                                                                                           \
-    {NAME(any_block),        NAME(pool_block),         NAME(pool_planes),      NAME(any_max_row),         \
-     NAME(max_plane_row),    NAME(spread_row),         NAME(pooled_weights),   NAME(pooled_inputs),       \
-     NAME(relu_row),         NAME(gate_row),           NAME(depthwise_row),    NAME(depthwise_weights),   \
-     NAME(winograd_pixels),  NAME(winograd_filters),   NAME(winograd_outputs), NAME(winograd_gradients),  \
-     NAME(winograd_weights)}
+#define LOOPS                                                                                          \
+    {NAME(any_block),       NAME(pool_block),       NAME(pool_planes),      NAME(any_max_row),         \
+     NAME(max_plane_row),   NAME(spread_row),       NAME(pooled_weights),   NAME(pooled_inputs),       \
+     NAME(relu_row),        NAME(gate_row),         NAME(depthwise_row),    NAME(depthwise_weights),   \
+     NAME(winograd_pixels), NAME(winograd_filters), NAME(winograd_outputs), NAME(winograd_gradients),  \
+     NAME(winograd_weights), NAME(split_row),       NAME(transpose)}
 
 typedef struct {
     const char *name;

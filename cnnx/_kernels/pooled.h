@@ -25,11 +25,12 @@
 
 /* sums[i, k] += sum over n of gradients[n] * x[offsets[n] + i * x_row + k],   k < columns
  *
- * Vectors may read past the last column of x. */
+ * and the gradients to `total`, while the multipliers are busy. Vectors may read past the last column of x. */
 TARGET ALWAYS_INLINE void NAME(add_weights)(const int rows, const int vectors, ptrdiff_t count, const REAL *gradients,
                                             const ptrdiff_t *offsets, const REAL *x, ptrdiff_t x_row, REAL *sums,
-                                            ptrdiff_t sums_row, ptrdiff_t columns)
+                                            ptrdiff_t sums_row, ptrdiff_t columns, REAL *total)
 {
+    REAL all = *total;
     VECTOR sum[MOST_SUMS];
 #pragma GCC unroll 12
     for (int i = 0; i < rows * vectors; i++)
@@ -37,10 +38,12 @@ TARGET ALWAYS_INLINE void NAME(add_weights)(const int rows, const int vectors, p
     for (ptrdiff_t n = 0; n < count; n++) {
         const REAL *at = x + offsets[n];
         const VECTOR left = gradients[n] - (VECTOR){0};
+        all += gradients[n];
         for (int i = 0; i < rows; i++)
             for (int v = 0; v < vectors; v++)
                 sum[i * vectors + v] += left * LOAD(at + i * x_row + v * LANES);
     }
+    *total = all;
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 12
@@ -87,18 +90,17 @@ TARGET ALWAYS_INLINE int NAME(not_zero)(const REAL *value)
     return (bits & without_sign) != 0;
 }
 
-/* Lists one channel's positions that have a gradient, in row-major order, and adds their gradients to `total`. */
+/* Lists one channel's positions that have a gradient, in row-major order. */
 TARGET ALWAYS_INLINE ptrdiff_t NAME(list_channel)(const pooled_gradient *p, const REAL *grad, const uint8_t *places,
-                                                  REAL *restrict gradients, ptrdiff_t *restrict offsets, REAL *total)
+                                                  REAL *restrict gradients, ptrdiff_t *restrict offsets)
 {
     /* Read once: the compiler cannot know that the lists do not overlap `p`. */
     const ptrdiff_t windows = p->windows, window_columns = p->window_columns, channels = p->channels;
     const ptrdiff_t height = p->height, width = p->width, step = p->step, position_row = p->position_row;
-    REAL sum = *total;
     ptrdiff_t count = 0;
     for (ptrdiff_t row = 0; row < windows * height; row++) {
         const ptrdiff_t first = row / height * window_columns * channels, end = first + window_columns * channels;
-        const ptrdiff_t low = row % height * width, listed = count;
+        const ptrdiff_t low = row % height * width;
         ptrdiff_t offset = row * position_row - low * step;
         for (ptrdiff_t at = first; at < end; at += channels, offset += width * step) {
             const ptrdiff_t place = places[at];
@@ -106,10 +108,7 @@ TARGET ALWAYS_INLINE ptrdiff_t NAME(list_channel)(const pooled_gradient *p, cons
             offsets[count] = offset + place * step;
             count += ((size_t)(place - low) < (size_t)width) & NAME(not_zero)(grad + at);
         }
-        for (ptrdiff_t n = listed; n < count; n++)
-            sum += gradients[n];
     }
-    *total = sum;
     return count;
 }
 
@@ -122,10 +121,11 @@ TARGET static void NAME(pooled_weights)(const pooled_gradient *p, const void *gr
                                         const void *x_, void *sums_, void *bias)
 {
     const REAL *x = x_, *gradients = p->gradients;
-    REAL *sums = sums_;
+    REAL *sums = sums_, *total = bias;
     const ptrdiff_t *offsets = p->offsets;
-    const ptrdiff_t count = NAME(list_channel)(p, grad, places, p->gradients, p->offsets, bias);
+    const ptrdiff_t count = NAME(list_channel)(p, grad, places, p->gradients, p->offsets);
 #ifdef VECTOR_BYTES
+    REAL ignored = 0; /* the total is taken once, with the first rows */
     const ptrdiff_t all = (p->columns + LANES - 1) / LANES, parts = (all + MOST_SUMS - 1) / MOST_SUMS;
     for (ptrdiff_t part = 0; part < parts; part++) {
         const ptrdiff_t first = all * part / parts, vectors = all * (part + 1) / parts - first;
@@ -137,14 +137,18 @@ TARGET static void NAME(pooled_weights)(const pooled_gradient *p, const void *gr
             switch (KEY(p->filter_rows - i < most ? p->filter_rows - i : most, vectors)) {
 #define CASE(rows, vectors)                                                                                         \
     case KEY(rows, vectors):                                                                                        \
-        NAME(add_weights)(rows, vectors, count, gradients, offsets, from, p->tile_row, to, p->columns, columns);    \
+        NAME(add_weights)(rows, vectors, count, gradients, offsets, from, p->tile_row, to, p->columns, columns,     \
+                          total);                                                                                   \
         break;
                 CASES
 #undef CASE
             }
+            total = &ignored;
         }
     }
 #else
+    for (ptrdiff_t n = 0; n < count; n++)
+        *total += gradients[n];
     for (ptrdiff_t i = 0; i < p->filter_rows; i++)
         for (ptrdiff_t k = 0; k < p->columns; k++) {
             REAL sum = 0;

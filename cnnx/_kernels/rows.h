@@ -179,6 +179,88 @@ TARGET static void NAME(spread_row)(const void *grad_, const uint8_t *places, pt
         }
 }
 
+TARGET ALWAYS_INLINE void NAME(split_pixels)(const REAL *restrict x, ptrdiff_t pixels, const ptrdiff_t channels,
+                                             ptrdiff_t plane, REAL *restrict planes)
+{
+    for (ptrdiff_t pixel = 0; pixel < pixels; pixel++)
+        for (ptrdiff_t c = 0; c < channels; c++)
+            planes[c * plane + pixel] = x[pixel * channels + c];
+}
+
+/* A row of pixels, each channel into its own plane. */
+TARGET static void NAME(split_row)(const void *x, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes)
+{
+    /* The compiler shuffles whole vectors where it knows the number of channels: colours are worth that. */
+    if (channels == 3)
+        NAME(split_pixels)(x, pixels, 3, plane, planes);
+    else
+        NAME(split_pixels)(x, pixels, channels, plane, planes);
+}
+
+#ifdef VECTOR_BYTES
+#if VECTOR_BYTES / REAL_BYTES == 2
+#define LOW 0, 2
+#define HIGH 1, 3
+#elif VECTOR_BYTES / REAL_BYTES == 4
+#define LOW 0, 4, 1, 5
+#define HIGH 2, 6, 3, 7
+#elif VECTOR_BYTES / REAL_BYTES == 8
+#define LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#endif
+
+/* LANES rows of as many values, transposed: each pass shuffles the lower half of the rows into the upper one. */
+TARGET ALWAYS_INLINE void NAME(transpose_block)(const REAL *x, ptrdiff_t x_row, REAL *out, ptrdiff_t out_row)
+{
+    VECTOR rows[LANES], shuffled[LANES];
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++)
+        rows[i] = LOAD(x + i * x_row);
+#pragma GCC unroll 4
+    for (int pass = 1; pass < LANES; pass *= 2) {
+#pragma GCC unroll 8
+        for (int i = 0; i < LANES / 2; i++) {
+            shuffled[2 * i] = SHUFFLE(rows[i], rows[i + LANES / 2], LOW);
+            shuffled[2 * i + 1] = SHUFFLE(rows[i], rows[i + LANES / 2], HIGH);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++)
+            rows[i] = shuffled[i];
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++)
+        STORE(out + i * out_row, rows[i]);
+}
+
+#undef HIGH
+#undef LOW
+#endif
+
+/* out[k, j] = x[j, k], of `rows` and `columns` of x */
+TARGET static void NAME(transpose)(const void *x_, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t columns, void *out_,
+                                   ptrdiff_t out_row)
+{
+    const REAL *x = x_;
+    REAL *out = out_;
+    ptrdiff_t j = 0;
+#ifdef VECTOR_BYTES
+    for (; j + LANES <= rows; j += LANES) {
+        ptrdiff_t k = 0;
+        for (; k + LANES <= columns; k += LANES)
+            NAME(transpose_block)(x + j * x_row + k, x_row, out + k * out_row + j, out_row);
+        for (; k < columns; k++)
+            for (ptrdiff_t i = j; i < j + LANES; i++)
+                out[k * out_row + i] = x[i * x_row + k];
+    }
+#endif
+    for (; j < rows; j++)
+        for (ptrdiff_t k = 0; k < columns; k++)
+            out[k * out_row + j] = x[j * x_row + k];
+}
+
 TARGET static void NAME(relu_row)(const void *x_, void *out_, ptrdiff_t count)
 {
     const REAL *x = x_;

@@ -157,23 +157,22 @@ cdef void fill_planes(
 ) noexcept nogil:
     """The padded rows behind output rows first .. first + count, a plane for each channel."""
     cdef Py_ssize_t origin = first * g.row_stride - g.top, C = g.channels
-    cdef Py_ssize_t h, w, c, begin = max(0, -g.left), end = min(g.width, g.tile_width - g.left)
+    cdef Py_ssize_t rows = (count - 1) * g.row_stride + g.window_height
+    cdef Py_ssize_t h, c, begin = max(0, -g.left), end = min(g.width, g.tile_width - g.left)
     cdef const floating *source
     cdef floating *row
-    for h in range((count - 1) * g.row_stride + g.window_height):
-        if g.row_dilation > 1 and not is_read(g, h, count):
+    # At once: the margins of each row alone would take longer than all of it.
+    for c in range(C):
+        memset(planes + c * plane, 0, rows * plane_row * sizeof(floating))
+    for h in range(rows):
+        if not 0 <= origin + h < g.height or begin >= end or g.row_dilation > 1 and not is_read(g, h, count):
             continue
-        for c in range(C):
-            memset(planes + c * plane + h * plane_row, 0, plane_row * sizeof(floating))
-        if 0 <= origin + h < g.height and begin < end:
-            source = image_row(g, x, image, origin + h, spare)
-            if C == 1:
-                memcpy(planes + h * plane_row + g.left + begin, source + begin, (end - begin) * sizeof(floating))
-                continue
-            for c in range(C):
-                row = planes + c * plane + h * plane_row + g.left
-                for w in range(begin, end):
-                    row[w] = source[w * C + c]
+        source = image_row(g, x, image, origin + h, spare) + begin * C
+        row = planes + h * plane_row + g.left + begin
+        if C == 1:
+            memcpy(row, source, (end - begin) * sizeof(floating))
+        else:
+            loops_for(sizeof(floating)).split_row(source, end - begin, C, plane, row)
 
 
 cdef Py_ssize_t lines(Py_ssize_t size) noexcept nogil:

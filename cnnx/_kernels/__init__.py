@@ -198,6 +198,9 @@ class CompiledModules(dict[str, ModuleType]):
 
     def __missing__(self, name: str) -> ModuleType:
         module = self[name] = importlib.import_module(f"cnnx._kernels.{name}")
+        if name in FAMILIES:
+            # The import has hidden a kernel of the same name, `dropout`, behind its module.
+            globals().pop(name, None)
         return module
 
 

@@ -2,6 +2,7 @@
 
 CNNX_PURE=1   builds without any extension: everything then runs on the NumPy kernels.
 CNNX_DEBUG=1  builds the extensions with bounds and overflow checks.
+CNNX_IMITATE_AVX512=1  builds what is made for AVX-512 for AVX2, so that its tests run on a machine without AVX-512.
 """
 
 import os
@@ -15,6 +16,7 @@ from setuptools.command.build_ext import build_ext
 FOLDER = Path("cnnx/_kernels")
 PURE = os.environ.get("CNNX_PURE", "0") not in ("", "0")
 DEBUG = os.environ.get("CNNX_DEBUG", "0") not in ("", "0")
+IMITATE_AVX512 = os.environ.get("CNNX_IMITATE_AVX512", "0") not in ("", "0")
 # Cython's code for memoryviews, in a module of its own: a copy in every extension is 130 KB each.
 SHARED = "cnnx._kernels.memoryviews"
 
@@ -59,6 +61,8 @@ class BuildKernels(build_ext):
             # No -march=native and no -ffast-math: a wheel must run on every machine of its platform,
             # and sums must keep their order. -g0 keeps a wheel small.
             compile_flags += ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+            if IMITATE_AVX512:
+                compile_flags.append("-DCNNX_IMITATE_AVX512")
             if sys.platform.startswith("linux"):
                 link_flags += ["-Wl,--strip-all"]
         for extension in self.extensions:

@@ -69,8 +69,13 @@
 #undef TARGET
 #undef SET
 
+/* Imitated, it has the blocks and shuffles of 64 bytes, two registers each: to test them where there is no AVX-512. */
 #define SET avx512
+#ifdef CNNX_IMITATE_AVX512
+#define TARGET __attribute__((target("avx2,fma")))
+#else
 #define TARGET __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")))
+#endif
 #define VECTOR_BYTES 64
 #define WIDE_ROWS 12
 #include "both_types.h"
@@ -96,8 +101,12 @@ static int instruction_sets(instruction_set *found)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         found[n++] = (instruction_set){"avx2", loops_avx2_float, loops_avx2_double, 32, 12, 6};
+#ifdef CNNX_IMITATE_AVX512
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#else
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")
         && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+#endif
         found[n++] = (instruction_set){"avx512", loops_avx512_float, loops_avx512_double, 64, 12, 12};
 #else
     found[n++] = (instruction_set){BASELINE, loops_baseline_float, loops_baseline_double, 16, 12, 12};

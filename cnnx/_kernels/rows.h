@@ -55,7 +55,7 @@ TARGET ALWAYS_INLINE MASK NAME(load_places)(const uint8_t *places)
 {
 #if defined(__x86_64__) && VECTOR_BYTES == 32 && REAL_BYTES == 4
     return (MASK)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)places));
-#elif defined(__x86_64__) && VECTOR_BYTES == 64 && REAL_BYTES == 4
+#elif defined(__x86_64__) && VECTOR_BYTES == 64 && REAL_BYTES == 4 && !defined(CNNX_IMITATE_AVX512)
     return (MASK)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)places));
 #else
     return __builtin_convertvector(*(const PLACES *)places, MASK);

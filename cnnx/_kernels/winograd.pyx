@@ -27,6 +27,8 @@ cdef enum:
     TAPS = 9
     # Bytes of both sides of a task's products, which share the second-level cache with an element's filters.
     CACHED = 393216
+    # With many channels a thread takes more than its cache holds: fewer tiles would not be worth reading all filters.
+    FEWEST_TILES = 32
     # Matrices of a size that is a power of two would push each other out of the cache; and vectors write past their end.
     SLACK = 16
     # Fewer channels or filters than these, and the transforms cost more than they save.
@@ -79,7 +81,7 @@ cdef Py_ssize_t plane_size(Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
 
 
 cdef Py_ssize_t lines_at_a_time(Py_ssize_t tiles, Py_ssize_t columns, Py_ssize_t itemsize) noexcept nogil:
-    return max(1, CACHED // (ELEMENTS * tiles * columns * itemsize))
+    return max(max(1, FEWEST_TILES // tiles), CACHED // (ELEMENTS * tiles * columns * itemsize))
 
 
 cdef void transform_pixels(

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "targets.h"
+
 enum activation { SIGMOID, LEAKY_RELU, ELU, GELU, SILU, TANH, SOFTPLUS, HARD_SWISH };
 
 /* `a` and `b` are the activation's own constants, where it has some. */
@@ -38,7 +40,7 @@ typedef struct {
 
 #if defined(__GNUC__) && defined(__x86_64__)
 #define SET avx2
-#define TARGET __attribute__((target("avx2,fma")))
+#define TARGET AVX2_TARGET
 #define REAL float
 #include "activation_rows.h"
 #define REAL double
@@ -48,7 +50,7 @@ typedef struct {
 #undef SET
 
 #define SET avx512
-#define TARGET __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")))
+#define TARGET AVX512_TARGET
 #define REAL float
 #include "activation_rows.h"
 #define REAL double

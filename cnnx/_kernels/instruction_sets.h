@@ -3,6 +3,7 @@
 #define CNNX_INSTRUCTION_SETS_H
 
 #include "loops.h"
+#include "targets.h"
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
@@ -60,7 +61,7 @@
 
 #ifdef __x86_64__
 #define SET avx2
-#define TARGET __attribute__((target("avx2,fma")))
+#define TARGET AVX2_TARGET
 #define VECTOR_BYTES 32
 #define WIDE_ROWS 6
 #include "both_types.h"
@@ -69,13 +70,8 @@
 #undef TARGET
 #undef SET
 
-/* Imitated, it has the blocks and shuffles of 64 bytes, two registers each: to test them where there is no AVX-512. */
 #define SET avx512
-#ifdef CNNX_IMITATE_AVX512
-#define TARGET __attribute__((target("avx2,fma")))
-#else
-#define TARGET __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")))
-#endif
+#define TARGET AVX512_TARGET
 #define VECTOR_BYTES 64
 #define WIDE_ROWS 12
 #include "both_types.h"

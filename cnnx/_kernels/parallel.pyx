@@ -4,8 +4,10 @@ Work is always cut by the shapes alone and sums are added in a fixed order, so t
 changes the time a kernel takes and no bit of its result.
 """
 
-from libc.stdint cimport uintptr_t
-from libc.stdlib cimport free, malloc
+cdef extern from "kept_memory.h" nogil:
+    void *take_memory(size_t bytes)
+    void give_memory(void *memory)
+
 
 cdef int _threads = 1
 
@@ -35,17 +37,13 @@ cdef int threads_for_product(Py_ssize_t tasks, double operations) noexcept nogil
 
 
 cdef void *allocate(Py_ssize_t bytes) except NULL nogil:
-    # Aligned to a cache line: a vector that straddles two lines takes two loads. The address that
-    # malloc gave is kept just below.
-    cdef void *block = malloc(bytes + 64 + sizeof(void *))
-    cdef void **memory
-    if block == NULL:
+    """Working memory with any content, which begins with a cache line."""
+    cdef void *memory = take_memory(bytes)
+    if memory == NULL:
         with gil:
             raise MemoryError(f"a kernel's working memory: {bytes} bytes")
-    memory = <void **>((<uintptr_t>block + sizeof(void *) + 63) & ~<uintptr_t>63)
-    memory[-1] = block
     return memory
 
 
 cdef void release(void *memory) noexcept nogil:
-    free((<void **>memory)[-1])
+    give_memory(memory)

@@ -31,6 +31,8 @@ cdef enum:
     FEWEST_TILES = 32
     # Matrices of a size that is a power of two would push each other out of the cache; and vectors write past their end.
     SLACK = 16
+    # A single image is shared out among threads in tasks of so many: each reads all filters.
+    TASK_TILES = 8
     # Fewer channels or filters than these, and the transforms cost more than they save.
     FEWEST_CHANNELS = 24
     MOST_BLOCKS = 16
@@ -151,7 +153,8 @@ cdef int winograd(
     cdef Py_ssize_t units = (image_lines(p) + unit - 1) // unit * g.images
     cdef double operations = 2.0 * g.images * image_lines(p) * tiles * ELEMENTS * g.channels * g.filters
     cdef Py_ssize_t most = max(1, lines_at_a_time(tiles, g.channels + width, sizeof(floating)) // unit)
-    cdef Py_ssize_t tasks = max((units + most - 1) // most, tasks_for_product(min(units, FEWEST_TASKS), operations))
+    cdef Py_ssize_t shares = min(min(units, FEWEST_TASKS), g.images * image_lines(p) * tiles // TASK_TILES)
+    cdef Py_ssize_t tasks = max((units + most - 1) // most, tasks_for_product(shares, operations))
     cdef int threads = threads_for_product(tasks, operations)
     most = (units + tasks - 1) // tasks * unit
     cdef Py_ssize_t filters_plane = plane_size(1, cut.size)

@@ -35,7 +35,7 @@ cdef enum:
     TASK_TILES = 8
     # Fewer channels or filters than these, and the transforms cost more than they save.
     FEWEST_CHANNELS = 24
-    MOST_BLOCKS = 16
+    MOST_BLOCKS = 8  # each has a gradient of its own: of 128 by 128 channels, 600 KB
     BLOCK_TILES = 128
 
 

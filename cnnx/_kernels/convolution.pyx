@@ -173,10 +173,10 @@ cdef int input_gradient(
         g.filter_height * g.filter_width * g.channels * g.filters * sizeof(floating))
     try:
         flip_weights(g, W, flipped)
-        if not sparse and winograd_is_faster(g):
-            winograd(g, grad, flipped, <const floating *>NULL, False, out, NULL)
-        else:
+        if sparse:
             correlate(g, grad, flipped, <const floating *>NULL, False, out, NULL)
+        else:
+            forward(g, grad, flipped, <const floating *>NULL, False, out, NULL)
     finally:
         release(flipped)
     return 0

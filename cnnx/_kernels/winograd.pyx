@@ -29,7 +29,7 @@ cdef enum:
     CACHED = 393216
     # With many channels a thread takes more than its cache holds: fewer tiles would not be worth reading all filters.
     FEWEST_TILES = 32
-    # Matrices of a size that is a power of two would push each other out of the cache; and vectors write past their end.
+    # Matrices of a size that is a power of two would push each other out of the cache; vectors write past their ends.
     SLACK = 16
     # A single image is shared out among threads in tasks of so many: each reads all filters.
     TASK_TILES = 8
@@ -86,14 +86,26 @@ cdef Py_ssize_t lines_at_a_time(Py_ssize_t tiles, Py_ssize_t columns, Py_ssize_t
     return max(max(1, FEWEST_TILES // tiles), CACHED // (ELEMENTS * tiles * columns * itemsize))
 
 
+cdef struct stretch:
+    # Neighbouring lines of one image.
+    Py_ssize_t image, first, count
+
+
+cdef stretch stretch_of(geometry p, Py_ssize_t line, Py_ssize_t end) noexcept nogil:
+    """From a line of all images on, as far as its image goes, and not to `end`."""
+    cdef stretch at
+    at.image, at.first = line // image_lines(p), line % image_lines(p)
+    at.count = min(end - line, image_lines(p) - at.first)
+    return at
+
+
 cdef void transform_pixels(
-    geometry p, const floating *x, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
-    floating *pixels, Py_ssize_t plane, floating *rows,
+    geometry p, const floating *x, stretch at, floating *pixels, Py_ssize_t plane, floating *rows,
 ) noexcept nogil:
-    """Some lines of one image."""
     cdef Py_ssize_t i, row = p.tile_width * p.channels, tiles = line_tiles(p)
-    cdef const floating *seen = view_tile(p, x, image, 2 * first, 2 * count, 0, p.channels, rows, <floating *>NULL)
-    for i in range(count):
+    cdef const floating *seen = view_tile(
+        p, x, at.image, 2 * at.first, 2 * at.count, 0, p.channels, rows, <floating *>NULL)
+    for i in range(at.count):
         loops_for(sizeof(floating)).winograd_pixels(
             tiles, p.channels, seen + 2 * i * row, row, pixels + i * tiles * p.channels, plane)
 
@@ -106,14 +118,13 @@ cdef void winograd_lines(
 ) noexcept nogil:
     """Lines begin .. end of all images."""
     cdef Py_ssize_t tiles = line_tiles(p), width = padded_columns(cut), line = begin, run = 0
-    cdef Py_ssize_t image, first, count, element, panel, i
+    cdef Py_ssize_t count, element, panel, i
+    cdef stretch at
     cdef product q
     while line < end:
-        image, first = line // image_lines(p), line % image_lines(p)
-        count = min(end - line, image_lines(p) - first)
-        transform_pixels(
-            p, x, image, first, count, pixels + (line - begin) * tiles * g.channels, pixels_plane, rows)
-        line += count
+        at = stretch_of(p, line, end)
+        transform_pixels(p, x, at, pixels + (line - begin) * tiles * g.channels, pixels_plane, rows)
+        line += at.count
     q.runs, q.depth, q.a_depth, q.a_runs, q.b_runs = 1, g.channels, 1, &run, &run
     q.c_row, q.bias, q.accumulate, q.relu = width, NULL, False, False
     for element in range(ELEMENTS):
@@ -125,17 +136,18 @@ cdef void winograd_lines(
                 products + element * products_plane + panel * 2 * cut.lanes)
     line = begin
     while line < end:
-        image, first = line // image_lines(p), line % image_lines(p)
-        count = min(min(end - line, image_lines(p) - first), unit)
+        at = stretch_of(p, line, end)
+        count = min(at.count, unit)
         if argmax == NULL:
-            outputs = out + (image * g.rows + 2 * first) * g.columns * g.filters
+            outputs = out + (at.image * g.rows + 2 * at.first) * g.columns * g.filters
         for i in range(count):
             loops_for(sizeof(floating)).winograd_outputs(
                 tiles, g.filters, width, products + (line - begin + i) * tiles * width, products_plane, bias,
-                relu and argmax == NULL, g.rows - 2 * (first + i), g.columns,
+                relu and argmax == NULL, g.rows - 2 * (at.first + i), g.columns,
                 outputs + 2 * i * g.columns * g.filters, g.columns * g.filters)
         if argmax != NULL:
-            pool_band(g, image, 2 * first, min(2 * count, g.rows - 2 * first), outputs, g.filters, relu, out, argmax)
+            pool_band(
+                g, at.image, 2 * at.first, min(2 * count, g.rows - 2 * at.first), outputs, g.filters, relu, out, argmax)
         line += count
 
 
@@ -205,27 +217,26 @@ cdef void weight_gradient_lines(
     """Lines begin .. end of all images, added to the sums."""
     cdef Py_ssize_t tiles = line_tiles(p), line = begin, row = h.tile_width * h.channels, run = 0
     cdef Py_ssize_t all_tiles = (end - begin) * tiles
-    cdef Py_ssize_t image, first, count, element, panel, width, i, position, f
+    cdef Py_ssize_t element, panel, width, i, position, f
+    cdef stretch at
     cdef const floating *seen
     cdef product q
     while line < end:
-        image, first = line // image_lines(p), line % image_lines(p)
-        count = min(end - line, image_lines(p) - first)
-        transform_pixels(
-            p, x, image, first, count, pixels + (line - begin) * tiles * p.channels, pixels_plane, rows)
-        seen = view_tile(h, grad, image, 2 * first, 2 * count, 0, h.channels, rows, <floating *>NULL)
-        for i in range(2 * count):
+        at = stretch_of(p, line, end)
+        transform_pixels(p, x, at, pixels + (line - begin) * tiles * p.channels, pixels_plane, rows)
+        seen = view_tile(h, grad, at.image, 2 * at.first, 2 * at.count, 0, h.channels, rows, <floating *>NULL)
+        for i in range(2 * at.count):
             for position in range(h.columns):
                 for f in range(h.channels):
                     b_sums[f] += seen[i * row + position * h.channels + f]
-        for i in range(count):
+        for i in range(at.count):
             for panel in range(cut.count):
                 width = panel_width(cut, panel)
                 loops_for(sizeof(floating)).winograd_gradients(
                     tiles, h.channels, width, seen + 2 * i * row + panel * 2 * cut.lanes, row,
                     gradients + panel * 2 * cut.lanes * all_tiles + (line - begin + i) * tiles * width,
                     gradients_plane)
-        line += count
+        line += at.count
     q.runs, q.depth, q.a_depth, q.a_runs, q.b_runs = 1, all_tiles, p.channels, &run, &run
     q.bias, q.accumulate, q.relu = NULL, True, False
     for element in range(ELEMENTS):

@@ -14,6 +14,7 @@ else:
     Array, DTypeLike, Seed = np.ndarray, Any, Any
 
 Pair: TypeAlias = tuple[int, int]
+Prepared: TypeAlias = dict[int, bytearray]
 Shape: TypeAlias = tuple[int, ...]
 
-__all__ = ["Array", "DTypeLike", "Pair", "Seed", "Shape"]
+__all__ = ["Array", "DTypeLike", "Pair", "Prepared", "Seed", "Shape"]

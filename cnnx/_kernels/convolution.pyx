@@ -17,20 +17,25 @@ would be zero and is passed over, which saves more than Winograd's products. So 
 a convolution and a pooling one by one either (`sparse`), whose bits would differ.
 """
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uintptr_t
 
-from cnnx._kernels.correlation cimport correlate
+from cnnx._kernels.correlation cimport correlate, pack_filters, packed_size
 from cnnx._kernels.floating cimport floating
-from cnnx._kernels.instruction_sets cimport CLOSED, loops_for
+from cnnx._kernels.instruction_sets cimport CLOSED, in_use, loops_for
 from cnnx._kernels.parallel cimport allocate, release
 from cnnx._kernels.scatter cimport scatter, scatters_in_cache
 from cnnx._kernels.shapes cimport as_tuple, same_shape
 from cnnx._kernels.tiles cimport geometry, measure
 from cnnx._kernels.weight_gradient cimport weight_gradient
-from cnnx._kernels.winograd cimport winograd, winograd_is_faster, winograd_weight_gradient
+from cnnx._kernels.winograd cimport (
+    transform_filters, transformed_size, winograd, winograd_is_faster, winograd_weight_gradient,
+)
 
 # Elements of a padded image; to have room for more is a mistake, and their number in bytes overflows soon after.
 cdef Py_ssize_t LARGEST_TILE = 1 << 48
+
+cdef enum:
+    LINE = 64  # bytes of a cache line
 
 
 cdef struct pair:
@@ -117,19 +122,69 @@ cdef geometry backward_geometry(
     return g
 
 
-cdef int forward(
-    geometry g, const floating *x, const floating *W, const floating *b, bint relu, floating *out, uint8_t *argmax,
-) except -1 nogil:
-    if winograd_is_faster(g):
-        winograd(g, x, W, b, relu, out, argmax)
+cdef Py_ssize_t filters_size(geometry g, bint fast, floating kind) noexcept nogil:
+    """Elements of the filters as the products take them; none where that is W itself. `kind` only carries the type."""
+    return transformed_size(g, kind) if fast else packed_size(g, kind)
+
+
+cdef void prepare_filters(geometry g, bint fast, const floating *W, floating *filters) noexcept nogil:
+    if fast:
+        transform_filters(g, W, filters)
     else:
-        correlate(g, x, W, b, relu, out, argmax)
+        pack_filters(g, W, filters)
+
+
+cdef floating *from_line(bytearray memory, floating kind) noexcept:
+    """Where its first whole cache line begins."""
+    return <floating *>((<uintptr_t><char *>memory + LINE - 1) // LINE * LINE)
+
+
+cdef const floating *prepared_filters(geometry g, const floating *W, dict prepared) except? NULL:
+    """Filters prepared once, where `prepared` is given; it belongs to one W in memory that cannot be written.
+
+    An entry stays as long as that, and is made for one size of vectors.
+    """
+    cdef bint fast = winograd_is_faster(g)
+    cdef Py_ssize_t size
+    if prepared is None:
+        return NULL
+    size = filters_size(g, fast, W[0])
+    if size == 0:
+        return NULL
+    memory = prepared.get(in_use().vector_bytes)
+    if memory is None:
+        memory = bytearray(size * sizeof(floating) + LINE)
+        prepare_filters(g, fast, W, from_line(memory, W[0]))
+        # Another thread may have been faster.
+        memory = prepared.setdefault(in_use().vector_bytes, memory)
+    return from_line(memory, W[0])
+
+
+cdef int convolve(
+    geometry g, bint fast, const floating *x, const floating *W, const floating *filters, const floating *b, bint relu,
+    floating *out, uint8_t *argmax,
+) except -1 nogil:
+    """`filters` is W as `prepare_filters` leaves it, or NULL."""
+    cdef floating *own = NULL
+    cdef Py_ssize_t size = filters_size(g, fast, W[0])
+    if filters == NULL and size > 0:
+        own = <floating *>allocate(size * sizeof(floating))
+        prepare_filters(g, fast, W, own)
+        filters = own
+    try:
+        if fast:
+            winograd(g, x, filters, b, relu, out, argmax)
+        else:
+            correlate(g, x, W if filters == NULL else filters, b, relu, out, argmax)
+    finally:
+        if own != NULL:
+            release(own)
     return 0
 
 
 cdef _forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b,
-    pair stride, pair padding, pair dilation, bint relu, floating[:, :, :, ::1] out,
+    pair stride, pair padding, pair dilation, bint relu, floating[:, :, :, ::1] out, dict prepared,
 ):
     cdef pair size = size_of(out.shape)
     check(
@@ -137,14 +192,16 @@ cdef _forward(
     cdef geometry g = forward_geometry(x.shape, W.shape, out.shape, stride, padding, dilation, ONE)
     if x.shape[0] == 0:
         return
+    cdef const floating *filters = prepared_filters(g, &W[0, 0, 0, 0], prepared)
     with nogil:
-        forward(g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0], NULL)
+        convolve(
+            g, winograd_is_faster(g), &x[0, 0, 0, 0], &W[0, 0, 0, 0], filters, &b[0], relu, &out[0, 0, 0, 0], NULL)
 
 
 cdef _pool_forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b,
     pair stride, pair padding, pair size, pair pool, bint relu, floating[:, :, :, ::1] out,
-    uint8_t[:, :, :, ::1] argmax,
+    uint8_t[:, :, :, ::1] argmax, dict prepared,
 ):
     check(
         "convolution_pool_forward", x.shape, W.shape, b.shape[0], out.shape, stride, padding, ONE, size, pool,
@@ -152,9 +209,11 @@ cdef _pool_forward(
     cdef geometry g = forward_geometry(x.shape, W.shape, out.shape, stride, padding, ONE, pool)
     if x.shape[0] == 0:
         return
+    cdef const floating *filters = prepared_filters(g, &W[0, 0, 0, 0], prepared)
     with nogil:
-        forward(
-            g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0], &argmax[0, 0, 0, 0])
+        convolve(
+            g, winograd_is_faster(g), &x[0, 0, 0, 0], &W[0, 0, 0, 0], filters, &b[0], relu, &out[0, 0, 0, 0],
+            &argmax[0, 0, 0, 0])
 
 
 cdef void flip_weights(geometry g, const floating *W, floating *flipped) noexcept nogil:
@@ -173,10 +232,9 @@ cdef int input_gradient(
         g.filter_height * g.filter_width * g.channels * g.filters * sizeof(floating))
     try:
         flip_weights(g, W, flipped)
-        if sparse:
-            correlate(g, grad, flipped, <const floating *>NULL, False, out, NULL)
-        else:
-            forward(g, grad, flipped, <const floating *>NULL, False, out, NULL)
+        convolve(
+            g, not sparse and winograd_is_faster(g), grad, flipped, <const floating *>NULL, <const floating *>NULL,
+            False, out, NULL)
     finally:
         release(flipped)
     return 0
@@ -259,20 +317,20 @@ cdef _pool_weight_gradient(
             g, size.height, size.width, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
 
 
-def convolution_forward(x, W, b, stride, padding, dilation, relu, out):
+def convolution_forward(x, W, b, stride, padding, dilation, relu, out, prepared=None):
     if out.dtype.char == "f":
-        _forward[float](x, W, b, as_pair(stride), as_pair(padding), as_pair(dilation), relu, out)
+        _forward[float](x, W, b, as_pair(stride), as_pair(padding), as_pair(dilation), relu, out, prepared)
     else:
-        _forward[double](x, W, b, as_pair(stride), as_pair(padding), as_pair(dilation), relu, out)
+        _forward[double](x, W, b, as_pair(stride), as_pair(padding), as_pair(dilation), relu, out, prepared)
 
 
-def convolution_pool_forward(x, W, b, stride, padding, size, pool_size, relu, out, argmax):
+def convolution_pool_forward(x, W, b, stride, padding, size, pool_size, relu, out, argmax, prepared=None):
     if out.dtype.char == "f":
         _pool_forward[float](
-            x, W, b, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), relu, out, argmax)
+            x, W, b, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), relu, out, argmax, prepared)
     else:
         _pool_forward[double](
-            x, W, b, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), relu, out, argmax)
+            x, W, b, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), relu, out, argmax, prepared)
 
 
 def convolution_input_gradient(grad, W, stride, padding, dilation, sparse, out):

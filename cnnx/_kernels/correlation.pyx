@@ -194,14 +194,32 @@ cdef Py_ssize_t plane_row_size(geometry g, panels cut) noexcept nogil:
     return max(g.tile_width, (g.columns + wide - 1) // wide * wide + g.window_width - 1)
 
 
+cdef panels cut_filters(geometry g, floating kind) noexcept nogil:
+    return cut_panels[floating](g.filter_height * g.filter_width * g.channels, g.filters, kind)
+
+
+cdef Py_ssize_t packed_size(geometry g, floating kind) noexcept nogil:
+    """Elements of the filters as `correlate` takes them, which is W as it is where they are few: none."""
+    return 0 if few_filters(g) else cut_filters(g, kind).size
+
+
+cdef void pack_filters(geometry g, const floating *W, floating *packed) noexcept nogil:
+    cdef panels cut = cut_filters[floating](g, 0)
+    cdef Py_ssize_t panel
+    for panel in prange(cut.count, num_threads=threads_for(cut.count, cut.size), schedule="static"):
+        pack_panel(W, g.filters, 1, cut, panel, packed + panel_offset(cut, panel))
+
+
 cdef int correlate(
-    geometry g, const floating *x, const floating *W, const floating *bias, bint relu, floating *out,
+    geometry g, const floating *x, const floating *filters, const floating *bias, bint relu, floating *out,
     uint8_t *argmax,
 ) except -1 nogil:
-    """out[n, oh, ow, f] = bias[f] + the sum over i, j, c of W[i, j, c, f] times
+    """From packed filters, or from W where they are few:
+
+    out[n, oh, ow, f] = bias[f] + the sum over i, j, c of W[i, j, c, f] times
     x[n, oh*stride + i*dilation - top, ow*stride + j*dilation - left, c], then ReLU, and pooled where `argmax` is given.
     """
-    cdef panels cut = cut_panels[floating](g.filter_height * g.filter_width * g.channels, g.filters, 0)
+    cdef panels cut = cut_filters[floating](g, 0)
     cdef Py_ssize_t widened = cut.count * 2 * cut.lanes
     cdef Py_ssize_t row_bytes = g.tile_width * g.channels * sizeof(floating)
     cdef Py_ssize_t most = (FORWARD_TILE // row_bytes - g.window_height + 1) // g.row_stride
@@ -218,7 +236,7 @@ cdef int correlate(
     cdef Py_ssize_t wanted = (tasks_for_product(FEWEST_TASKS, operations) + g.images - 1) // g.images
     most = min(most, (g.rows + wanted - 1) // wanted)
     g.band = band_rows(g, most, 1 if argmax == NULL else g.pool_height)
-    cdef Py_ssize_t tasks = g.images * bands(g), task, panel
+    cdef Py_ssize_t tasks = g.images * bands(g), task
     cdef int threads = threads_for_product(tasks, operations)
     cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels)), spare_room = lines(spare_size(g))
     cdef Py_ssize_t tables = 2 * g.filter_height * (g.filter_width if turned else runs_in_row(g))
@@ -229,28 +247,24 @@ cdef int correlate(
     cdef Py_ssize_t rows_room = lines(g.band * pooled_row)
     cdef Py_ssize_t private = (
         (tile_room + spare_room + rows_room) * sizeof(floating) + lines(tables) * sizeof(Py_ssize_t))
-    cdef Py_ssize_t shared = lines(cut.size + widened) * sizeof(floating)
+    cdef Py_ssize_t shared = lines(widened) * sizeof(floating)
     cdef char *memory = <char *>allocate(shared + threads * private)
-    cdef floating *packed = <floating *>memory
-    cdef floating *wide_bias = packed + cut.size
+    cdef floating *wide_bias = <floating *>memory
     cdef floating *mine
     if bias == NULL:
         wide_bias = NULL
     else:
         memset(wide_bias, 0, widened * sizeof(floating))
         memcpy(wide_bias, bias, g.filters * sizeof(floating))
-    if not turned:
-        for panel in prange(cut.count, num_threads=threads_for(cut.count, cut.size), schedule="static"):
-            pack_panel(W, g.filters, 1, cut, panel, packed + panel_offset(cut, panel))
     for task in prange(tasks, num_threads=threads, schedule="dynamic"):
         mine = <floating *>(memory + shared + threadid() * private)
         if turned:
             correlate_planes(
-                g, x, cut, W, wide_bias, relu, out, argmax, task, mine, mine + tile_room,
+                g, x, cut, filters, wide_bias, relu, out, argmax, task, mine, mine + tile_room,
                 mine + tile_room + spare_room, <Py_ssize_t *>(mine + tile_room + spare_room + rows_room))
         else:
             correlate_band(
-                g, x, cut, packed, wide_bias, relu, out, argmax, task, mine, mine + tile_room,
+                g, x, cut, filters, wide_bias, relu, out, argmax, task, mine, mine + tile_room,
                 mine + tile_room + spare_room, <Py_ssize_t *>(mine + tile_room + spare_room + rows_room))
     release(memory)
     return 0

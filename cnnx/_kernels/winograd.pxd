@@ -5,8 +5,10 @@ from cnnx._kernels.tiles cimport geometry
 
 
 cdef bint winograd_is_faster(geometry g) noexcept nogil
+cdef Py_ssize_t transformed_size(geometry g, floating kind) noexcept nogil
+cdef void transform_filters(geometry g, const floating *W, floating *filters) noexcept nogil
 cdef int winograd(
-    geometry g, const floating *x, const floating *W, const floating *bias, bint relu, floating *out,
+    geometry g, const floating *x, const floating *filters, const floating *bias, bint relu, floating *out,
     uint8_t *argmax,
 ) except -1 nogil
 cdef int winograd_weight_gradient(

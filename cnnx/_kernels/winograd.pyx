@@ -31,8 +31,6 @@ cdef enum:
     FEWEST_TILES = 32
     # Matrices of a size that is a power of two would push each other out of the cache; vectors write past their ends.
     SLACK = 16
-    # A single image is shared out among threads in tasks of so many: each reads all filters.
-    TASK_TILES = 8
     # Fewer channels or filters than these, and the transforms cost more than they save.
     FEWEST_CHANNELS = 24
     MOST_BLOCKS = 8  # each has a gradient of its own: of 128 by 128 channels, 600 KB
@@ -110,31 +108,38 @@ cdef void transform_pixels(
             tiles, p.channels, seen + 2 * i * row, row, pixels + i * tiles * p.channels, plane)
 
 
-cdef void winograd_lines(
-    geometry g, geometry p, const floating *x, panels cut, const floating *filters, Py_ssize_t filters_plane,
-    const floating *bias, bint relu, floating *out, uint8_t *argmax, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t unit,
-    floating *pixels, Py_ssize_t pixels_plane, floating *products, Py_ssize_t products_plane,
-    floating *rows, floating *outputs,
+cdef void transform_lines(
+    geometry p, const floating *x, Py_ssize_t begin, Py_ssize_t end, floating *pixels, Py_ssize_t plane, floating *rows,
 ) noexcept nogil:
-    """Lines begin .. end of all images."""
-    cdef Py_ssize_t tiles = line_tiles(p), width = padded_columns(cut), line = begin, run = 0
-    cdef Py_ssize_t count, element, panel, i
+    """The pixels of lines begin .. end of all images."""
+    cdef Py_ssize_t line = begin
     cdef stretch at
-    cdef product q
     while line < end:
         at = stretch_of(p, line, end)
-        transform_pixels(p, x, at, pixels + (line - begin) * tiles * g.channels, pixels_plane, rows)
+        transform_pixels(p, x, at, pixels + (line - begin) * line_tiles(p) * p.channels, plane, rows)
         line += at.count
-    q.runs, q.depth, q.a_depth, q.a_runs, q.b_runs = 1, g.channels, 1, &run, &run
-    q.c_row, q.bias, q.accumulate, q.relu = width, NULL, False, False
-    for element in range(ELEMENTS):
-        for panel in range(cut.count):
-            q.columns = q.b_depth = panel_width(cut, panel)
-            multiply(
-                q, (end - begin) * tiles, g.channels, <const floating *>pixels + element * pixels_plane,
-                filters + element * filters_plane + panel_offset(cut, panel),
-                products + element * products_plane + panel * 2 * cut.lanes)
-    line = begin
+
+
+cdef void multiply_element(
+    panels cut, Py_ssize_t tiles, const floating *pixels, const floating *filters, floating *products,
+) noexcept nogil:
+    cdef Py_ssize_t panel, run = 0
+    cdef product q
+    q.runs, q.depth, q.a_depth, q.a_runs, q.b_runs = 1, cut.depth, 1, &run, &run
+    q.c_row, q.bias, q.accumulate, q.relu = padded_columns(cut), NULL, False, False
+    for panel in range(cut.count):
+        q.columns = q.b_depth = panel_width(cut, panel)
+        multiply(
+            q, tiles, cut.depth, pixels, filters + panel_offset(cut, panel), products + panel * 2 * cut.lanes)
+
+
+cdef void write_lines(
+    geometry g, geometry p, Py_ssize_t width, const floating *products, Py_ssize_t plane, const floating *bias,
+    bint relu, floating *out, uint8_t *argmax, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t unit, floating *outputs,
+) noexcept nogil:
+    """The outputs of lines begin .. end of all images, whose products these are; to be pooled, in `outputs` first."""
+    cdef Py_ssize_t tiles = line_tiles(p), line = begin, count, i
+    cdef stretch at
     while line < end:
         at = stretch_of(p, line, end)
         count = min(at.count, unit)
@@ -142,7 +147,7 @@ cdef void winograd_lines(
             outputs = out + (at.image * g.rows + 2 * at.first) * g.columns * g.filters
         for i in range(count):
             loops_for(sizeof(floating)).winograd_outputs(
-                tiles, g.filters, width, products + (line - begin + i) * tiles * width, products_plane, bias,
+                tiles, g.filters, width, products + (line - begin + i) * tiles * width, plane, bias,
                 relu and argmax == NULL, g.rows - 2 * (at.first + i), g.columns,
                 outputs + 2 * i * g.columns * g.filters, g.columns * g.filters)
         if argmax != NULL:
@@ -151,56 +156,123 @@ cdef void winograd_lines(
         line += count
 
 
-cdef int winograd(
-    geometry g, const floating *x, const floating *W, const floating *bias, bint relu, floating *out,
-    uint8_t *argmax,
-) except -1 nogil:
-    """What `correlate` computes."""
-    cdef geometry p = padded(g, g.height, g.width, g.channels, 3)
+cdef Py_ssize_t transformed_size(geometry g, floating kind) noexcept nogil:
+    """Elements of the filters as `winograd` takes them; `kind` only carries the type."""
+    return ELEMENTS * plane_size(1, cut_panels[floating](g.channels, g.filters, kind).size)
+
+
+cdef void transform_filters(geometry g, const floating *W, floating *filters) noexcept nogil:
     cdef panels cut = cut_panels[floating](g.channels, g.filters, 0)
-    cdef Py_ssize_t tiles = line_tiles(p), width = padded_columns(cut)
-    # Lines that hold whole rows of windows.
-    cdef Py_ssize_t unit = in_twos(g.pool_height) if g.pool_height % 2 == 0 else g.pool_height
-    unit = 1 if argmax == NULL else min(unit, image_lines(p))
-    cdef Py_ssize_t units = (image_lines(p) + unit - 1) // unit * g.images
-    cdef double operations = 2.0 * g.images * image_lines(p) * tiles * ELEMENTS * g.channels * g.filters
-    cdef Py_ssize_t most = max(1, lines_at_a_time(tiles, g.channels + width, sizeof(floating)) // unit)
-    cdef Py_ssize_t shares = min(min(units, FEWEST_TASKS), g.images * image_lines(p) * tiles // TASK_TILES)
-    cdef Py_ssize_t tasks = max((units + most - 1) // most, tasks_for_product(shares, operations))
-    cdef int threads = threads_for_product(tasks, operations)
-    most = (units + tasks - 1) // tasks * unit
-    cdef Py_ssize_t filters_plane = plane_size(1, cut.size)
-    cdef Py_ssize_t pixels_plane = plane_size(most * tiles, g.channels)
-    cdef Py_ssize_t products_plane = plane_size(most * tiles, width)
-    cdef Py_ssize_t rows_size = rows_room(p, min(most, image_lines(p)))
-    cdef Py_ssize_t outputs = 0 if argmax == NULL else lines(2 * unit * g.columns * g.filters)
-    cdef Py_ssize_t private = ELEMENTS * (pixels_plane + products_plane) + rows_size + outputs
-    cdef floating *filters = <floating *>allocate(
-        (ELEMENTS * filters_plane + width + threads * private) * <Py_ssize_t>sizeof(floating))
-    cdef floating *wide_bias = filters + ELEMENTS * filters_plane
-    cdef floating *mine
-    cdef Py_ssize_t task, panel
-    if bias == NULL:
-        memset(wide_bias, 0, width * sizeof(floating))
-    else:
-        memset(wide_bias + g.filters, 0, (width - g.filters) * sizeof(floating))
-        memcpy(wide_bias, bias, g.filters * sizeof(floating))
+    cdef Py_ssize_t panel
     for panel in prange(
         cut.count, num_threads=threads_for(cut.count, ELEMENTS * cut.size), schedule="static",
     ):
         loops_for(sizeof(floating)).winograd_filters(
             g.channels, panel_columns(cut, panel), panel_width(cut, panel), W + panel * 2 * cut.lanes, g.filters,
-            g.channels * g.filters, filters + panel_offset(cut, panel), filters_plane)
+            g.channels * g.filters, filters + panel_offset(cut, panel), plane_size(1, cut.size))
+
+
+cdef int winograd(
+    geometry g, const floating *x, const floating *filters, const floating *bias, bint relu, floating *out,
+    uint8_t *argmax,
+) except -1 nogil:
+    """What `correlate` computes, from transformed filters."""
+    cdef geometry p = padded(g, g.height, g.width, g.channels, 3)
+    cdef panels cut = cut_panels[floating](g.channels, g.filters, 0)
+    cdef Py_ssize_t tiles = line_tiles(p), all_lines = g.images * image_lines(p)
+    # Lines that hold whole rows of windows.
+    cdef Py_ssize_t unit = in_twos(g.pool_height) if g.pool_height % 2 == 0 else g.pool_height
+    unit = 1 if argmax == NULL else min(unit, image_lines(p))
+    cdef Py_ssize_t units = (image_lines(p) + unit - 1) // unit * g.images
+    cdef double operations = 2.0 * all_lines * tiles * ELEMENTS * g.channels * g.filters
+    cdef Py_ssize_t most = lines_at_a_time(tiles, g.channels + padded_columns(cut), sizeof(floating))
+    # Three phases, each of which must be worth a thread.
+    cdef int threads = threads_for_product(units, operations / 3)
+    cdef Py_ssize_t tasks
+    most = max(1, most // unit)
+    # Lines are neighbours there, and a vector past the last channel would reach into another thread's.
+    if threads > 1 and units <= 2 * most and g.channels % SLACK == 0:
+        return by_elements(g, p, cut, x, filters, bias, relu, out, argmax, unit, units, threads)
+    tasks = (units + most - 1) // most
+    if threads > 1:
+        tasks = max(tasks, tasks_for_product(min(units, <Py_ssize_t>FEWEST_TASKS), operations))
+    return by_lines(g, p, cut, x, filters, bias, relu, out, argmax, unit, units, tasks, threads)
+
+
+cdef void widen_bias(panels cut, const floating *bias, floating *wide) noexcept nogil:
+    """Filled up with zeros to whole vectors; no bias is zeros."""
+    memset(wide, 0, padded_columns(cut) * sizeof(floating))
+    if bias != NULL:
+        memcpy(wide, bias, cut.columns * sizeof(floating))
+
+
+cdef int by_lines(
+    geometry g, geometry p, panels cut, const floating *x, const floating *filters, const floating *bias, bint relu,
+    floating *out, uint8_t *argmax, Py_ssize_t unit, Py_ssize_t units, Py_ssize_t tasks, int threads,
+) except -1 nogil:
+    """A task is some lines, with all elements of their tiles."""
+    cdef Py_ssize_t tiles = line_tiles(p), width = padded_columns(cut), most = (units + tasks - 1) // tasks * unit
+    cdef Py_ssize_t pixels_plane = plane_size(most * tiles, g.channels), products_plane = plane_size(most * tiles, width)
+    cdef Py_ssize_t rows_size = rows_room(p, min(most, image_lines(p)))
+    cdef Py_ssize_t private = ELEMENTS * (pixels_plane + products_plane) + rows_size + outputs_size(g, unit, argmax)
+    cdef floating *wide_bias = <floating *>allocate((lines(width) + threads * private) * <Py_ssize_t>sizeof(floating))
+    cdef floating *pixels
+    cdef floating *products
+    cdef floating *rows
+    cdef Py_ssize_t task, element, begin, end
+    widen_bias(cut, bias, wide_bias)
     for task in prange(tasks, num_threads=threads, schedule="dynamic"):
-        mine = wide_bias + width + threadid() * private
-        winograd_lines(
-            g, p, x, cut, filters, filters_plane, wide_bias, relu, out, argmax,
-            line_of(p, unit, units * task // tasks), line_of(p, unit, units * (task + 1) // tasks), unit,
-            mine, pixels_plane, mine + ELEMENTS * pixels_plane, products_plane,
-            mine + ELEMENTS * (pixels_plane + products_plane),
-            mine + ELEMENTS * (pixels_plane + products_plane) + rows_size)
-    release(filters)
+        begin, end = line_of(p, unit, units * task // tasks), line_of(p, unit, units * (task + 1) // tasks)
+        pixels = wide_bias + lines(width) + threadid() * private
+        products = pixels + ELEMENTS * pixels_plane
+        rows = products + ELEMENTS * products_plane
+        transform_lines(p, x, begin, end, pixels, pixels_plane, rows)
+        for element in range(ELEMENTS):
+            multiply_element(
+                cut, (end - begin) * tiles, <const floating *>pixels + element * pixels_plane,
+                filters + element * plane_size(1, cut.size), products + element * products_plane)
+        write_lines(
+            g, p, width, <const floating *>products, products_plane, <const floating *>wide_bias, relu, out, argmax,
+            begin, end, unit, rows + rows_size)
+    release(wide_bias)
     return 0
+
+
+cdef int by_elements(
+    geometry g, geometry p, panels cut, const floating *x, const floating *filters, const floating *bias, bint relu,
+    floating *out, uint8_t *argmax, Py_ssize_t unit, Py_ssize_t units, int threads,
+) except -1 nogil:
+    """For few tiles, a task is one element of all: a thread that read all filters would do little else."""
+    cdef Py_ssize_t width = padded_columns(cut), tiles = g.images * image_lines(p) * line_tiles(p)
+    cdef Py_ssize_t pixels_plane = plane_size(tiles, g.channels), products_plane = plane_size(tiles, width)
+    cdef Py_ssize_t rows_size = rows_room(p, unit), private = rows_size + outputs_size(g, unit, argmax)
+    cdef floating *pixels = <floating *>allocate(
+        (ELEMENTS * (pixels_plane + products_plane) + lines(width) + threads * private) * <Py_ssize_t>sizeof(floating))
+    cdef floating *products = pixels + ELEMENTS * pixels_plane
+    cdef floating *wide_bias = products + ELEMENTS * products_plane
+    cdef floating *mine = wide_bias + lines(width)
+    cdef Py_ssize_t task, begin, end
+    widen_bias(cut, bias, wide_bias)
+    for task in prange(units, num_threads=threads, schedule="static"):
+        begin, end = line_of(p, unit, task), line_of(p, unit, task + 1)
+        transform_lines(
+            p, x, begin, end, pixels + begin * line_tiles(p) * g.channels, pixels_plane, mine + threadid() * private)
+    for task in prange(ELEMENTS, num_threads=threads, schedule="static"):
+        multiply_element(
+            cut, tiles, <const floating *>pixels + task * pixels_plane, filters + task * plane_size(1, cut.size),
+            products + task * products_plane)
+    for task in prange(units, num_threads=threads, schedule="static"):
+        begin, end = line_of(p, unit, task), line_of(p, unit, task + 1)
+        write_lines(
+            g, p, width, <const floating *>products + begin * line_tiles(p) * width, products_plane,
+            <const floating *>wide_bias, relu, out, argmax, begin, end, unit, mine + threadid() * private + rows_size)
+    release(pixels)
+    return 0
+
+
+cdef Py_ssize_t outputs_size(geometry g, Py_ssize_t unit, const uint8_t *argmax) noexcept nogil:
+    """Elements of the rows that a thread has before they are pooled."""
+    return 0 if argmax == NULL else lines(2 * unit * g.columns * g.filters)
 
 
 cdef Py_ssize_t line_of(geometry p, Py_ssize_t unit, Py_ssize_t number) noexcept nogil:

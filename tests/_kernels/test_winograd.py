@@ -95,7 +95,10 @@ def test_the_error_is_within_four_times_that_of_the_direct_products(instruction_
 
 
 @on_every_instruction_set
-@pytest.mark.parametrize(("images", "size", "channels", "filters"), [(3, (31, 18), 24, 40), (40, (7, 7), 33, 50)])
+@pytest.mark.parametrize(
+    ("images", "size", "channels", "filters"),
+    [(3, (31, 18), 24, 40), (40, (7, 7), 33, 50), (1, (9, 8), 64, 140), (3, (7, 7), 80, 64)],
+)
 def test_bits_depend_neither_on_threads_nor_on_the_images_beside_one(
     instruction_set, images, size, channels, filters, dtype, rng
 ):
@@ -107,16 +110,19 @@ def test_bits_depend_neither_on_threads_nor_on_the_images_beside_one(
     for threads in (1, 2, 3, 4):
         cnnx.set_num_threads(threads)
         y, x_grad, W_grad, b_grad = (np.empty_like(array) for array in (grad, x, W, b))
+        pooled = np.empty((images, size[0] // 3, size[1] // 2, filters), dtype)
+        argmax = np.empty(pooled.shape, np.uint8)
         module.convolution_forward(x, W, b, *STRAIGHT, True, y)
+        module.convolution_pool_forward(x, W, b, *STRAIGHT[:2], size, (3, 2), True, pooled, argmax)
         module.convolution_input_gradient(grad, W, *STRAIGHT, False, x_grad)
         module.convolution_weight_gradient(x, grad, *STRAIGHT, False, W_grad, b_grad)
-        results.append([y, x_grad, W_grad, b_grad])
+        results.append([y, x_grad, W_grad, b_grad, pooled, argmax])
     for other in results[1:]:
         for array, expected in zip(other, results[0], strict=True):
             np.testing.assert_array_equal(array, expected)
     alone = np.empty_like(results[0][0][:1])
-    module.convolution_forward(x[1:2], W, b, *STRAIGHT, True, alone)
-    np.testing.assert_array_equal(alone, results[0][0][1:2])
+    module.convolution_forward(x[-1:], W, b, *STRAIGHT, True, alone)
+    np.testing.assert_array_equal(alone, results[0][0][-1:])
 
 
 @on_every_instruction_set

@@ -5,18 +5,28 @@ import numpy as np
 from cnnx._kernels.reference.activation import relu_forward
 from cnnx._kernels.reference.pooling import max_pool_backward, max_pool_forward
 from cnnx._kernels.reference.windows import dilated, inside, padded, pixels_at, place, taps
-from cnnx._typing import Array, Pair
+from cnnx._typing import Array, Pair, Prepared
 
 # The place of a pooled maximum that ReLU has closed.
 CLOSED = 255
 
 
 def convolution_forward(
-    x: Array, W: Array, b: Array, stride: Pair, padding: Pair, dilation: Pair, relu: bool, out: Array
+    x: Array,
+    W: Array,
+    b: Array,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    relu: bool,
+    out: Array,
+    prepared: Prepared | None = None,
 ) -> None:
     """Each output is b + the sum over i, j, c of a pixel times W[i, j, c, f]; then max(0, out), if `relu`.
 
     The pixel of out[n, oh, ow, f] is x[n, oh*stride + i*dilation - padding, ow*stride + j*dilation - padding, c].
+
+    In `prepared`, which belongs to one W in memory that cannot be written, compiled kernels keep what they make of W.
     """
     canvas = padded(x, dilated(W.shape[:2], dilation), stride, padding, out)
     out[...] = b
@@ -72,10 +82,12 @@ def convolution_pool_forward(
     relu: bool,
     out: Array,
     argmax: Array,
+    prepared: Prepared | None = None,
 ) -> None:
     """Convolution to `size` positions, ReLU if `relu`, then the largest of each window of `pool_size`.
 
     Windows do not overlap. The place of a maximum that ReLU has made 0 is `CLOSED`: its gradient goes nowhere.
+    `prepared` as in `convolution_forward`.
     """
     y = np.empty((len(x), *size, out.shape[3]), out.dtype)
     convolution_forward(x, W, b, stride, padding, (1, 1), relu, y)

@@ -35,7 +35,7 @@ def fold(model: Model) -> Model:
     """A new model with the same predictions, but for rounding, without the batch normalization that can be folded."""
     copies = _fold(model.layers)
     folded = Model(*(layer for layer, _ in copies))
-    folded.build(model.input_shape, dtype=model.dtype, params=[values for _, values in copies])
+    folded.build(model.input_shape, dtype=model.dtype, params=[values for _, values in copies], fixed=True)
     return folded
 
 

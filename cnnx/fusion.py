@@ -83,7 +83,7 @@ class ConvolutionPool(FusedStep):
 
     def __init__(self, convolution: ConvolutionLayer, relu: ReluLayer | None, pool: PoolLayer) -> None:
         super().__init__(*(layer for layer in (convolution, relu, pool) if layer is not None))
-        self.relu = relu is not None
+        self.convolution, self.relu = convolution, relu is not None
         rows, columns, _ = convolution.output_shape
         self.window = (convolution.stride, convolution.offset, (rows, columns), pool.filter_size)
         self._reserve("argmax", self.output_shape, np.uint8)
@@ -93,7 +93,7 @@ class ConvolutionPool(FusedStep):
         x = self._checked_input(x)
         y, argmax = self._array("output", len(x), training), self._array("argmax", len(x), training)
         W, b, window = self.params["W"], self.params["b"], self.window
-        _kernels.convolution_pool_forward(x, W, b, *window, self.relu, y, argmax)
+        _kernels.convolution_pool_forward(x, W, b, *window, self.relu, y, argmax, self.convolution.prepared)
         if training:
             self._cache = (x, argmax)
         return y

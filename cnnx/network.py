@@ -1,5 +1,6 @@
 """Model: a sequence of layers that ends in an output layer."""
 
+import copy
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,14 +28,13 @@ from cnnx.layers.base import (
     backward_through,
     check_free,
     choose_initializers,
-    leaves,
     skip_input_gradients,
     walk,
-    walk_parameters,
 )
 from cnnx.layers.loss import OutputLayer
 from cnnx.layers.standardize import StandardizeLayer
 from cnnx.optimizers import SGD, Optimizer, check_optimizer
+from cnnx.parameters import decaying_ranges, gather
 from cnnx.regularizers import Regularizer
 from cnnx.schedules import Schedule
 from cnnx.sharing import share
@@ -69,6 +69,9 @@ class Model:
 
     decaying : ndarray of shape (ranges, 2)
         First element, and the one after the last, of each range of the vectors that weight decay acts on.
+
+    fixed : bool
+        Whether the parameters are in memory that cannot be written, as in a model that `folded` gave.
 
     steps : list of Layer
         What the passes run over: the layers, neighbours that are computed together as one (`cnnx.fusion`). They
@@ -113,6 +116,7 @@ class Model:
         seed: Seed = None,
         dtype: DTypeLike = np.float32,
         params: Sequence[Mapping[str, Array]] | None = None,
+        fixed: bool = False,
     ) -> None:
         """Create the weights for examples of one shape; called again, start afresh.
 
@@ -125,6 +129,9 @@ class Model:
         dtype : {float32, float64}
         params : sequence of mappings, optional
             Values to start from instead, for each layer one mapping like ``{**layer.params, **layer.state}``.
+        fixed : bool
+            Keep the parameters in memory that cannot be written. The model cannot be trained, and predicts faster:
+            what kernels make of the weights is made once. `folded` gives such a model.
         """
         dtype = check_dtype(dtype)
         shape: Shape = tuple(check_count(n, "input_shape") for n in input_shape)
@@ -136,13 +143,32 @@ class Model:
         for layer, values in zip(self.layers, given, strict=True):
             shape = layer.build(shape, rng, dtype, values)
         self.output_shape = shape
-        self.parameters, self.gradients = _gather(self.layers, dtype)
-        self.decaying = _decaying_ranges(self.layers)
+        self._connect(fixed)
+
+    def _connect(self, fixed: bool) -> None:
+        """What stands on the arrays of all layers: the vectors that these are views into, and the steps."""
+        self.fixed = fixed
+        self.parameters, self.gradients = gather(self.layers, self.dtype, fixed)
+        self.decaying = decaying_ranges(self.layers)
         skip_input_gradients(self.layers)
         self.steps = fuse(self.layers)
         self.shared_arrays = share(self.steps)
         self._walked_steps = tuple(walk(self.steps))
         self.built = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle is made of; a copy of a view would be an array of its own."""
+        kept = "layers", "built", *(("input_shape", "output_shape", "dtype", "fixed") if self.built else ())
+        return {name: getattr(self, name) for name in kept}
+
+    def __copy__(self) -> "Model":
+        """A copy with layers of its own: a layer stands in one model."""
+        return copy.deepcopy(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.built:
+            self._connect(self.fixed)
 
     @property
     def parameter_count(self) -> int:
@@ -250,6 +276,7 @@ class Model:
         from cnnx.training import TrainingRun
 
         self._output_layer("train")
+        self._require_trainable("train")
         if isinstance(X, Batches):
             split = validation_split or None
             refuse_unused(X, "train", y=y, batch_size=batch_size, sample_weight=sample_weight, validation_split=split)
@@ -331,6 +358,7 @@ class Model:
         is a schedule, which counts epochs: set `Optimizer.learning_rate` to ``schedule(epochs)`` before a step.
         """
         self._output_layer("train_on_batch")
+        self._require_trainable("train_on_batch")
         X, y = check_numbers(X, "X"), check_numbers(y, "y")
         check_same_length(X, y)
         if isinstance(optimizer, str):
@@ -394,6 +422,7 @@ class Model:
         from cnnx.range_test import FEWEST, run_range_test
 
         self._output_layer("find_learning_rate")
+        self._require_trainable("find_learning_rate")
         X, y = check_numbers(X, "X"), check_numbers(y, "y")
         check_same_length(X, y)
         lowest, highest = check_positive(lowest, "lowest"), check_positive(highest, "highest")
@@ -636,7 +665,8 @@ class Model:
 
         Each `BatchNormLayer` directly behind a `ConvolutionLayer` or `DenseLayer`, inside residual blocks, too, is
         gone, and its running averages are in ``W`` and ``b``; others stay. Predictions are the same but for rounding.
-        This model stays as it is. Trained on, the new one would lack the normalization.
+        This model stays as it is. The parameters of the new one are fixed: it cannot be trained, and what kernels make
+        of its weights is made once, which matters most where images come one by one.
 
         Returns
         -------
@@ -699,6 +729,13 @@ class Model:
         if not self.built:
             raise RuntimeError(f"Model.{method}: the model is not built; call build(input_shape), or train it")
 
+    def _require_trainable(self, method: str) -> None:
+        if self.built and self.fixed:
+            raise ValueError(
+                f"Model.{method}: the parameters are fixed, for inference; train the model that this one was made of, "
+                "or save and load it"
+            )
+
     def _checked_examples(self, X: Any) -> Array:
         """An array of examples of the right shape, not converted: that happens batch by batch."""
         examples = check_numbers(X, "X")
@@ -756,35 +793,6 @@ def _weighted_mean(values: Array, weights: Array) -> float:
     """Zero where all weights are."""
     weight = float(weights.sum())
     return float((weights * values).sum()) / weight if weight else 0.0
-
-
-def _gather(layers: list[Layer], dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    """One vector of all parameters and one of all gradients, with the layers' arrays made views into them."""
-    count = sum(value.size for layer in leaves(layers) for value in layer.params.values())
-    parameters, gradients = np.empty(count, dtype), np.zeros(count, dtype)
-    start = 0
-    for layer in leaves(layers):
-        for key, value in layer.params.items():
-            here = slice(start, start + value.size)
-            parameters[here] = value.ravel()
-            layer.params[key] = parameters[here].reshape(value.shape)
-            layer.grads[key] = gradients[here].reshape(value.shape)
-            start += value.size
-    return parameters, gradients
-
-
-def _decaying_ranges(layers: list[Layer]) -> Array:
-    """Where in the vector of `_gather` the parameters lie that decay, (ranges, 2)."""
-    ranges: list[list[int]] = []
-    start = 0
-    for value, decays in walk_parameters(layers):
-        stop = start + value.size
-        if decays and ranges and ranges[-1][1] == start:
-            ranges[-1][1] = stop
-        elif decays:
-            ranges.append([start, stop])
-        start = stop
-    return np.array(ranges, np.intp).reshape(-1, 2)
 
 
 def _set_aside(X: Array, y: Array, validation_data: Any, validation_split: float) -> tuple[Array, Array, Any]:

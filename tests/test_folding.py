@@ -69,6 +69,8 @@ def test_predictions_stay_the_same(trained, dtype):
     tolerance = TOLERANCE[dtype.name]
     np.testing.assert_allclose(folded.predict_proba(X), model.predict_proba(X), rtol=tolerance, atol=tolerance)
     assert folded.dtype == dtype
+    assert folded.fixed
+    assert not model.fixed
     np.testing.assert_array_equal(model.parameters, before)
     assert not any(
         np.shares_memory(folded.parameters, layer.params[key]) for layer in model.layers for key in layer.params

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from cnnx._typing import Array, DTypeLike, Seed, Shape
+from cnnx._typing import Array, DTypeLike, Prepared, Seed, Shape
 from cnnx.checks import check_batch, check_dtype
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class Layer:
         # The layer whose output must be computed again before this one's backward pass.
         self.source: Layer | None = None
         self._cache: tuple[Any, ...] | None = None
+        # Where kernels keep what they make of parameters that are fixed.
+        self.prepared: Prepared | None = None
         self._given: Mapping[str, Array] | None = None
 
     def build(
@@ -117,7 +119,7 @@ class Layer:
         self.input_shape: Shape = tuple(input_shape)
         self.params, self.grads, self.state = {}, {}, {}
         self._reserved, self._kept, self._borrowed = {}, {}, {}
-        self._cache, self.source = None, None
+        self._cache, self.source, self.prepared = None, None, None
         self._given = params
         self.output_shape: Shape = self.create(self.input_shape, np.random.default_rng(seed))
         expected = self.params.keys() | self.state.keys()
@@ -151,6 +153,13 @@ class Layer:
     def description(self) -> dict[str, Any]:
         """Name of the class and `config`, plain JSON values of which `cnnx.layers.make_layer` makes its like."""
         return {"layer": type(self).__name__, **self.config()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle is made of: no working arrays, and nothing of the model that holds the layer."""
+        state = {**self.__dict__, "_kept": {}, "_borrowed": {}, "_cache": None, "source": None, "prepared": None}
+        if "params" in state:  # of a layer that holds others, they are these layers'
+            state["params"] = dict(state["params"])
+        return state
 
     def place(self, where: str) -> None:
         """Take the name that goes with a place in a model, such as ``layers[3]``."""

@@ -123,7 +123,7 @@ class ConvolutionLayer(ProductLayer):
             W = self._by_channel(W)
             _kernels.depthwise_forward(x, W, b, *window, relu, out)
         elif self.groups == 1:
-            _kernels.convolution_forward(x, W, b, *window, relu, out)
+            _kernels.convolution_forward(x, W, b, *window, relu, out, self.prepared)
         else:
             for channels, filters in self._parts():
                 x_part, y_part = (self._array(name, len(x), training) for name in ("part_input", "part_output"))

@@ -11,11 +11,11 @@ a thread's buffer, and only the pooled rows are written, with the place of each 
 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport uint8_t
-from libc.string cimport memcpy, memset
 
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport (
-    cut_panels, multiply, multiply_grid, pack_panel, padded_columns, panel_columns, panel_offset, panel_width, panels,
+    bias_room, cut_panels, multiply, multiply_grid, pack_panel, padded_columns, panel_columns, panel_offset, panel_width,
+    panels, widen_bias,
 )
 from cnnx._kernels.instruction_sets cimport in_use, loops_for, product
 from cnnx._kernels.parallel cimport allocate, release, tasks_for_product, threads_for, threads_for_product
@@ -220,7 +220,6 @@ cdef int correlate(
     x[n, oh*stride + i*dilation - top, ow*stride + j*dilation - left, c], then ReLU, and pooled where `argmax` is given.
     """
     cdef panels cut = cut_filters[floating](g, 0)
-    cdef Py_ssize_t widened = cut.count * 2 * cut.lanes
     cdef Py_ssize_t row_bytes = g.tile_width * g.channels * sizeof(floating)
     cdef Py_ssize_t most = (FORWARD_TILE // row_bytes - g.window_height + 1) // g.row_stride
     cdef bint turned = few_filters(g)
@@ -247,15 +246,14 @@ cdef int correlate(
     cdef Py_ssize_t rows_room = lines(g.band * pooled_row)
     cdef Py_ssize_t private = (
         (tile_room + spare_room + rows_room) * sizeof(floating) + lines(tables) * sizeof(Py_ssize_t))
-    cdef Py_ssize_t shared = lines(widened) * sizeof(floating)
+    cdef Py_ssize_t shared = bias_room(cut) * sizeof(floating)
     cdef char *memory = <char *>allocate(shared + threads * private)
     cdef floating *wide_bias = <floating *>memory
     cdef floating *mine
     if bias == NULL:
         wide_bias = NULL
     else:
-        memset(wide_bias, 0, widened * sizeof(floating))
-        memcpy(wide_bias, bias, g.filters * sizeof(floating))
+        widen_bias(cut, bias, wide_bias)
     for task in prange(tasks, num_threads=threads, schedule="dynamic"):
         mine = <floating *>(memory + shared + threadid() * private)
         if turned:

@@ -12,7 +12,7 @@ from libc.string cimport memcpy
 
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport (
-    cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels,
+    bias_room, cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels, widen_bias,
 )
 from cnnx._kernels.instruction_sets cimport MOST_VECTORS, product
 from cnnx._kernels.parallel cimport allocate, release, threads_for, threads_for_product
@@ -121,64 +121,109 @@ cdef int matrix_product(
     const floating *bias, bint relu, floating *out,
 ) except -1 nogil:
     """out[rows, columns] = bias + a[rows, depth] . b[depth, columns], both read through strides; then ReLU."""
-    cdef panels cut = cut_panels[floating](depth, columns, 0), rest = cut
-    cdef Py_ssize_t widened = cut.count * 2 * cut.lanes, last = cut.count - 1, tasks, task, panel, first, j
+    cdef panels cut = cut_panels[floating](depth, columns, 0)
     cdef double operations = 2.0 * rows * depth * columns
-    cdef Py_ssize_t row_blocks = (rows + TASK_ROWS - 1) // TASK_ROWS
     cdef Py_ssize_t column_blocks = (rows + TASK_COLUMNS - 1) // TASK_COLUMNS
     cdef int threads = threads_for_product(max(cut.count, column_blocks), operations)
     cdef operand right
-    right.in_place, right.matrix = b_column == 1 and rows < WORTH_PACKING, b
-    right.row, right.column, right.first = b_row, b_column, 0
-    right.readable = readable_depth(cut, b_row)
-    rest.depth = depth - right.readable
-    cdef bint by_panels = not right.in_place and a_depth == 1 and cut.count >= 2 * threads
-    cdef bint by_columns = not right.in_place and a_row == 1 and cut.count > 2 and column_blocks >= 2 * threads
-    cdef Py_ssize_t room = cut.size, private = 0
-    if right.in_place:
-        room = rest.depth * panel_width(cut, last)
-    elif by_panels:
-        room, private = 0, lines(depth * 2 * cut.lanes)
-    elif by_columns:
-        private = lines(depth * TASK_COLUMNS)
-    room = lines(room)
-    cdef floating *packed = <floating *>allocate((room + lines(widened) + threads * private) * sizeof(floating))
-    cdef floating *mine = packed + room + lines(widened)
-    cdef floating *wide_bias = NULL
-    right.packed = packed
-    if bias != NULL:
-        wide_bias = packed + room
-        for j in range(widened):
-            wide_bias[j] = bias[j] if j < columns else 0
-    if right.in_place:
-        pack_panel(b + right.readable * b_row, b_row, 1, rest, last, packed)
-    elif not by_panels:
-        for panel in prange(cut.count, num_threads=threads_for(cut.count, cut.size), schedule="static"):
-            pack_panel(b, b_row, b_column, cut, panel, packed + panel_offset(cut, panel))
-    if right.in_place and rows == 1:
+    right.in_place, right.matrix, right.row, right.column, right.first = False, b, b_row, b_column, 0
+    if b_column == 1 and rows < WORTH_PACKING:
+        right.in_place, right.readable = True, readable_depth(cut, b_row)
+        return by_rows(a, a_row, a_depth, rows, cut, right, bias, relu, out, operations)
+    if a_depth == 1 and cut.count >= 2 * threads:
+        return by_panels(a, a_row, rows, cut, right, bias, relu, out, threads)
+    if a_row == 1 and cut.count > 2 and column_blocks >= 2 * threads:
+        return by_columns(a, a_depth, rows, cut, right, bias, relu, out, column_blocks, threads)
+    return by_blocks(a, a_row, a_depth, rows, cut, right, bias, relu, out, operations)
+
+
+cdef int by_rows(
+    const floating *a, Py_ssize_t a_row, Py_ssize_t a_depth, Py_ssize_t rows, panels cut, operand b,
+    const floating *bias, bint relu, floating *out, double operations,
+) except -1 nogil:
+    """A few rows: the right side is read in place."""
+    cdef Py_ssize_t last = cut.count - 1, task, tasks = cut.count
+    cdef panels rest = cut
+    rest.depth = cut.depth - b.readable
+    cdef floating *wide_bias = <floating *>allocate(
+        (bias_room(cut) + rest.depth * panel_width(cut, last)) * <Py_ssize_t>sizeof(floating))
+    widen_bias(cut, bias, wide_bias)
+    b.packed = wide_bias + bias_room(cut)
+    pack_panel(<const floating *>b.matrix + b.readable * b.row, b.row, 1, rest, last, <floating *>b.packed)
+    if rows == 1:
         tasks = (cut.count + MOST_PANELS - 1) // MOST_PANELS
         for task in prange(tasks, num_threads=threads_for_product(tasks, operations), schedule="dynamic"):
-            multiply_row(
-                a, a_depth, cut, right, <const floating *>wide_bias, relu, out, task * MOST_PANELS)
-    elif by_panels:
-        for task in prange(cut.count, num_threads=threads, schedule="dynamic"):
-            multiply_panel(
-                a, a_row, rows, cut, right, <const floating *>wide_bias, relu, out, task, mine + threadid() * private)
-    elif by_columns:
-        for task in prange(column_blocks, num_threads=threads, schedule="dynamic"):
-            first = rows * task // column_blocks
-            multiply_columns(
-                a + first, a_depth, rows * (task + 1) // column_blocks - first, cut, right,
-                <const floating *>wide_bias, relu, out + first * columns, mine + threadid() * private)
+            multiply_row(a, a_depth, cut, b, <const floating *>wide_bias, relu, out, task * MOST_PANELS)
     else:
-        tasks = row_blocks * cut.count
         for task in prange(tasks, num_threads=threads_for_product(tasks, operations), schedule="dynamic"):
-            first = task // cut.count * TASK_ROWS
             multiply_panels(
-                a + first * a_row, a_row, a_depth, min(<Py_ssize_t>TASK_ROWS, rows - first), cut, right,
-                <const floating *>wide_bias, relu, out + first * columns, task % cut.count, 1)
-    release(packed)
+                a, a_row, a_depth, rows, cut, b, <const floating *>wide_bias, relu, out, task, 1)
+    release(wide_bias)
     return 0
+
+
+cdef int by_panels(
+    const floating *a, Py_ssize_t a_row, Py_ssize_t rows, panels cut, operand b, const floating *bias, bint relu,
+    floating *out, int threads,
+) except -1 nogil:
+    """A task is one panel, which it packs for itself."""
+    cdef Py_ssize_t private = lines(cut.depth * 2 * cut.lanes), task
+    cdef floating *wide_bias = <floating *>allocate(
+        (bias_room(cut) + threads * private) * <Py_ssize_t>sizeof(floating))
+    widen_bias(cut, bias, wide_bias)
+    for task in prange(cut.count, num_threads=threads, schedule="dynamic"):
+        multiply_panel(
+            a, a_row, rows, cut, b, <const floating *>wide_bias, relu, out, task,
+            wide_bias + bias_room(cut) + threadid() * private)
+    release(wide_bias)
+    return 0
+
+
+cdef int by_columns(
+    const floating *a, Py_ssize_t a_depth, Py_ssize_t rows, panels cut, operand b, const floating *bias, bint relu,
+    floating *out, Py_ssize_t tasks, int threads,
+) except -1 nogil:
+    """A task is a few rows that lie in columns, which it copies, times all panels."""
+    cdef Py_ssize_t private = lines(cut.depth * TASK_COLUMNS), task, first
+    cdef floating *wide_bias = <floating *>allocate(
+        (bias_room(cut) + lines(cut.size) + threads * private) * <Py_ssize_t>sizeof(floating))
+    cdef floating *packed = wide_bias + bias_room(cut)
+    widen_bias(cut, bias, wide_bias)
+    b.packed = packed
+    pack_panels(cut, b, packed)
+    for task in prange(tasks, num_threads=threads, schedule="dynamic"):
+        first = rows * task // tasks
+        multiply_columns(
+            a + first, a_depth, rows * (task + 1) // tasks - first, cut, b, <const floating *>wide_bias, relu,
+            out + first * cut.columns, packed + lines(cut.size) + threadid() * private)
+    release(wide_bias)
+    return 0
+
+
+cdef int by_blocks(
+    const floating *a, Py_ssize_t a_row, Py_ssize_t a_depth, Py_ssize_t rows, panels cut, operand b,
+    const floating *bias, bint relu, floating *out, double operations,
+) except -1 nogil:
+    """A task is one panel for a block of rows."""
+    cdef Py_ssize_t tasks = (rows + TASK_ROWS - 1) // TASK_ROWS * cut.count, task, first
+    cdef floating *wide_bias = <floating *>allocate((bias_room(cut) + cut.size) * <Py_ssize_t>sizeof(floating))
+    widen_bias(cut, bias, wide_bias)
+    b.packed = wide_bias + bias_room(cut)
+    pack_panels(cut, b, <floating *>b.packed)
+    for task in prange(tasks, num_threads=threads_for_product(tasks, operations), schedule="dynamic"):
+        first = task // cut.count * TASK_ROWS
+        multiply_panels(
+            a + first * a_row, a_row, a_depth, min(<Py_ssize_t>TASK_ROWS, rows - first), cut, b,
+            <const floating *>wide_bias, relu, out + first * cut.columns, task % cut.count, 1)
+    release(wide_bias)
+    return 0
+
+
+cdef void pack_panels(panels cut, operand b, floating *packed) noexcept nogil:
+    cdef Py_ssize_t panel
+    for panel in prange(cut.count, num_threads=threads_for(cut.count, cut.size), schedule="static"):
+        pack_panel(
+            <const floating *>b.matrix, b.row, b.column, cut, panel, packed + panel_offset(cut, panel))
 
 
 cdef int check(

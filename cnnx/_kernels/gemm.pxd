@@ -12,6 +12,8 @@ cdef Py_ssize_t panel_columns(panels cut, Py_ssize_t panel) noexcept nogil
 cdef Py_ssize_t panel_width(panels cut, Py_ssize_t panel) noexcept nogil
 cdef Py_ssize_t padded_columns(panels cut) noexcept nogil
 cdef Py_ssize_t panel_offset(panels cut, Py_ssize_t panel) noexcept nogil
+cdef Py_ssize_t bias_room(panels cut) noexcept nogil
+cdef void widen_bias(panels cut, const floating *bias, floating *wide) noexcept nogil
 cdef void pack_panel(
     const floating *matrix, Py_ssize_t row_stride, Py_ssize_t column_stride,
     panels cut, Py_ssize_t panel, floating *packed,

@@ -4,8 +4,11 @@ The right operand of a product is cut into panels one or two vectors wide (gemm.
 rows of the left operand into blocks that differ by at most one row, so that no block is a small rest.
 """
 
+from libc.string cimport memcpy, memset
+
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.instruction_sets cimport in_use, loops as loops_table, loops_for, product
+from cnnx._kernels.tiles cimport lines
 
 
 cdef enum:
@@ -37,6 +40,18 @@ cdef Py_ssize_t padded_columns(panels cut) noexcept nogil:
 
 cdef Py_ssize_t panel_offset(panels cut, Py_ssize_t panel) noexcept nogil:
     return panel * 2 * cut.lanes * cut.depth
+
+
+cdef Py_ssize_t bias_room(panels cut) noexcept nogil:
+    """Elements of a widened bias, to whole cache lines."""
+    return lines(cut.count * 2 * cut.lanes)
+
+
+cdef void widen_bias(panels cut, const floating *bias, floating *wide) noexcept nogil:
+    """Filled up with zeros to whole vectors; no bias is zeros."""
+    memset(wide, 0, cut.count * 2 * cut.lanes * sizeof(floating))
+    if bias != NULL:
+        memcpy(wide, bias, cut.columns * sizeof(floating))
 
 
 cdef void pack_panel(

@@ -16,7 +16,7 @@ from libc.string cimport memcpy, memset
 from cnnx._kernels.correlation cimport pool_band
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport (
-    cut_panels, multiply, padded_columns, panel_columns, panel_offset, panel_width, panels,
+    bias_room, cut_panels, multiply, padded_columns, panel_columns, panel_offset, panel_width, panels, widen_bias,
 )
 from cnnx._kernels.instruction_sets cimport loops_for, product
 from cnnx._kernels.parallel cimport allocate, release, tasks_for_product, threads_for, threads_for_product
@@ -199,13 +199,6 @@ cdef int winograd(
     return by_lines(g, p, cut, x, filters, bias, relu, out, argmax, unit, units, tasks, threads)
 
 
-cdef void widen_bias(panels cut, const floating *bias, floating *wide) noexcept nogil:
-    """Filled up with zeros to whole vectors; no bias is zeros."""
-    memset(wide, 0, padded_columns(cut) * sizeof(floating))
-    if bias != NULL:
-        memcpy(wide, bias, cut.columns * sizeof(floating))
-
-
 cdef int by_lines(
     geometry g, geometry p, panels cut, const floating *x, const floating *filters, const floating *bias, bint relu,
     floating *out, uint8_t *argmax, Py_ssize_t unit, Py_ssize_t units, Py_ssize_t tasks, int threads,
@@ -215,7 +208,7 @@ cdef int by_lines(
     cdef Py_ssize_t pixels_plane = plane_size(most * tiles, g.channels), products_plane = plane_size(most * tiles, width)
     cdef Py_ssize_t rows_size = rows_room(p, min(most, image_lines(p)))
     cdef Py_ssize_t private = ELEMENTS * (pixels_plane + products_plane) + rows_size + outputs_size(g, unit, argmax)
-    cdef floating *wide_bias = <floating *>allocate((lines(width) + threads * private) * <Py_ssize_t>sizeof(floating))
+    cdef floating *wide_bias = <floating *>allocate((bias_room(cut) + threads * private) * <Py_ssize_t>sizeof(floating))
     cdef floating *pixels
     cdef floating *products
     cdef floating *rows
@@ -223,7 +216,7 @@ cdef int by_lines(
     widen_bias(cut, bias, wide_bias)
     for task in prange(tasks, num_threads=threads, schedule="dynamic"):
         begin, end = line_of(p, unit, units * task // tasks), line_of(p, unit, units * (task + 1) // tasks)
-        pixels = wide_bias + lines(width) + threadid() * private
+        pixels = wide_bias + bias_room(cut) + threadid() * private
         products = pixels + ELEMENTS * pixels_plane
         rows = products + ELEMENTS * products_plane
         transform_lines(p, x, begin, end, pixels, pixels_plane, rows)
@@ -247,10 +240,10 @@ cdef int by_elements(
     cdef Py_ssize_t pixels_plane = plane_size(tiles, g.channels), products_plane = plane_size(tiles, width)
     cdef Py_ssize_t rows_size = rows_room(p, unit), private = rows_size + outputs_size(g, unit, argmax)
     cdef floating *pixels = <floating *>allocate(
-        (ELEMENTS * (pixels_plane + products_plane) + lines(width) + threads * private) * <Py_ssize_t>sizeof(floating))
+        (ELEMENTS * (pixels_plane + products_plane) + bias_room(cut) + threads * private) * <Py_ssize_t>sizeof(floating))
     cdef floating *products = pixels + ELEMENTS * pixels_plane
     cdef floating *wide_bias = products + ELEMENTS * products_plane
-    cdef floating *mine = wide_bias + lines(width)
+    cdef floating *mine = wide_bias + bias_room(cut)
     cdef Py_ssize_t task, begin, end
     widen_bias(cut, bias, wide_bias)
     for task in prange(units, num_threads=threads, schedule="static"):

@@ -183,6 +183,7 @@ SHARED = (
     "instruction_sets",
     "memoryviews",
     "parallel",
+    "plane_gradient",
     "scatter",
     "tiles",
     "weight_gradient",

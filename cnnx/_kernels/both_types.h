@@ -6,6 +6,7 @@
 #include "rows.h"
 #include "pooled_product.h"
 #include "pooled.h"
+#include "plane_weights.h"
 #include "depthwise.h"
 #include "winograd.h"
 static const loops NAME(loops) = LOOPS;
@@ -20,6 +21,7 @@ static const loops NAME(loops) = LOOPS;
 #include "rows.h"
 #include "pooled_product.h"
 #include "pooled.h"
+#include "plane_weights.h"
 #include "depthwise.h"
 #include "winograd.h"
 static const loops NAME(loops) = LOOPS;

@@ -24,6 +24,10 @@ cdef extern from "loops.h" nogil:
         Py_ssize_t *offsets
         Py_ssize_t *ends
 
+    ctypedef struct plane_band:
+        Py_ssize_t rows, columns, taps
+        Py_ssize_t x_row, grad_row, grad_plane
+
     ctypedef struct depthwise_window:
         Py_ssize_t channels
         Py_ssize_t rows, columns
@@ -55,8 +59,16 @@ cdef extern from "loops.h" nogil:
             const void *grad, const uint8_t *places, Py_ssize_t columns, Py_ssize_t width, Py_ssize_t first,
             Py_ssize_t channels, void *out,
         ) noexcept nogil
+        void spread_planes(
+            const void *grad, const uint8_t *places, Py_ssize_t windows, Py_ssize_t width, Py_ssize_t channels,
+            const Py_ssize_t *cells, Py_ssize_t plane, void *planes,
+        ) noexcept nogil
         void pooled_weights(
             const pooled_gradient *p, const void *grad, const uint8_t *places, const void *x, void *sums, void *bias,
+        ) noexcept nogil
+        void plane_weights(
+            Py_ssize_t filters, const plane_band *p, const void *x, const Py_ssize_t *offsets, const void *grad,
+            void *sums,
         ) noexcept nogil
         void pooled_inputs(
             const pooled_gradient *p, const void *grad, const uint8_t *places, const void *weights, void *tile,

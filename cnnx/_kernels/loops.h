@@ -37,6 +37,12 @@ typedef struct {
     ptrdiff_t *offsets, *ends;
 } pooled_gradient;
 
+/* Some rows of planes of images and of gradients; plane_weights.h has the formula. */
+typedef struct {
+    ptrdiff_t rows, columns, taps;
+    ptrdiff_t x_row, grad_row, grad_plane;
+} plane_band;
+
 /* The taps of a depthwise filter that fall into the image, for positions that share them; depthwise.h. */
 #define POSITIONS 8 /* outputs in registers */
 #define MOST_TAPS 3 /* rows, and columns, of weight gradients in registers */
@@ -62,8 +68,12 @@ typedef struct {
                           const void *bias, int gated, ptrdiff_t channels, void *best, uint8_t *places);
     void (*spread_row)(const void *grad, const uint8_t *places, ptrdiff_t columns, ptrdiff_t width, ptrdiff_t first,
                        ptrdiff_t channels, void *out);
+    void (*spread_planes)(const void *grad, const uint8_t *places, ptrdiff_t windows, ptrdiff_t width, ptrdiff_t channels,
+                          const ptrdiff_t *cells, ptrdiff_t plane, void *planes);
     void (*pooled_weights)(const pooled_gradient *p, const void *grad, const uint8_t *places, const void *x,
                            void *sums, void *bias);
+    void (*plane_weights)(ptrdiff_t filters, const plane_band *p, const void *x, const ptrdiff_t *offsets,
+                          const void *grad, void *sums);
     void (*pooled_inputs)(const pooled_gradient *p, const void *grad, const uint8_t *places, const void *weights,
                           void *tile);
     void (*relu_row)(const void *x, void *out, ptrdiff_t count);
@@ -86,12 +96,13 @@ typedef struct {
     void (*transpose)(const void *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t columns, void *out, ptrdiff_t out_row);
 } loops;
 
-#define LOOPS                                                                                          \
-    {NAME(any_block),       NAME(pool_block),       NAME(pool_planes),      NAME(any_max_row),         \
-     NAME(max_plane_row),   NAME(spread_row),       NAME(pooled_weights),   NAME(pooled_inputs),       \
-     NAME(relu_row),        NAME(gate_row),         NAME(depthwise_row),    NAME(depthwise_weights),   \
-     NAME(winograd_pixels), NAME(winograd_filters), NAME(winograd_outputs), NAME(winograd_gradients),  \
-     NAME(winograd_weights), NAME(split_row),       NAME(transpose)}
+#define LOOPS                                                                                            \
+    {NAME(any_block),          NAME(pool_block),        NAME(pool_planes),      NAME(any_max_row),       \
+     NAME(max_plane_row),      NAME(spread_row),        NAME(spread_planes),    NAME(pooled_weights),    \
+     NAME(plane_weights),      NAME(pooled_inputs),     NAME(relu_row),         NAME(gate_row),          \
+     NAME(depthwise_row),      NAME(depthwise_weights), NAME(winograd_pixels),  NAME(winograd_filters),  \
+     NAME(winograd_outputs),   NAME(winograd_gradients), NAME(winograd_weights), NAME(split_row),        \
+     NAME(transpose)}
 
 typedef struct {
     const char *name;

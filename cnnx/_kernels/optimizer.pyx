@@ -29,7 +29,7 @@ cdef _sgd_step(floating[::1] params, const floating[::1] grads, floating learnin
         return
     cdef floating *to_params = &params[0]
     cdef const floating *from_grads = &grads[0]
-    for task in prange(tasks, num_threads=threads_for(tasks, size), schedule="static", nogil=True):
+    for task in prange(tasks, num_threads=threads_for(tasks, 2.0 * size), schedule="static", nogil=True):
         sgd_run(
             to_params + task * RUN, from_grads + task * RUN, learning_rate, min(<Py_ssize_t>RUN, size - task * RUN))
 

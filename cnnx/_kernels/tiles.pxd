@@ -44,6 +44,7 @@ cdef void fill_planes(
     geometry g, const floating *x, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
     Py_ssize_t plane, Py_ssize_t plane_row, floating *planes, floating *spare,
 ) noexcept nogil
+cdef Py_ssize_t image_blocks(Py_ssize_t images, Py_ssize_t positions) noexcept nogil
 cdef Py_ssize_t lines(Py_ssize_t size) noexcept nogil
 cdef Py_ssize_t spare_size(geometry g) noexcept nogil
 cdef pooled_gradient windows_of(geometry g, Py_ssize_t rows, floating *lists, Py_ssize_t entries) noexcept nogil

@@ -18,6 +18,10 @@ from libc.string cimport memcpy, memset
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.instruction_sets cimport loops_for, pooled_gradient
 
+cdef enum:
+    MOST_BLOCKS = 16
+    BLOCK_POSITIONS = 2048
+
 
 cdef geometry measure(
     Py_ssize_t images, Py_ssize_t height, Py_ssize_t width, Py_ssize_t channels,
@@ -173,6 +177,14 @@ cdef void fill_planes(
             memcpy(row, source, (end - begin) * sizeof(floating))
         else:
             loops_for(sizeof(floating)).split_row(source, end - begin, C, plane, row)
+
+
+cdef Py_ssize_t image_blocks(Py_ssize_t images, Py_ssize_t positions) noexcept nogil:
+    """Blocks of images with a partial weight gradient each.
+
+    More would let more threads work, and cost memory and a longer final sum; so a block has at least so many positions.
+    """
+    return max(1, min(min(images, MOST_BLOCKS), images * positions // BLOCK_POSITIONS))
 
 
 cdef Py_ssize_t lines(Py_ssize_t size) noexcept nogil:

@@ -2,11 +2,8 @@
 
 W[K, F] = sum of columns[band, K]^T . grad[band, F]     task: a block of images
 
-With few columns in a filter row a vector of filters would be mostly empty. Then the product is turned over: a vector
-holds a filter row.
-
 A pooled gradient is spread out again, a band at a time; or, with many weights, the windows that have a gradient are
-listed and added straight to the sums.
+listed and added straight to the sums. With few filters and channels it is taken from planes (plane_gradient.pyx).
 """
 
 from cython.parallel cimport prange, threadid
@@ -16,10 +13,11 @@ from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport (
     cut_panels, multiply, multiply_grid, pack_panel, panel_columns, panel_offset, panel_width, panels,
 )
-from cnnx._kernels.instruction_sets cimport in_use, loops_for, pooled_gradient, product
+from cnnx._kernels.instruction_sets cimport loops_for, pooled_gradient, product
 from cnnx._kernels.parallel cimport allocate, release, tasks_for_product, threads_for_product
+from cnnx._kernels.plane_gradient cimport gradient_by_planes, plane_gradient
 from cnnx._kernels.tiles cimport (
-    FEWEST_TASKS, bands, geometry, lines, lists_size, pooled_offset, tile_size, view_tile, windows_of,
+    FEWEST_TASKS, bands, geometry, image_blocks, lines, lists_size, pooled_offset, tile_size, view_tile, windows_of,
 )
 
 # Bytes. A tile of a few channels and a panel of the gradients of its positions stay in the first-level cache.
@@ -27,18 +25,9 @@ cdef enum:
     GRADIENT_TILE = 18432
     GRADIENT_CHANNELS = 32
     GRADIENT_POSITIONS = 128
-    # With few columns in a filter row a tile is small; a band is whole windows of the usual poolings.
-    TURNED_TILE = 65536
-    TURNED_BAND = 12
     MANY_WEIGHTS = 64
     # Gradients are read where they lie, instead of from panels, for so few weights of a filter.
     FEW_WEIGHTS = 32
-
-# Blocks of images with a partial weight gradient each. More would let more threads work, and cost memory
-# and a longer final sum; so a block also has at least so many positions.
-cdef enum:
-    MOST_BLOCKS = 16
-    BLOCK_POSITIONS = 2048
 
 
 cdef const floating *spread_band(
@@ -94,8 +83,7 @@ cdef void weight_gradient_block(
     cdef Py_ssize_t end_sums = cut.size if end_panel == cut.count else panel_offset(cut, end_panel)
     memset(W_sums + begin_sums, 0, (end_sums - begin_sums) * sizeof(floating))
     memset(b_sums + first_filter, 0, (end_filter - first_filter) * sizeof(floating))
-    cdef bint turned = few_columns(g, cut)
-    cdef bint pooled = by_windows(g, turned)
+    cdef bint pooled = by_windows(g)
     cdef Py_ssize_t *right_runs = runs + g.band
     p.depth, p.a_runs, p.b_runs = g.columns, runs, right_runs
     p.accumulate, p.relu, p.bias = True, False, NULL
@@ -116,17 +104,6 @@ cdef void weight_gradient_block(
                 for f in range(first_filter, end_filter):
                     b_sums[f] += band_grad[position * F + f]
             p.runs = count
-            if turned:
-                columns = view_tile(plain, x, image, first, count, 0, C, tile, <floating *>NULL)
-                p.a_depth, p.b_depth = F, g.column_stride * C
-                p.columns, p.c_row = g.filter_width * C, g.filter_height * g.filter_width * C
-                for i in range(count):
-                    runs[i] = i * g.columns * F
-                    right_runs[i] = i * g.row_stride * g.tile_width * C
-                for i in range(g.filter_height):
-                    multiply(
-                        p, F, 1, band_grad, columns + i * g.row_dilation * g.tile_width * C, W_sums + i * p.columns)
-                continue
             if in_place(g, cut):
                 columns = view_tile(plain, x, image, first, count, 0, C, tile, <floating *>NULL)
                 p.a_depth, p.b_depth = g.column_stride * C, F
@@ -169,23 +146,16 @@ cdef void weight_gradient_block(
                                     panel_sums + (i * g.filter_width + j) * C * width)
 
 
-cdef bint few_columns(geometry g, panels cut) noexcept nogil:
-    """Whether a filter row fills vectors better than the filters do."""
-    return (
-        g.filters <= in_use().wide_rows and g.column_dilation == 1 and g.filter_width * g.channels <= 2 * cut.lanes
-    )
-
-
 cdef bint in_place(geometry g, panels cut) noexcept nogil:
     """Whether copying the gradients into panels would cost more than it saves; all filters fill whole vectors."""
     return cut.depth <= FEW_WEIGHTS and cut.columns % cut.lanes == 0 and g.column_dilation == 1
 
 
-cdef bint by_windows(geometry g, bint turned) noexcept nogil:
+cdef bint by_windows(geometry g) noexcept nogil:
     """Whether the sums are taken straight from a pooled gradient: with few weights, listing it costs more."""
     return (
         g.places != NULL and (g.band % g.pool_height == 0 or g.rows <= g.band)
-        and (turned or g.filter_height * g.filter_width * g.channels >= MANY_WEIGHTS)
+        and g.filter_height * g.filter_width * g.channels >= MANY_WEIGHTS
     )
 
 
@@ -205,27 +175,25 @@ cdef int weight_gradient(
 ) except -1 nogil:
     """The work is cut as for all the convolution's outputs, of which a pooling may not cover the last ones:
     these have no gradient, and leaving them out changes no bit."""
+    if gradient_by_planes(g, all_columns, sizeof(floating)):
+        return plane_gradient(g, all_rows, all_columns, x, grad, W_grad, b_grad)
     cdef Py_ssize_t depth = g.filter_height * g.filter_width * g.channels, F = g.filters
     cdef panels cut = cut_panels[floating](depth, F, 0)
     cdef Py_ssize_t most_channels = min(g.channels, GRADIENT_CHANNELS)
-    cdef bint turned = few_columns(g, cut)
     # Vectors may read past a filter row: past the last row of an image only where there is room.
-    g.copied = g.copied or g.channels > GRADIENT_CHANNELS or turned or g.places != NULL
+    g.copied = g.copied or g.channels > GRADIENT_CHANNELS or g.places != NULL
     if g.copied:
         g.tile_width = (g.columns - 1) * g.column_stride + g.window_width
     cdef Py_ssize_t row_bytes = (
         ((all_columns - 1) * g.column_stride + g.window_width) * most_channels * sizeof(floating))
     g.band = even_band(
         g, all_rows, min(GRADIENT_TILE // (row_bytes * g.row_stride), GRADIENT_POSITIONS // all_columns))
-    if turned:
-        g.band = min(all_rows, max(1, TURNED_TILE // (row_bytes * g.row_stride * TURNED_BAND)) * TURNED_BAND)
     cdef Py_ssize_t positions = all_rows * all_columns
-    cdef Py_ssize_t blocks = max(1, min(
-        min(g.images, MOST_BLOCKS), g.images * positions // BLOCK_POSITIONS))
+    cdef Py_ssize_t blocks = image_blocks(g.images, positions)
     cdef double operations = 2.0 * g.images * positions * F * depth
-    cdef bint pooled = by_windows(g, turned)
+    cdef bint pooled = by_windows(g)
     # With few blocks, several threads share one: each has some of the filters, and a copy of the tile.
-    cdef Py_ssize_t parts = 1 if turned or g.places != NULL and not pooled else min(
+    cdef Py_ssize_t parts = 1 if g.places != NULL and not pooled else min(
         cut.count, (tasks_for_product(FEWEST_TASKS, operations) + blocks - 1) // blocks)
     cdef int threads = threads_for_product(blocks * parts, operations)
     cdef Py_ssize_t sums = lines(cut.size + F), task, block, part
@@ -248,22 +216,22 @@ cdef int weight_gradient(
             partial + block * sums, partial + block * sums + cut.size,
             mine, mine + tile_room, mine + tile_room + right_room,
             <Py_ssize_t *>(mine + tile_room + right_room + spread_room))
-    add_blocks(cut, turned or pooled, partial, blocks, sums, W_grad, b_grad)
+    add_blocks(cut, pooled, partial, blocks, sums, W_grad, b_grad)
     release(memory)
     return 0
 
 
 cdef void add_blocks(
-    panels cut, bint turned, const floating *partial, Py_ssize_t blocks, Py_ssize_t sums,
+    panels cut, bint pooled, const floating *partial, Py_ssize_t blocks, Py_ssize_t sums,
     floating *W_grad, floating *b_grad,
 ) noexcept nogil:
-    """The blocks' sums in the order of the images, out of their panels or turned back."""
+    """The blocks' sums in the order of the images, out of their panels or, of each filter by itself, turned back."""
     cdef Py_ssize_t block, panel, columns, width, k, j
     cdef const floating *source
     cdef floating *row
     cdef floating value
     for block in range(blocks):
-        for panel in range(0 if turned else cut.count):
+        for panel in range(0 if pooled else cut.count):
             source = partial + block * sums + panel_offset(cut, panel)
             columns, width = panel_columns(cut, panel), panel_width(cut, panel)
             for k in range(cut.depth):
@@ -274,7 +242,7 @@ cdef void add_blocks(
                 else:
                     for j in range(columns):
                         row[j] += source[k * width + j]
-        if turned:
+        if pooled:
             source = partial + block * sums
             for k in range(cut.depth):
                 for j in range(cut.columns):

@@ -27,6 +27,8 @@ cdef enum:
     TAPS = 9
     # Bytes of both sides of a task's products, which share the second-level cache with an element's filters.
     CACHED = 393216
+    # Bytes of filters that every thread may read for a few tiles.
+    CACHED_FILTERS = 262144
     # With many channels a thread takes more than its cache holds: fewer tiles would not be worth reading all filters.
     FEWEST_TILES = 32
     # Matrices of a size that is a power of two would push each other out of the cache; vectors write past their ends.
@@ -186,12 +188,13 @@ cdef int winograd(
     cdef Py_ssize_t units = (image_lines(p) + unit - 1) // unit * g.images
     cdef double operations = 2.0 * all_lines * tiles * ELEMENTS * g.channels * g.filters
     cdef Py_ssize_t most = lines_at_a_time(tiles, g.channels + padded_columns(cut), sizeof(floating))
-    # Three phases, each of which must be worth a thread.
-    cdef int threads = threads_for_product(units, operations / 3)
+    # Three phases, each of which should be worth a thread.
+    cdef int threads = threads_for_product(units, operations / 2)
+    cdef Py_ssize_t transformed_bytes = transformed_size[floating](g, 0) * <Py_ssize_t>sizeof(floating)
     cdef Py_ssize_t tasks
     most = max(1, most // unit)
     # Lines are neighbours there, and a vector past the last channel would reach into another thread's.
-    if threads > 1 and units <= 2 * most and g.channels % SLACK == 0:
+    if threads > 1 and units <= 2 * most and g.channels % SLACK == 0 and transformed_bytes > CACHED_FILTERS:
         return by_elements(g, p, cut, x, filters, bias, relu, out, argmax, unit, units, threads)
     tasks = (units + most - 1) // most
     if threads > 1:
@@ -235,7 +238,8 @@ cdef int by_elements(
     geometry g, geometry p, panels cut, const floating *x, const floating *filters, const floating *bias, bint relu,
     floating *out, uint8_t *argmax, Py_ssize_t unit, Py_ssize_t units, int threads,
 ) except -1 nogil:
-    """For few tiles, a task is one element of all: a thread that read all filters would do little else."""
+    """For few tiles and many filters, a task is one element of all: a thread that read all filters would do little
+    else."""
     cdef Py_ssize_t width = padded_columns(cut), tiles = g.images * image_lines(p) * line_tiles(p)
     cdef Py_ssize_t pixels_plane = plane_size(tiles, g.channels), products_plane = plane_size(tiles, width)
     cdef Py_ssize_t rows_size = rows_room(p, unit), private = rows_size + outputs_size(g, unit, argmax)

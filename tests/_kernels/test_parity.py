@@ -138,6 +138,26 @@ def test_convolution_with_pooling_agrees_with_its_twin(instruction_set, case, fi
         assert_twins_agree("convolution_pool_weight_gradient", [x, grad, argmax, *window], [W, b], exact=True)
 
 
+@on_every_instruction_set
+@pytest.mark.parametrize("pool_size", [(2, 2), (5, 3), (7, 1)])
+@pytest.mark.parametrize("filters", [1, 2, 3, 5, 6])
+def test_gradients_of_few_filters_and_tall_images_agree_with_their_twin(
+    instruction_set, filters, pool_size, dtype, rng
+):
+    """They are taken in several bands, whose ends are not those of all windows."""
+    _kernels.use_instruction_set(instruction_set)
+    x = rng.integers(-3, 4, (3, 67, 41, 3)).astype(dtype)
+    W, b = np.empty((3, 3, 3, filters), dtype), np.empty(filters, dtype)
+    grad = rng.integers(-3, 4, (3, 67, 41, filters)).astype(dtype)
+    assert_twins_agree("convolution_weight_gradient", [x, grad, (1, 1), (1, 1), (1, 1), False], [W, b], exact=True)
+    pooled = (3, 67 // pool_size[0], 41 // pool_size[1], filters)
+    grad = rng.integers(-3, 4, pooled).astype(dtype)
+    # The last place is that of a maximum which ReLU has closed.
+    argmax = rng.choice([*range(pool_size[0] * pool_size[1]), convolution.CLOSED], pooled).astype(np.uint8)
+    window = [(1, 1), (1, 1), (67, 41), pool_size]
+    assert_twins_agree("convolution_pool_weight_gradient", [x, grad, argmax, *window], [W, b], exact=True)
+
+
 @given(windows(), dtypes, seeds, st.integers(1, 4), st.sampled_from([np.uint8, np.int32]))
 def test_pooling_agrees_with_its_twin(case, dtype, seed, threads, place):
     images, size, channels, filter_size, stride, padding, _, output = case

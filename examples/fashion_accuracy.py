@@ -55,7 +55,7 @@ if arguments.recipe == "small":
         augment=[Flip()],
     )
 else:
-    epochs = 12
+    epochs = 20
     run(
         residual_network(),
         train,
@@ -64,5 +64,5 @@ else:
         epochs=epochs,
         batch_size=64,
         optimizer=AdamW(OneCycle(4e-3, epochs, rise=0.25, initial=1e-3), weight_decay=0.05),
-        augment=[Flip(), RandomCrop(2), CutOut(8, probability=0.5)],
+        augment=[Flip(), RandomCrop(2), CutOut(8, probability=0.75)],
     )

@@ -101,17 +101,17 @@ cdef void correlate_planes(
     floating *out, uint8_t *argmax, Py_ssize_t task, floating *tile, floating *spare, floating *rows,
     Py_ssize_t *runs,
 ) noexcept nogil:
-    """`correlate_band` with few filters: the product's rows are filters, its columns are positions."""
+    """`correlate_band` with few filters: the product's rows are filters, its columns are positions.
+
+    What does not stay in registers is in `rows` first, filter by filter: of a band to be pooled, else of one row.
+    """
     cdef Py_ssize_t image = task // bands(g), first = (task % bands(g)) * g.band
     cdef Py_ssize_t count = min(g.band, g.rows - first), F = g.filters, wide = 2 * cut.lanes
     cdef Py_ssize_t plane_row = plane_row_size(g, cut)
     cdef Py_ssize_t plane = ((g.band - 1) * g.row_stride + g.window_height) * plane_row
-    cdef Py_ssize_t i, j, f, oh, ow, position, block
+    cdef Py_ssize_t i, j, oh, position
     cdef Py_ssize_t positions = (g.columns + wide - 1) // wide, pooled
     cdef Py_ssize_t *plane_runs = runs + g.filter_height * g.filter_width
-    cdef floating *turned = tile + g.channels * plane  # one block, filter by filter
-    cdef floating *target
-    cdef floating value
     cdef product p
     fill_planes(g, x, image, first, count, plane, plane_row, tile, spare)
     # The sums are in the order of (i, j, c), as where the product is not turned.
@@ -146,22 +146,13 @@ cdef void correlate_planes(
                     rows + (oh * positions + position) * wide)
         pool_planes(g, image, first, count, rows, positions * wide, bias, relu, out, argmax)
         return
-    p.accumulate, p.relu, p.c_row = True, relu, wide
+    p.accumulate, p.relu, p.c_row = False, False, positions * wide
     out += (image * g.rows + first) * g.columns * F
     for oh in range(count):
         for position in range(positions):
-            ow = position * wide
-            # A bias belongs to a row here: the product is added to it.
-            for f in range(F):
-                value = 0 if bias == NULL else bias[f]
-                for i in range(wide):
-                    turned[f * wide + i] = value
-            multiply(p, F, 1, W, tile + oh * g.row_stride * plane_row + ow, turned)
-            block = min(wide, g.columns - ow)
-            for f in range(F):
-                target = out + (oh * g.columns + ow) * F + f
-                for i in range(block):
-                    target[i * F] = turned[f * wide + i]
+            multiply(p, F, 1, W, tile + oh * g.row_stride * plane_row + position * wide, rows + position * wide)
+        loops_for(sizeof(floating)).merge_row(
+            rows, g.columns, F, positions * wide, bias, relu, out + oh * g.columns * F)
 
 
 cdef void pool_planes(
@@ -225,12 +216,13 @@ cdef int correlate(
     cdef bint turned = few_filters(g)
     if turned:
         g.tile_width = g.columns - 1 + g.window_width
-    cdef Py_ssize_t pooled_row = 0
-    if argmax != NULL and not pools_in_registers(g):
-        pooled_row = g.columns * padded_columns(cut)
-        if turned:
-            pooled_row = (g.columns + 2 * cut.lanes - 1) // (2 * cut.lanes) * 2 * cut.lanes * g.filters
-        most = min(most, POOLED_BAND // (pooled_row * <Py_ssize_t>sizeof(floating)))
+    # Elements of a row of outputs before it is pooled or, turned over, written.
+    cdef Py_ssize_t row_room = g.columns * padded_columns(cut)
+    if turned:
+        row_room = (g.columns + 2 * cut.lanes - 1) // (2 * cut.lanes) * 2 * cut.lanes * g.filters
+    cdef bint keeps_band = argmax != NULL and not pools_in_registers(g)
+    if keeps_band:
+        most = min(most, POOLED_BAND // (row_room * <Py_ssize_t>sizeof(floating)))
     cdef double operations = 2.0 * g.images * g.rows * g.columns * g.filters * cut.depth
     cdef Py_ssize_t wanted = (tasks_for_product(FEWEST_TASKS, operations) + g.images - 1) // g.images
     most = min(most, (g.rows + wanted - 1) // wanted)
@@ -241,9 +233,8 @@ cdef int correlate(
     cdef Py_ssize_t tables = 2 * g.filter_height * (g.filter_width if turned else runs_in_row(g))
     if turned:
         tile_room = lines(
-            ((g.band - 1) * g.row_stride + g.window_height) * plane_row_size(g, cut) * g.channels
-            + g.filters * 2 * cut.lanes)
-    cdef Py_ssize_t rows_room = lines(g.band * pooled_row)
+            ((g.band - 1) * g.row_stride + g.window_height) * plane_row_size(g, cut) * g.channels)
+    cdef Py_ssize_t rows_room = lines(row_room * (g.band if keeps_band else 1 if turned else 0))
     cdef Py_ssize_t private = (
         (tile_room + spare_room + rows_room) * sizeof(floating) + lines(tables) * sizeof(Py_ssize_t))
     cdef Py_ssize_t shared = bias_room(cut) * sizeof(floating)

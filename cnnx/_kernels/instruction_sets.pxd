@@ -105,6 +105,10 @@ cdef extern from "loops.h" nogil:
         void split_row(
             const void *x, Py_ssize_t pixels, Py_ssize_t channels, Py_ssize_t plane, void *planes,
         ) noexcept nogil
+        void merge_row(
+            const void *planes, Py_ssize_t pixels, Py_ssize_t channels, Py_ssize_t plane, const void *bias, int relu,
+            void *out,
+        ) noexcept nogil
         void transpose(
             const void *x, Py_ssize_t x_row, Py_ssize_t rows, Py_ssize_t columns, void *out, Py_ssize_t out_row,
         ) noexcept nogil

@@ -93,6 +93,8 @@ typedef struct {
     void (*winograd_weights)(ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *sums, ptrdiff_t plane,
                              void *out, ptrdiff_t row, ptrdiff_t tap);
     void (*split_row)(const void *x, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes);
+    void (*merge_row)(const void *planes, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, const void *bias, int relu,
+                      void *out);
     void (*transpose)(const void *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t columns, void *out, ptrdiff_t out_row);
 } loops;
 
@@ -102,7 +104,7 @@ typedef struct {
      NAME(plane_weights),      NAME(pooled_inputs),     NAME(relu_row),         NAME(gate_row),          \
      NAME(depthwise_row),      NAME(depthwise_weights), NAME(winograd_pixels),  NAME(winograd_filters),  \
      NAME(winograd_outputs),   NAME(winograd_gradients), NAME(winograd_weights), NAME(split_row),        \
-     NAME(transpose)}
+     NAME(merge_row),          NAME(transpose)}
 
 typedef struct {
     const char *name;

@@ -198,24 +198,6 @@ TARGET static void NAME(spread_planes)(const void *grad_, const uint8_t *places,
         }
 }
 
-TARGET ALWAYS_INLINE void NAME(split_pixels)(const REAL *restrict x, ptrdiff_t pixels, const ptrdiff_t channels,
-                                             ptrdiff_t plane, REAL *restrict planes)
-{
-    for (ptrdiff_t pixel = 0; pixel < pixels; pixel++)
-        for (ptrdiff_t c = 0; c < channels; c++)
-            planes[c * plane + pixel] = x[pixel * channels + c];
-}
-
-/* A row of pixels, each channel into its own plane. */
-TARGET static void NAME(split_row)(const void *x, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes)
-{
-    /* The compiler shuffles whole vectors where it knows the number of channels: colours are worth that. */
-    if (channels == 3)
-        NAME(split_pixels)(x, pixels, 3, plane, planes);
-    else
-        NAME(split_pixels)(x, pixels, channels, plane, planes);
-}
-
 #ifdef VECTOR_BYTES
 #if VECTOR_BYTES / REAL_BYTES == 2
 #define LOW 0, 2
@@ -278,6 +260,50 @@ TARGET static void NAME(transpose)(const void *x_, ptrdiff_t x_row, ptrdiff_t ro
     for (; j < rows; j++)
         for (ptrdiff_t k = 0; k < columns; k++)
             out[k * out_row + j] = x[j * x_row + k];
+}
+
+TARGET ALWAYS_INLINE void NAME(split_pixels)(const REAL *restrict x, ptrdiff_t pixels, const ptrdiff_t channels,
+                                             ptrdiff_t plane, REAL *restrict planes)
+{
+    for (ptrdiff_t pixel = 0; pixel < pixels; pixel++)
+        for (ptrdiff_t c = 0; c < channels; c++)
+            planes[c * plane + pixel] = x[pixel * channels + c];
+}
+
+/* A row of pixels, each channel into its own plane. */
+TARGET static void NAME(split_row)(const void *x, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes)
+{
+    /* The compiler shuffles whole vectors where it knows the number of channels: colours are worth that. */
+    if (channels == 3)
+        NAME(split_pixels)(x, pixels, 3, plane, planes);
+#ifdef VECTOR_BYTES
+    else if (channels >= LANES)
+        NAME(transpose)(x, channels, pixels, channels, planes, plane);
+#endif
+    else
+        NAME(split_pixels)(x, pixels, channels, plane, planes);
+}
+
+TARGET ALWAYS_INLINE void NAME(merge_pixels)(const REAL *restrict planes, ptrdiff_t pixels, const ptrdiff_t channels,
+                                             ptrdiff_t plane, const REAL *bias, const int relu, REAL *restrict out)
+{
+    for (ptrdiff_t pixel = 0; pixel < pixels; pixel++)
+        for (ptrdiff_t c = 0; c < channels; c++) {
+            const REAL value = planes[c * plane + pixel] + (bias ? bias[c] : 0);
+            out[pixel * channels + c] = relu && value <= 0 ? 0 : value;
+        }
+}
+
+/* The reverse of `split_row`, with relu(value + bias). */
+TARGET static void NAME(merge_row)(const void *planes, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane,
+                                   const void *bias, int relu, void *out)
+{
+    if (channels == 1)
+        NAME(merge_pixels)(planes, pixels, 1, plane, bias, relu, out);
+    else if (channels == 3)
+        NAME(merge_pixels)(planes, pixels, 3, plane, bias, relu, out);
+    else
+        NAME(merge_pixels)(planes, pixels, channels, plane, bias, relu, out);
 }
 
 TARGET static void NAME(relu_row)(const void *x_, void *out_, ptrdiff_t count)

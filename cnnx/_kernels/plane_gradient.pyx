@@ -13,7 +13,7 @@ from libc.string cimport memset
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.instruction_sets cimport CLOSED, in_use, loops_for, plane_band
 from cnnx._kernels.parallel cimport allocate, release, threads_for_product
-from cnnx._kernels.tiles cimport bands, fill_planes, geometry, image_blocks, lines, measure, spare_size
+from cnnx._kernels.tiles cimport bands, fill_planes, geometry, image_blocks, lines, measure, pooled_offset, spare_size
 
 cdef enum:
     PLANES = 32768  # bytes of a band's planes, which stay in the first-level cache
@@ -80,7 +80,7 @@ cdef void spread_gradients(
         return
     memset(gradients, 0, h.channels * p.grad_plane * sizeof(floating))
     for window in range(count // h.pool_height):
-        pooled = (image * (h.height // h.pool_height) + first // h.pool_height + window) * windows * h.channels
+        pooled = pooled_offset(h, image, first + window * h.pool_height)
         loops_for(sizeof(floating)).spread_planes(
             grad + pooled, h.places + pooled, windows, h.pool_width, h.channels, cells, p.grad_plane,
             gradients + window * h.pool_height * p.grad_row)

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from benchmarks import contestants
+from benchmarks.processors import Processors
 
 
 class Measurement(NamedTuple):
@@ -22,11 +23,21 @@ class Measurement(NamedTuple):
     low: float
     high: float
     repetitions: int
+    on_shared_cores: int  # of these repetitions
 
     @classmethod
-    def of(cls, seconds: list[float]) -> "Measurement":
+    def of(cls, turns: list["Turn"]) -> "Measurement":
+        seconds = [value for turn in turns for value in turn.seconds]
         low, median, high = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else seconds * 3
-        return cls(median, low, high, len(seconds))
+        shared = sum(len(turn.seconds) for turn in turns if turn.on_shared_cores)
+        return cls(median, low, high, len(seconds), shared)
+
+
+class Turn(NamedTuple):
+    """Seconds of the repetitions of one turn, and whether the processors shared a core before or after it."""
+
+    seconds: list[float]
+    on_shared_cores: bool
 
 
 class Plan(NamedTuple):
@@ -38,9 +49,11 @@ class Plan(NamedTuple):
     most: int = 1000
     # Before each turn: the threads of the contestant before it spin for a while and then sleep.
     pause: float = 0.3
+    # A turn on processors that share a core is measured again, until this time has passed.
+    patience: float = 15
 
 
-QUICK = Plan(rounds=3, turn_seconds=0.02, fewest=2, most=50)
+QUICK = Plan(rounds=3, turn_seconds=0.02, fewest=2, most=50, patience=3)
 
 
 class CannotError(Exception):
@@ -51,7 +64,7 @@ class Process:
     """A worker process with one contestant in it."""
 
     def __init__(self, name: str, threads: int) -> None:
-        self.name = name
+        self.name, self.threads = name, threads
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker"],
@@ -160,11 +173,23 @@ def interleave(turns: Mapping[str, tuple[Process, str]], plan: Plan) -> dict[str
         time.sleep(plan.pause)
         once = min(process.ask("time", function=function, warmups=2, repetitions=2))
         repetitions[name] = max(plan.fewest, min(plan.most, math.ceil(plan.turn_seconds / once)))
-    seconds: dict[str, list[float]] = {name: [] for name in turns}
-    for _ in range(plan.rounds):
-        for name, (process, function) in turns.items():
-            time.sleep(plan.pause)
-            count = repetitions[name]
-            warmups = 1 + count // 20
-            seconds[name] += process.ask("time", function=function, warmups=warmups, repetitions=count)
-    return {name: Measurement.of(values) for name, values in seconds.items()}
+    measured: dict[str, list[Turn]] = {name: [] for name in turns}
+    with Processors(max(process.threads for process, _ in turns.values())) as processors:
+        for _ in range(plan.rounds):
+            for name, (process, function) in turns.items():
+                measured[name].append(_take_turn(process, function, repetitions[name], processors, plan))
+    return {name: Measurement.of(values) for name, values in measured.items()}
+
+
+def _take_turn(process: Process, function: str, count: int, processors: Processors, plan: Plan) -> Turn:
+    """The first turn on cores of their own, or the last one within the plan's patience."""
+    give_up = time.monotonic() + plan.patience
+    while True:
+        time.sleep(plan.pause)
+        before = processors.share_a_core()
+        if before and time.monotonic() < give_up:
+            continue
+        seconds = process.ask("time", function=function, warmups=1 + count // 20, repetitions=count)
+        shared = before or processors.share_a_core()
+        if not shared or time.monotonic() >= give_up:
+            return Turn(seconds, shared)

@@ -40,7 +40,8 @@ def as_markdown(about: dict[str, Any], rows: Sequence[Row]) -> str:
         f"Python {about['python']}, {versions}; {about['threads']} threads, float32; "
         f"load before {about['load']}; {about['date']}.\n",
         f"`{about['command']}`\n",
-        "Times are medians ± half the interquartile range.\n",
+        "Times are medians ± half the interquartile range; * where more than a tenth of the repetitions ran on "
+        "processors that shared a core.\n",
     ]
     for suite in dict.fromkeys(row.suite for row in rows):
         parts += [f"## {NAMES[suite]}\n", table([row for row in rows if row.suite == suite])]
@@ -77,7 +78,8 @@ def _line(cells: Sequence[str]) -> str:
 
 def _time(measurement: Measurement) -> str:
     half = (measurement.high - measurement.low) / 2
-    return f"{measurement.median * 1e3:.3g} ± {half * 1e3:.2g}"
+    mark = " *" if measurement.on_shared_cores * 10 > measurement.repetitions else ""
+    return f"{measurement.median * 1e3:.3g} ± {half * 1e3:.2g}{mark}"
 
 
 def _figure(row: Row, name: str) -> str:

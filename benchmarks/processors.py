@@ -1,57 +1,42 @@
-"""Whether the processors of this moment are cores, or share one.
+"""Whether a second thread is worth something on this machine at this moment.
 
-A virtual machine's processors are threads of its host, which now and then puts two of them on one core for some
-seconds. Each then has half a core, and what takes two threads is no faster than on one: a turn in that time says
-nothing about the contestant.
+The processors of a virtual machine are threads of its host, which moves them: for seconds or minutes at a time two of
+them are threads of one core, or lie on parts of the chip that share no cache. Then two threads are little faster than
+one, whatever they compute, and a turn tells more about the host than about the contestant. NumPy's product of matrices
+that fit the caches tells these times apart: on two processors of the machine of docs/performance.md it is 1.7 times as
+fast as on one, or else 1.2 to 1.3 times.
 """
 
-import os
-import time
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from benchmarks.contestants import CEILING
+from benchmarks.processes import Process
 
-import numpy as np
-
-# On cores of their own all take as long as one, within a tenth; on a shared one, 1.4 to 1.6 times.
-SHARING = 1.25
-ELEMENTS = 1 << 19  # a millisecond of vector arithmetic, without the interpreter's lock
-REPETITIONS = 4
+WORTH = 0.75  # of a whole processor, for each
+REPETITIONS = 15
 
 
 class Processors:
-    """Some processors, with a thread on each; where threads cannot be bound to one, nothing is known of them."""
+    """Two processes that know NumPy's products alone: one with one thread, one with as many as a contestant has."""
 
-    def __init__(self, count: int) -> None:
-        usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
-        self._chosen = usable[:count]
-        self._pool = ThreadPoolExecutor(max(1, len(self._chosen)))
-        self._barrier = Barrier(max(1, len(self._chosen)))
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._processes = [Process(CEILING, count) for count in (1, threads)] if threads > 1 else []
+        for process in self._processes:
+            process.ask("small_product")
 
     def __enter__(self) -> "Processors":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._pool.shutdown()
+        for process in self._processes:
+            process.close()
 
-    def share_a_core(self) -> bool:
-        """Whether the same work takes longer on all at once than on one."""
-        return len(self._chosen) > 1 and self.slowdown() > SHARING
+    def hampered(self) -> bool:
+        """Whether all threads together do less than they should; never, if there is only one."""
+        return self._threads > 1 and self.speedup() < WORTH * self._threads
 
-    def slowdown(self) -> float:
-        alone = self._pool.submit(_work, self._chosen[0], None).result()
-        together = [self._pool.submit(_work, processor, self._barrier) for processor in self._chosen]
-        return max(future.result() for future in together) / alone
-
-
-def _work(processor: int, start_together: Barrier | None) -> float:
-    """Seconds of the fastest of some repetitions, on this processor."""
-    os.sched_setaffinity(0, {processor})  # of this thread
-    angles = np.ones(ELEMENTS, np.float32)
-    fastest = float("inf")
-    for _ in range(REPETITIONS):
-        if start_together is not None:
-            start_together.wait()
-        start = time.perf_counter()
-        np.cos(angles, out=angles)
-        fastest = min(fastest, time.perf_counter() - start)
-    return fastest
+    def speedup(self) -> float:
+        one, all_threads = (
+            min(process.ask("time", function="product", warmups=3, repetitions=REPETITIONS))
+            for process in self._processes
+        )
+        return one / all_threads

@@ -41,7 +41,7 @@ def as_markdown(about: dict[str, Any], rows: Sequence[Row]) -> str:
         f"load before {about['load']}; {about['date']}.\n",
         f"`{about['command']}`\n",
         "Times are medians ± half the interquartile range; * where more than a tenth of the repetitions ran on "
-        "processors that shared a core.\n",
+        "processors that hampered each other.\n",
     ]
     for suite in dict.fromkeys(row.suite for row in rows):
         parts += [f"## {NAMES[suite]}\n", table([row for row in rows if row.suite == suite])]
@@ -78,7 +78,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def _time(measurement: Measurement) -> str:
     half = (measurement.high - measurement.low) / 2
-    mark = " *" if measurement.on_shared_cores * 10 > measurement.repetitions else ""
+    mark = " *" if measurement.hampered * 10 > measurement.repetitions else ""
     return f"{measurement.median * 1e3:.3g} ± {half * 1e3:.2g}{mark}"
 
 

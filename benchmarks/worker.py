@@ -49,6 +49,10 @@ class Worker:
         """Prepare the matrix product that is the ceiling."""
         return self._take(product=self._method("product")())
 
+    def small_product(self) -> list[str]:
+        """Prepare a matrix product that fits the caches."""
+        return self._take(product=self._method("small_product")())
+
     def time(self, function: str, warmups: int, repetitions: int) -> list[float]:
         """Seconds of each repetition, after some that are not counted."""
         run, clock = self.functions[function], time.perf_counter

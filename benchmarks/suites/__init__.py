@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import NamedTuple
 
-from benchmarks.interleave import Plan, Team
+from benchmarks.interleave import Plan
+from benchmarks.processes import Team
 from benchmarks.rows import Row
 
 SUITES = ("training", "inference", "convolutions", "scaling", "memory", "footprint")

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from benchmarks.contestants import CEILING, CNNX, PYTORCH, PYTORCH_CHANNELS_LAST
 from benchmarks.contestants.numpy_ import FLOP
-from benchmarks.interleave import Team, interleave
+from benchmarks.interleave import interleave
 from benchmarks.networks import NETWORKS, ConvolutionCase, convolution_cases
+from benchmarks.processes import Team
 from benchmarks.rows import Row, compare
 from benchmarks.suites import Settings
 

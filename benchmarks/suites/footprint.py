@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.interleave import Measurement, environment
+from benchmarks.interleave import Measurement
+from benchmarks.processes import environment
 from benchmarks.rows import Row
 from benchmarks.suites import Settings
 

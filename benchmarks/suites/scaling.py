@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from benchmarks.contestants import CNNX
-from benchmarks.interleave import CannotError, Process, interleave
+from benchmarks.interleave import interleave
+from benchmarks.processes import CannotError, Process
 from benchmarks.rows import Row
 from benchmarks.suites import Settings
 

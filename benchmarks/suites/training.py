@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from benchmarks.contestants import CNNX, CONTESTANTS, PYTORCH
-from benchmarks.interleave import Team, interleave
+from benchmarks.interleave import interleave
 from benchmarks.networks import NETWORKS
+from benchmarks.processes import Team
 from benchmarks.rows import Row, compare
 from benchmarks.suites import Settings
 

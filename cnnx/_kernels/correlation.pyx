@@ -18,7 +18,9 @@ from cnnx._kernels.gemm cimport (
     panels, widen_bias,
 )
 from cnnx._kernels.instruction_sets cimport in_use, loops_for, product
-from cnnx._kernels.parallel cimport allocate, release, tasks_for_product, threads_for, threads_for_product
+from cnnx._kernels.parallel cimport (
+    allocate, deal, release, shares, take, tasks_for_product, threads_for, threads_for_product,
+)
 from cnnx._kernels.tiles cimport (
     FEWEST_TASKS, band_rows, bands, fill_planes, geometry, lines, pooled_offset, runs_in_row, spare_size, tile_size,
     view_tile,
@@ -227,7 +229,8 @@ cdef int correlate(
     cdef Py_ssize_t wanted = (tasks_for_product(FEWEST_TASKS, operations) + g.images - 1) // g.images
     most = min(most, (g.rows + wanted - 1) // wanted)
     g.band = band_rows(g, most, 1 if argmax == NULL else g.pool_height)
-    cdef Py_ssize_t tasks = g.images * bands(g), task
+    cdef Py_ssize_t tasks = g.images * bands(g), task, turn
+    cdef shares dealt
     cdef int threads = threads_for_product(tasks, operations)
     cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels)), spare_room = lines(spare_size(g))
     cdef Py_ssize_t tables = 2 * g.filter_height * (g.filter_width if turned else runs_in_row(g))
@@ -245,7 +248,9 @@ cdef int correlate(
         wide_bias = NULL
     else:
         widen_bias(cut, bias, wide_bias)
-    for task in prange(tasks, num_threads=threads, schedule="dynamic"):
+    deal(&dealt, tasks, threads)
+    for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
+        task = take(&dealt, threadid())
         mine = <floating *>(memory + shared + threadid() * private)
         if turned:
             correlate_planes(

@@ -15,7 +15,7 @@ from cnnx._kernels.gemm cimport (
     bias_room, cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels, widen_bias,
 )
 from cnnx._kernels.instruction_sets cimport MOST_VECTORS, product
-from cnnx._kernels.parallel cimport allocate, release, threads_for, threads_for_product
+from cnnx._kernels.parallel cimport allocate, deal, release, shares, take, threads_for, threads_for_product
 from cnnx._kernels.tiles cimport lines
 
 cdef enum:
@@ -142,7 +142,10 @@ cdef int by_rows(
     const floating *bias, bint relu, floating *out, double operations,
 ) except -1 nogil:
     """A few rows: the right side is read in place."""
-    cdef Py_ssize_t last = cut.count - 1, task, tasks = cut.count
+    cdef Py_ssize_t last = cut.count - 1, task, turn
+    cdef Py_ssize_t tasks = (cut.count + MOST_PANELS - 1) // MOST_PANELS if rows == 1 else cut.count
+    cdef int threads = threads_for_product(tasks, operations)
+    cdef shares dealt
     cdef panels rest = cut
     rest.depth = cut.depth - b.readable
     cdef floating *wide_bias = <floating *>allocate(
@@ -150,12 +153,14 @@ cdef int by_rows(
     widen_bias(cut, bias, wide_bias)
     b.packed = wide_bias + bias_room(cut)
     pack_panel(<const floating *>b.matrix + b.readable * b.row, b.row, 1, rest, last, <floating *>b.packed)
+    deal(&dealt, tasks, threads)
     if rows == 1:
-        tasks = (cut.count + MOST_PANELS - 1) // MOST_PANELS
-        for task in prange(tasks, num_threads=threads_for_product(tasks, operations), schedule="dynamic"):
+        for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
+            task = take(&dealt, threadid())
             multiply_row(a, a_depth, cut, b, <const floating *>wide_bias, relu, out, task * MOST_PANELS)
     else:
-        for task in prange(tasks, num_threads=threads_for_product(tasks, operations), schedule="dynamic"):
+        for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
+            task = take(&dealt, threadid())
             multiply_panels(
                 a, a_row, a_depth, rows, cut, b, <const floating *>wide_bias, relu, out, task, 1)
     release(wide_bias)
@@ -167,11 +172,14 @@ cdef int by_panels(
     floating *out, int threads,
 ) except -1 nogil:
     """A task is one panel, which it packs for itself."""
-    cdef Py_ssize_t private = lines(cut.depth * 2 * cut.lanes), task
+    cdef Py_ssize_t private = lines(cut.depth * 2 * cut.lanes), task, turn
+    cdef shares dealt
     cdef floating *wide_bias = <floating *>allocate(
         (bias_room(cut) + threads * private) * <Py_ssize_t>sizeof(floating))
     widen_bias(cut, bias, wide_bias)
-    for task in prange(cut.count, num_threads=threads, schedule="dynamic"):
+    deal(&dealt, cut.count, threads)
+    for turn in prange(cut.count, num_threads=threads, schedule="dynamic"):
+        task = take(&dealt, threadid())
         multiply_panel(
             a, a_row, rows, cut, b, <const floating *>wide_bias, relu, out, task,
             wide_bias + bias_room(cut) + threadid() * private)
@@ -184,14 +192,17 @@ cdef int by_columns(
     floating *out, Py_ssize_t tasks, int threads,
 ) except -1 nogil:
     """A task is a few rows that lie in columns, which it copies, times all panels."""
-    cdef Py_ssize_t private = lines(cut.depth * TASK_COLUMNS), task, first
+    cdef Py_ssize_t private = lines(cut.depth * TASK_COLUMNS), task, turn, first
+    cdef shares dealt
     cdef floating *wide_bias = <floating *>allocate(
         (bias_room(cut) + lines(cut.size) + threads * private) * <Py_ssize_t>sizeof(floating))
     cdef floating *packed = wide_bias + bias_room(cut)
     widen_bias(cut, bias, wide_bias)
     b.packed = packed
     pack_panels(cut, b, packed)
-    for task in prange(tasks, num_threads=threads, schedule="dynamic"):
+    deal(&dealt, tasks, threads)
+    for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
+        task = take(&dealt, threadid())
         first = rows * task // tasks
         multiply_columns(
             a + first, a_depth, rows * (task + 1) // tasks - first, cut, b, <const floating *>wide_bias, relu,
@@ -205,12 +216,16 @@ cdef int by_blocks(
     const floating *bias, bint relu, floating *out, double operations,
 ) except -1 nogil:
     """A task is one panel for a block of rows."""
-    cdef Py_ssize_t tasks = (rows + TASK_ROWS - 1) // TASK_ROWS * cut.count, task, first
+    cdef Py_ssize_t tasks = (rows + TASK_ROWS - 1) // TASK_ROWS * cut.count, task, turn, first
+    cdef int threads = threads_for_product(tasks, operations)
+    cdef shares dealt
     cdef floating *wide_bias = <floating *>allocate((bias_room(cut) + cut.size) * <Py_ssize_t>sizeof(floating))
     widen_bias(cut, bias, wide_bias)
     b.packed = wide_bias + bias_room(cut)
     pack_panels(cut, b, <floating *>b.packed)
-    for task in prange(tasks, num_threads=threads_for_product(tasks, operations), schedule="dynamic"):
+    deal(&dealt, tasks, threads)
+    for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
+        task = take(&dealt, threadid())
         first = task // cut.count * TASK_ROWS
         multiply_panels(
             a + first * a_row, a_row, a_depth, min(<Py_ssize_t>TASK_ROWS, rows - first), cut, b,

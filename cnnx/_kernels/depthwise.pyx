@@ -21,7 +21,7 @@ from libc.string cimport memset
 
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.instruction_sets cimport depthwise_window, loops as loops_table, loops_for
-from cnnx._kernels.parallel cimport allocate, release, threads_for
+from cnnx._kernels.parallel cimport allocate, deal, release, shares, take, threads_for
 
 cdef enum:
     BAND = 16384            # elements of a band's outputs, about
@@ -202,7 +202,8 @@ cdef int correlate(
 ) except -1 nogil:
     """out[n, h, w, c] = bias[c] + sum of W[i, j, c] times the pixel of channel c under that tap; then ReLU."""
     cdef Py_ssize_t band = band_rows(g, BAND), bands = (g.rows.positions + band - 1) // band
-    cdef Py_ssize_t tasks = g.images * bands, task, room = 0
+    cdef Py_ssize_t tasks = g.images * bands, task, turn, room = 0
+    cdef shares dealt
     cdef int threads = threads_for(
         tasks, 2.0 * g.images * g.rows.positions * g.columns.positions * g.channels * g.rows.taps * g.columns.taps)
     if g.repeated:
@@ -214,7 +215,9 @@ cdef int correlate(
         threads * room * sizeof(floating) + g.columns.positions * sizeof(run))
     cdef run *runs = <run *>(rooms + threads * room)
     cdef Py_ssize_t run_count = find_runs(g.columns, runs)
-    for task in prange(tasks, num_threads=threads, schedule="dynamic"):
+    deal(&dealt, tasks, threads)
+    for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
+        task = take(&dealt, threadid())
         correlate_band(
             g, x, W, bias, relu, runs, run_count, task // bands, task % bands * band,
             min(band, g.rows.positions - task % bands * band), out, rooms + threadid() * room)
@@ -264,7 +267,8 @@ cdef int weight_gradient(
     cdef Py_ssize_t blocks = max(1, min(
         min(g.images, MOST_BLOCKS), g.images * positions // BLOCK_POSITIONS))
     cdef int threads = threads_for(blocks, 2.0 * g.images * positions * size)
-    cdef Py_ssize_t room = 0, block, i
+    cdef Py_ssize_t room = 0, block, turn, i
+    cdef shares dealt
     if g.repeated:
         room = rows_behind(g.rows, band) * g.columns.sources * g.channels
     # Whole cache lines each, so that no two threads write to one.
@@ -277,7 +281,9 @@ cdef int weight_gradient(
     cdef Py_ssize_t run_count = find_runs(g.columns, runs)
     cdef run *row_runs = runs + run_count
     cdef Py_ssize_t row_run_count = find_runs(g.rows, row_runs)
-    for block in prange(blocks, num_threads=threads, schedule="dynamic"):
+    deal(&dealt, blocks, threads)
+    for turn in prange(blocks, num_threads=threads, schedule="dynamic"):
+        block = take(&dealt, threadid())
         weight_gradient_block(
             g, x, grad, row_runs, row_run_count, runs, run_count, band,
             g.images * block // blocks, g.images * (block + 1) // blocks,

@@ -11,7 +11,7 @@ from cnnx._kernels.floating cimport floating
 from cnnx._kernels.parallel cimport allocate, release, threads_for
 
 cdef enum:
-    RUN = 16384
+    RUN = 4096
     LANES = 8
 
 

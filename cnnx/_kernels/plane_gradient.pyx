@@ -12,7 +12,7 @@ from libc.string cimport memset
 
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.instruction_sets cimport CLOSED, in_use, loops_for, plane_band
-from cnnx._kernels.parallel cimport allocate, release, threads_for_product
+from cnnx._kernels.parallel cimport allocate, deal, release, shares, take, threads_for_product
 from cnnx._kernels.tiles cimport bands, fill_planes, geometry, image_blocks, lines, measure, pooled_offset, spare_size
 
 cdef enum:
@@ -126,7 +126,8 @@ cdef int plane_gradient(
         g.band = min(all_rows, max(1, PLANES // row_bytes // BAND) * BAND)
     p = lay_out(g, all_columns, sizeof(floating))
     cdef Py_ssize_t positions = all_rows * all_columns
-    cdef Py_ssize_t blocks = image_blocks(g.images, positions), block
+    cdef Py_ssize_t blocks = image_blocks(g.images, positions), block, turn
+    cdef shares dealt
     cdef double operations = 2.0 * g.images * positions * g.filters * p.taps
     cdef int threads = threads_for_product(blocks, operations)
     cdef Py_ssize_t sums = g.filters * p.taps * p.lanes
@@ -140,7 +141,9 @@ cdef int plane_gradient(
     cdef Py_ssize_t *cells = offsets + p.taps
     list_taps(g, p, offsets)
     list_cells(h, p, cells)
-    for block in prange(blocks, num_threads=threads, schedule="dynamic"):
+    deal(&dealt, blocks, threads)
+    for turn in prange(blocks, num_threads=threads, schedule="dynamic"):
+        block = take(&dealt, threadid())
         mine = partial + blocks * sums + threadid() * private
         plane_gradient_block(
             g, h, p, x, grad, g.images * block // blocks, g.images * (block + 1) // blocks, offsets, cells,

@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport cut_panels, panels
 from cnnx._kernels.instruction_sets cimport loops_for, pooled_gradient
-from cnnx._kernels.parallel cimport allocate, release, threads_for_product
+from cnnx._kernels.parallel cimport allocate, deal, release, shares, take, threads_for_product
 from cnnx._kernels.tiles cimport geometry, lines, lists_size, windows_of
 
 cdef enum:
@@ -60,13 +60,16 @@ cdef int scatter(geometry g, const floating *grad, const floating *W, floating *
     cdef floating *weights = <floating *>allocate(
         (shared + threads * (tile_room + lists_room)) * <Py_ssize_t>sizeof(floating))
     cdef floating *mine
-    cdef Py_ssize_t image
+    cdef Py_ssize_t image, turn
+    cdef shares dealt
     memset(weights, 0, shared * sizeof(floating))
     for i in range(g.filter_height):
         for k in range(size):
             for f in range(g.filters):
                 weights[(f * g.filter_height + i) * row + k] = W[(i * size + k) * g.filters + f]
-    for image in prange(g.images, num_threads=threads, schedule="dynamic"):
+    deal(&dealt, g.images, threads)
+    for turn in prange(g.images, num_threads=threads, schedule="dynamic"):
+        image = take(&dealt, threadid())
         mine = weights + shared + threadid() * (tile_room + lists_room)
         scatter_image(g, grad, <const floating *>weights, row, image, out, mine, tile_rows, mine + tile_room)
     release(weights)

@@ -14,7 +14,7 @@ from cnnx._kernels.gemm cimport (
     cut_panels, multiply, multiply_grid, pack_panel, panel_columns, panel_offset, panel_width, panels,
 )
 from cnnx._kernels.instruction_sets cimport loops_for, pooled_gradient, product
-from cnnx._kernels.parallel cimport allocate, release, tasks_for_product, threads_for_product
+from cnnx._kernels.parallel cimport allocate, deal, release, shares, take, tasks_for_product, threads_for_product
 from cnnx._kernels.plane_gradient cimport gradient_by_planes, plane_gradient
 from cnnx._kernels.tiles cimport (
     FEWEST_TASKS, bands, geometry, image_blocks, lines, lists_size, pooled_offset, tile_size, view_tile, windows_of,
@@ -196,7 +196,8 @@ cdef int weight_gradient(
     cdef Py_ssize_t parts = 1 if g.places != NULL and not pooled else min(
         cut.count, (tasks_for_product(FEWEST_TASKS, operations) + blocks - 1) // blocks)
     cdef int threads = threads_for_product(blocks * parts, operations)
-    cdef Py_ssize_t sums = lines(cut.size + F), task, block, part
+    cdef Py_ssize_t sums = lines(cut.size + F), task, turn, block, part
+    cdef shares dealt
     cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels if pooled else most_channels) + 2 * cut.lanes)
     cdef Py_ssize_t right_room = lines(cut_panels[floating](g.band * g.columns, F, 0).size)
     if pooled:
@@ -207,7 +208,9 @@ cdef int weight_gradient(
     cdef char *memory = <char *>allocate(blocks * sums * sizeof(floating) + threads * private)
     cdef floating *partial = <floating *>memory
     cdef floating *mine
-    for task in prange(blocks * parts, num_threads=threads, schedule="dynamic"):
+    deal(&dealt, blocks * parts, threads)
+    for turn in prange(blocks * parts, num_threads=threads, schedule="dynamic"):
+        task = take(&dealt, threadid())
         mine = <floating *>(memory + blocks * sums * sizeof(floating) + threadid() * private)
         block, part = task // parts, task % parts
         weight_gradient_block(

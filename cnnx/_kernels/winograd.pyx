@@ -19,7 +19,9 @@ from cnnx._kernels.gemm cimport (
     bias_room, cut_panels, multiply, padded_columns, panel_columns, panel_offset, panel_width, panels, widen_bias,
 )
 from cnnx._kernels.instruction_sets cimport loops_for, product
-from cnnx._kernels.parallel cimport allocate, release, tasks_for_product, threads_for, threads_for_product
+from cnnx._kernels.parallel cimport (
+    allocate, deal, release, shares, take, tasks_for_product, threads_for, threads_for_product,
+)
 from cnnx._kernels.tiles cimport FEWEST_TASKS, geometry, lines, measure, view_tile
 
 cdef enum:
@@ -215,9 +217,12 @@ cdef int by_lines(
     cdef floating *pixels
     cdef floating *products
     cdef floating *rows
-    cdef Py_ssize_t task, element, begin, end
+    cdef Py_ssize_t task, turn, element, begin, end
+    cdef shares dealt
     widen_bias(cut, bias, wide_bias)
-    for task in prange(tasks, num_threads=threads, schedule="dynamic"):
+    deal(&dealt, tasks, threads)
+    for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
+        task = take(&dealt, threadid())
         begin, end = line_of(p, unit, units * task // tasks), line_of(p, unit, units * (task + 1) // tasks)
         pixels = wide_bias + bias_room(cut) + threadid() * private
         products = pixels + ELEMENTS * pixels_plane
@@ -338,8 +343,11 @@ cdef int winograd_weight_gradient(
         ELEMENTS * (sums_plane + pixels_plane + gradients_plane) + rows_size)
     cdef floating *partial = <floating *>allocate(
         (blocks * partial_size + threads * private) * <Py_ssize_t>sizeof(floating))
-    cdef Py_ssize_t block, i
-    for block in prange(blocks, num_threads=threads, schedule="dynamic"):
+    cdef Py_ssize_t block, turn, i
+    cdef shares dealt
+    deal(&dealt, blocks, threads)
+    for turn in prange(blocks, num_threads=threads, schedule="dynamic"):
+        block = take(&dealt, threadid())
         weight_gradient_block(
             p, h, x, grad, cut, all_lines * block // blocks, all_lines * (block + 1) // blocks, most,
             partial + block * partial_size, partial + blocks * partial_size + threadid() * private,

@@ -113,6 +113,7 @@ class BatchNormRelu(FusedStep):
     """ReLU is applied as each value is normalised; backward finds out again which values it has closed."""
 
     reads_output: ClassVar[bool] = False
+    overwrites_input: ClassVar[bool] = True
     recomputes: ClassVar[bool] = True
 
     def __init__(self, normalization: BatchNormLayer, relu: ReluLayer) -> None:

@@ -1,14 +1,16 @@
 """Working arrays that the steps of a model share. It is decided here, once, when a model is built.
 
-A gradient is read by the next step of the backward pass and by no other: two arrays that take turns hold all of them,
-and all outputs that no backward pass reads. The output of a step that can compute it again cheaply is not kept either,
-but computed a second time when the step that reads it goes backward: Chen, Xu, Zhang, Guestrin, "Training Deep Nets
-with Sublinear Memory Cost", 2016; for batch normalization Rota Bulò, Porzi, Kontschieder, "In-Place Activated BatchNorm
-for Memory-Optimized Training of DNNs", CVPR 2018. No bit of a result differs.
+A gradient is read by the next step of the backward pass and by no other: two arrays hold all of them, and all outputs
+that no backward pass reads; but batch normalization writes its gradient over its input, which is of no use after it.
+The output of a step that can compute it again cheaply is not kept either, but computed a second time when the step that
+reads it goes backward: Chen, Xu, Zhang, Guestrin, "Training Deep Nets with Sublinear Memory Cost", 2016; for batch
+normalization Rota Bulò, Porzi, Kontschieder, "In-Place Activated BatchNorm for Memory-Optimized Training of DNNs",
+CVPR 2018. No bit of a result differs.
 """
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,16 +40,47 @@ class SharedArray:
 
 def share(steps: Sequence[Layer]) -> list[SharedArray]:
     """Have the steps share what they can, and return the arrays that they share."""
-    taking_turns = SharedArray(), SharedArray()
-    users = [step for step in steps if step.reserves("input_gradient")]
-    for turn, step in enumerate(users):
-        step.borrow("input_gradient", taking_turns[turn % 2])
+    pair = [SharedArray(), SharedArray()]
+    overwritten = []
+    for producer, step in pairwise(steps):
+        if _can_be_overwritten(producer, step):
+            overwritten.append(SharedArray())
+            producer.borrow("output", overwritten[-1])
+            step.borrow("input_gradient", overwritten[-1])
+    arrives_in: SharedArray | None = None
+    for step in reversed(steps):
+        if not step.reserves("input_gradient"):
+            continue
+        if "input_gradient" not in step.borrowed:
+            free = [array for array in pair if array is not arrives_in]
+            step.borrow("input_gradient", _best_fit(free, step.bytes_per_example("input_gradient")))
+        arrives_in = step.borrowed["input_gradient"]
     for step, reader in zip(steps, _readers(steps), strict=True):
         # An output that its reader is done with before it writes its gradient can be in the same array.
-        if reader in users and (_is_passed_on(step, reader) or _is_recomputed(step, reader)):
-            step.borrow("output", taking_turns[users.index(reader) % 2])
+        if reader is None or not reader.reserves("input_gradient"):
+            continue
+        if _is_passed_on(step, reader) or _is_recomputed(step, reader):
+            step.borrow("output", reader.borrowed["input_gradient"])
             reader.source = step if reader.reads_input else None
-    return list(taking_turns)
+    return [*overwritten, *pair]
+
+
+def _can_be_overwritten(producer: Layer, step: Layer) -> bool:
+    """Whether the step's input is the producer's own array, and nobody reads it after the step's backward pass."""
+    return (
+        step.overwrites_input
+        and step.reserves("input_gradient")
+        and producer.reserves("output")
+        and not producer.reads_output
+    )
+
+
+def _best_fit(arrays: Sequence[SharedArray], needed: int) -> SharedArray:
+    """The smallest array that is large enough, or else the largest."""
+    enough = [array for array in arrays if array.bytes_per_example >= needed]
+    if enough:
+        return min(enough, key=lambda array: array.bytes_per_example)
+    return max(arrays, key=lambda array: array.bytes_per_example)
 
 
 def _is_passed_on(step: Layer, reader: Layer) -> bool:

@@ -20,7 +20,7 @@ run(
     cnnx.models.mnistbn(),
     train,
     test,
-    arguments.seed,
+    arguments,
     epochs=EPOCHS,
     batch_size=64,
     optimizer=AdamW(OneCycle(4e-3, EPOCHS, rise=0.2, initial=1e-3), weight_decay=0.05),

@@ -2,12 +2,12 @@
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from cnnx import Model
-from cnnx.augmentation import Flip, Step
+from cnnx.augmentation import Flip, RandomCrop, Step
 from cnnx.callbacks import Callback
 from cnnx.optimizers import Optimizer
 
@@ -36,14 +36,26 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", metavar="FILE", help="keep the trained model")
     return parser
+
+
+def views(X: np.ndarray, augment: Sequence[Step]) -> Iterator[tuple[str, Iterator[np.ndarray]]]:
+    """What training has taught a model to take for the same image: its mirror image, and both a pixel aside."""
+    if any(isinstance(step, Flip) for step in augment):
+        yield "with mirror images", iter([X, X[:, :, ::-1]])
+        if any(isinstance(step, RandomCrop) for step in augment):
+            padded = np.pad(X, ((0, 0), (1, 1), (1, 1), (0, 0)))
+            _, height, width, _ = X.shape
+            shifted = (padded[:, y : y + height, x : x + width] for y, x in [(1, 1), (0, 1), (2, 1), (1, 0), (1, 2)])
+            yield "with ten views", (view for image in shifted for view in (image, image[:, :, ::-1]))
 
 
 def run(
     model: Model,
     train: Split,
     test: Split,
-    seed: int,
+    arguments: argparse.Namespace,
     epochs: int,
     batch_size: int,
     optimizer: Optimizer,
@@ -51,10 +63,9 @@ def run(
 ) -> None:
     """Train for all epochs, and print the accuracy of the last: no epoch is chosen by its test accuracy.
 
-    Where training has mirrored its images, a second figure is that of the mean prediction for a test image and its
-    mirror image.
+    Beside it stand those of the mean predictions for several views of each test image.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(arguments.seed)
     model.build(train[0].shape[1:], rng)
     print(f"{model.parameter_count:,} parameters, {len(train[0])} images to train on, {len(test[0])} to test on")
     report = PrintEpochs()
@@ -70,9 +81,11 @@ def run(
         verbose=False,
     )
     seconds = report.seconds
-    line = f"seed {seed}: accuracy {history['validation_accuracy'][-1]:.2%} in {seconds:.0f} s"
-    if any(isinstance(step, Flip) for step in augment):
-        X, y = test
-        probabilities = model.predict_proba(X) + model.predict_proba(X[:, :, ::-1])
-        line += f", with mirror images {(probabilities.argmax(axis=1) == y).mean():.2%}"
+    if arguments.save:
+        model.save(arguments.save)
+    line = f"seed {arguments.seed}: accuracy {history['validation_accuracy'][-1]:.2%} in {seconds:.0f} s"
+    X, y = test
+    for name, several in views(X, augment):
+        probabilities = sum(model.predict_proba(view) for view in several)
+        line += f", {name} {(probabilities.argmax(axis=1) == y).mean():.2%}"
     print(line)

@@ -95,14 +95,31 @@ def test_a_step_with_shared_arrays_is_a_step_with_arrays_of_their_own(layers, rn
         models[1].parameters[...] = models[0].parameters
 
 
-def test_two_arrays_hold_all_gradients_and_the_outputs_that_are_computed_again(rng):
+def test_two_arrays_hold_the_gradients_and_the_outputs_that_are_computed_again(rng):
     model = Model(*NETWORKS["batch normalization between convolutions"](), DenseLayer(units=3), SoftmaxLayer())
     model.train_on_batch(rng.standard_normal((4, 8, 9, 2)), rng.integers(0, 3, 4), 0.1)
-    shared = {
-        id(step._kept[name].base)
-        for step in model.steps
+    memory = {
+        (index, name): id(step._kept[name].base)
+        for index, step in enumerate(model.steps)
         for name in ("input_gradient", "output")
-        if name in step._kept and name in step._borrowed
+        if name in step._kept and name in step.borrowed
     }
-    assert len(shared) == 2
-    assert sum("output" in step._borrowed for step in model.steps) == 2
+    convolution, normalization, second, second_normalization, third = range(5)
+    # Batch normalization writes its gradient over what the convolution put out,
+    own = {memory[convolution, "output"], memory[second, "output"]}
+    assert {memory[normalization, "input_gradient"], memory[second_normalization, "input_gradient"]} == own
+    # and what it puts out is computed again where the next convolution's gradient will be.
+    assert memory[normalization, "output"] == memory[second, "input_gradient"]
+    assert memory[second_normalization, "output"] == memory[third, "input_gradient"]
+    assert len(own) == 2
+    assert len(set(memory.values()) - own) == 2
+
+
+def test_an_input_that_the_step_below_reads_is_not_overwritten(rng):
+    model = Model(
+        DenseLayer(units=6), ReluLayer(), BatchNormLayer(), DenseLayer(units=4), Cube(), BatchNormLayer(),
+        DenseLayer(units=3), SoftmaxLayer(),
+    )  # fmt: skip
+    model.train_on_batch(rng.standard_normal((4, 5)), rng.integers(0, 3, 4), 0.1)
+    for step in model.steps:
+        assert "output" not in step.borrowed or isinstance(step, BatchNormLayer)

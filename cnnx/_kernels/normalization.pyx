@@ -10,8 +10,8 @@ Each pass is bound by memory. The backward passes therefore compute the sign of 
 they read anyway, where a ReLU follows: that costs three operations, and reading the output costs a third array.
 """
 
-from cython.parallel cimport prange
-from libc.string cimport memset
+from cython.parallel cimport prange, threadid
+from libc.string cimport memcpy, memset
 
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.parallel cimport allocate, release, threads_for
@@ -309,18 +309,20 @@ cdef int parameter_gradient(
 cdef void input_gradient_block(
     const floating *grad, const floating *x, Py_ssize_t size, Py_ssize_t width,
     const floating *mean, const floating *scale, const floating *beta,
-    const floating *average, const floating *slope, bint relu, floating *out,
+    const floating *average, const floating *slope, bint relu, floating *row, floating *out,
 ) noexcept nogil:
     cdef Py_ssize_t i, start = 0, count
     while start < size:
         count = min(width, size - start)
+        # `out` may be `x`, and only of arrays that lie apart does the compiler take whole vectors.
+        memcpy(row, x, count * sizeof(floating))
         if relu:
             for i in range(count):
                 out[i] = scale[i] * (
-                    (gated(grad[i], x[i], mean[i], scale[i], beta[i]) - average[i]) - (x[i] - mean[i]) * slope[i])
+                    (gated(grad[i], row[i], mean[i], scale[i], beta[i]) - average[i]) - (row[i] - mean[i]) * slope[i])
         else:
             for i in range(count):
-                out[i] = scale[i] * ((grad[i] - average[i]) - (x[i] - mean[i]) * slope[i])
+                out[i] = scale[i] * ((grad[i] - average[i]) - (row[i] - mean[i]) * slope[i])
         grad += width
         x += width
         out += width
@@ -332,8 +334,9 @@ cdef int input_gradient(
     const floating *gamma, const floating *beta, const floating *gamma_grad, const floating *beta_grad,
     bint relu, cutting w, floating *out,
 ) except -1 nogil:
-    cdef Py_ssize_t block, c
-    cdef floating *rows = <floating *>allocate((5 * w.width + w.channels) * sizeof(floating))
+    cdef Py_ssize_t block, c, own = (w.width + LANES - 1) // LANES * LANES
+    cdef int threads = threads_for(w.blocks, 2.0 * w.size)
+    cdef floating *rows = <floating *>allocate((5 * w.width + max(w.channels, threads * own)) * sizeof(floating))
     cdef floating *values = rows + 5 * w.width
     spread_parameters(mean, inv_std, gamma, beta, w, rows)
     for c in range(w.channels):
@@ -342,12 +345,12 @@ cdef int input_gradient(
     for c in range(w.channels):
         values[c] = inv_std[c] * gamma_grad[c] / w.positions
     spread(<const floating *>values, w, rows + 4 * w.width)
-    for block in prange(w.blocks, num_threads=threads_for(w.blocks, 2.0 * w.size), schedule="static"):
+    for block in prange(w.blocks, num_threads=threads, schedule="static"):
         input_gradient_block(
             grad + block * w.block, x + block * w.block, min(w.block, w.size - block * w.block), w.width,
             <const floating *>rows, <const floating *>(rows + w.width), <const floating *>(rows + 2 * w.width),
             <const floating *>(rows + 3 * w.width), <const floating *>(rows + 4 * w.width), relu,
-            out + block * w.block)
+            values + threadid() * own, out + block * w.block)
     release(rows)
     return 0
 

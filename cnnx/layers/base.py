@@ -54,11 +54,12 @@ class Layer:
     # A layer with weights shields the weights before it from that choice.
     has_weights: ClassVar[bool] = False
     # What `backward` reads of the arrays of the forward pass, so that others may be used again before it; whether it
-    # reads the input for the last time before it writes the input gradient; and whether `recompute` can write the
-    # output again.
+    # reads the input for the last time before it writes the input gradient, or can write the one over the other; and
+    # whether `recompute` can write the output again.
     reads_input: ClassVar[bool] = True
     reads_output: ClassVar[bool] = True
     frees_input: ClassVar[bool] = False
+    overwrites_input: ClassVar[bool] = False
     # Whether the output is a view of the input.
     hands_on: ClassVar[bool] = False
     recomputes: ClassVar[bool] = False
@@ -78,7 +79,7 @@ class Layer:
         self.keeps_arrays = False
         self._reserved: dict[str, tuple[Shape, np.dtype[Any]]] = {}
         self._kept: dict[str, Array] = {}
-        self._borrowed: dict[str, SharedArray] = {}
+        self.borrowed: dict[str, SharedArray] = {}
         # The layer whose output must be computed again before this one's backward pass.
         self.source: Layer | None = None
         self._cache: tuple[Any, ...] | None = None
@@ -118,7 +119,7 @@ class Layer:
         self.dtype = check_dtype(dtype)
         self.input_shape: Shape = tuple(input_shape)
         self.params, self.grads, self.state = {}, {}, {}
-        self._reserved, self._kept, self._borrowed = {}, {}, {}
+        self._reserved, self._kept, self.borrowed = {}, {}, {}
         self._cache, self.source, self.prepared = None, None, None
         self._given = params
         self.output_shape: Shape = self.create(self.input_shape, np.random.default_rng(seed))
@@ -156,7 +157,7 @@ class Layer:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a pickle is made of: no working arrays, and nothing of the model that holds the layer."""
-        state = {**self.__dict__, "_kept": {}, "_borrowed": {}, "_cache": None, "source": None, "prepared": None}
+        state = {**self.__dict__, "_kept": {}, "borrowed": {}, "_cache": None, "source": None, "prepared": None}
         if "params" in state:  # of a layer that holds others, they are these layers'
             state["params"] = dict(state["params"])
         return state
@@ -181,17 +182,22 @@ class Layer:
         return sum(
             batch_size * math.prod(shape) * dtype.itemsize
             for name, (shape, dtype) in self._reserved.items()
-            if name not in self._borrowed and (self.needs_input_gradient or name != "input_gradient")
+            if name not in self.borrowed and (self.needs_input_gradient or name != "input_gradient")
         ) + sum(layer.array_bytes(batch_size) for layer in self.sublayers.values())
 
     def reserves(self, name: str) -> bool:
         """Whether a training step takes a working array of this name."""
         return name in self._reserved and (self.needs_input_gradient or name != "input_gradient")
 
+    def bytes_per_example(self, name: str) -> int:
+        """Size of a working array."""
+        shape, dtype = self._reserved[name]
+        return math.prod(shape) * dtype.itemsize
+
     def borrow(self, name: str, shared: SharedArray) -> None:
         """Take a working array from a shared one where arrays are kept from step to step."""
         shared.reserve(*self._reserved[name])
-        self._borrowed[name] = shared
+        self.borrowed[name] = shared
 
     def recompute(self) -> None:
         """Write the output of the last forward pass again; for a layer that `recomputes`."""
@@ -249,7 +255,7 @@ class Layer:
         shape, dtype = self._reserved[name]
         if not (training and self.keeps_arrays):
             return np.empty((batch, *shape), dtype)
-        kept, shared = self._kept.get(name), self._borrowed.get(name)
+        kept, shared = self._kept.get(name), self.borrowed.get(name)
         if shared is not None and (kept is None or len(kept) < batch or kept.base is not shared.memory):
             kept = self._kept[name] = shared.array(batch, shape, dtype)
         elif kept is None or len(kept) < batch:

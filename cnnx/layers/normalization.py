@@ -58,6 +58,7 @@ class BatchNormLayer(Layer):
     """
 
     reads_output: ClassVar[bool] = False
+    overwrites_input: ClassVar[bool] = True
     recomputes: ClassVar[bool] = True
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5) -> None:

@@ -214,7 +214,7 @@ def test_the_table_counts_what_is_inside(capsys, data):
     assert f"{2 * (9 * 4 * 4 + 4) + 2 * 8:,}" in line
 
     def kept(step):
-        own = sum(array.nbytes for name, array in step._kept.items() if name not in step._borrowed)
+        own = sum(array.nbytes for name, array in step._kept.items() if name not in step.borrowed)
         shared = sum(array.memory.nbytes for array in getattr(step, "shared_arrays", []))
         return own + shared + sum(kept(inner) for inner in step.sublayers.values())
 

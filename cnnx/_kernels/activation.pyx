@@ -51,6 +51,10 @@ cdef _relu_backward(const floating[::1] grad, const floating[::1] y, floating[::
     cdef const floating *from_y = &y[0]
     cdef floating *to_out = &out[0]
     cdef const loops_table *loops = loops_for(sizeof(floating))
+    if tasks == 1:
+        # Without the region of a single thread, which takes a microsecond.
+        loops.gate_row(from_grad, from_y, to_out, size)
+        return
     for task in prange(tasks, num_threads=threads_for(tasks, size), schedule="static", nogil=True):
         loops.gate_row(
             from_grad + task * RUN, from_y + task * RUN, to_out + task * RUN,

@@ -203,6 +203,22 @@ cdef void pack_filters(geometry g, const floating *W, floating *packed) noexcept
         pack_panel(W, g.filters, 1, cut, panel, packed + panel_offset(cut, panel))
 
 
+cdef void correlate_task(
+    geometry g, const floating *x, panels cut, const floating *filters, const floating *bias, bint relu,
+    floating *out, uint8_t *argmax, Py_ssize_t task, bint turned, char *memory, Py_ssize_t tile_room,
+    Py_ssize_t spare_room, Py_ssize_t rows_room,
+) noexcept nogil:
+    """A band, in a thread's own memory."""
+    cdef floating *tile = <floating *>memory
+    cdef floating *spare = tile + tile_room
+    cdef floating *rows = spare + spare_room
+    cdef Py_ssize_t *runs = <Py_ssize_t *>(rows + rows_room)
+    if turned:
+        correlate_planes(g, x, cut, filters, bias, relu, out, argmax, task, tile, spare, rows, runs)
+    else:
+        correlate_band(g, x, cut, filters, bias, relu, out, argmax, task, tile, spare, rows, runs)
+
+
 cdef int correlate(
     geometry g, const floating *x, const floating *filters, const floating *bias, bint relu, floating *out,
     uint8_t *argmax,
@@ -243,22 +259,22 @@ cdef int correlate(
     cdef Py_ssize_t shared = bias_room(cut) * sizeof(floating)
     cdef char *memory = <char *>allocate(shared + threads * private)
     cdef floating *wide_bias = <floating *>memory
-    cdef floating *mine
     if bias == NULL:
         wide_bias = NULL
     else:
         widen_bias(cut, bias, wide_bias)
-    deal(&dealt, tasks, threads)
-    for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
-        task = take(&dealt, threadid())
-        mine = <floating *>(memory + shared + threadid() * private)
-        if turned:
-            correlate_planes(
-                g, x, cut, filters, wide_bias, relu, out, argmax, task, mine, mine + tile_room,
-                mine + tile_room + spare_room, <Py_ssize_t *>(mine + tile_room + spare_room + rows_room))
-        else:
-            correlate_band(
-                g, x, cut, filters, wide_bias, relu, out, argmax, task, mine, mine + tile_room,
-                mine + tile_room + spare_room, <Py_ssize_t *>(mine + tile_room + spare_room + rows_room))
+    if threads == 1:
+        # Without the region of a single thread, which takes as long as a small layer.
+        for task in range(tasks):
+            correlate_task(
+                g, x, cut, filters, wide_bias, relu, out, argmax, task, turned, memory + shared, tile_room, spare_room,
+                rows_room)
+    else:
+        deal(&dealt, tasks, threads)
+        for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
+            task = take(&dealt, threadid())
+            correlate_task(
+                g, x, cut, filters, wide_bias, relu, out, argmax, task, turned,
+                memory + shared + threadid() * private, tile_room, spare_room, rows_room)
     release(memory)
     return 0

@@ -5,6 +5,8 @@ cache. In the weight gradient it is a block of rows, which it copies, for these 
 apart; there the right operand is small, and packed beforehand. With fewer such tasks than threads, a task is one panel
 for a block of rows. For a few rows packing would take longer than the product: then panels are read where they lie, and
 a single row takes several of them at a time. How the work is cut changes no bit.
+
+Where small products have one thread, they have no parallel region either: it takes a microsecond.
 """
 
 from cython.parallel cimport prange, threadid
@@ -74,13 +76,27 @@ cdef void multiply_panels(
         p.accumulate = True
 
 
-cdef void multiply_row(
-    const floating *a, Py_ssize_t a_depth, panels cut, operand b, const floating *bias, bint relu, floating *out,
-    Py_ssize_t panel,
+cdef void multiply_block(
+    const floating *a, Py_ssize_t a_row, Py_ssize_t a_depth, Py_ssize_t rows, panels cut, operand b,
+    const floating *bias, bint relu, floating *out, Py_ssize_t block, Py_ssize_t panel,
 ) noexcept nogil:
-    """A single row times MOST_PANELS panels, or what is left of them."""
-    cdef Py_ssize_t stop = min(cut.count, panel + MOST_PANELS), full = min(stop, cut.columns // (2 * cut.lanes))
-    cdef Py_ssize_t left, count
+    """TASK_ROWS rows, or what is left of them, times a panel."""
+    cdef Py_ssize_t first = block * TASK_ROWS
+    multiply_panels(
+        a + first * a_row, a_row, a_depth, min(<Py_ssize_t>TASK_ROWS, rows - first), cut, b, bias, relu,
+        out + first * cut.columns, panel, 1)
+
+
+cdef void multiply_few(
+    const floating *a, Py_ssize_t a_row, Py_ssize_t a_depth, Py_ssize_t rows, panels cut, operand b,
+    const floating *bias, bint relu, floating *out, Py_ssize_t task,
+) noexcept nogil:
+    """A task of `by_rows`: some rows times a panel, or a single row times MOST_PANELS, or what is left of them."""
+    if rows > 1:
+        multiply_panels(a, a_row, a_depth, rows, cut, b, bias, relu, out, task, 1)
+        return
+    cdef Py_ssize_t panel = task * MOST_PANELS, stop = min(cut.count, panel + MOST_PANELS)
+    cdef Py_ssize_t full = min(stop, cut.columns // (2 * cut.lanes)), left, count
     while panel < stop:
         left = full - panel
         count = MOST_PANELS if left >= MOST_PANELS else 4 if left >= 4 else 2 if left >= 2 else 1
@@ -93,14 +109,11 @@ cdef void multiply_panel(
     floating *out, Py_ssize_t panel, floating *packed,
 ) noexcept nogil:
     """All rows times one panel, which is packed here."""
-    cdef Py_ssize_t block, first
+    cdef Py_ssize_t block
     pack_panel(<const floating *>b.matrix, b.row, b.column, cut, panel, packed)
     b.packed, b.first = packed, panel
     for block in range((rows + TASK_ROWS - 1) // TASK_ROWS):
-        first = block * TASK_ROWS
-        multiply_panels(
-            a + first * a_row, a_row, 1, min(<Py_ssize_t>TASK_ROWS, rows - first), cut, b, bias, relu,
-            out + first * cut.columns, panel, 1)
+        multiply_block(a, a_row, 1, rows, cut, b, bias, relu, out, block, panel)
 
 
 cdef void multiply_columns(
@@ -153,16 +166,14 @@ cdef int by_rows(
     widen_bias(cut, bias, wide_bias)
     b.packed = wide_bias + bias_room(cut)
     pack_panel(<const floating *>b.matrix + b.readable * b.row, b.row, 1, rest, last, <floating *>b.packed)
-    deal(&dealt, tasks, threads)
-    if rows == 1:
-        for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
-            task = take(&dealt, threadid())
-            multiply_row(a, a_depth, cut, b, <const floating *>wide_bias, relu, out, task * MOST_PANELS)
+    if threads == 1:
+        for task in range(tasks):
+            multiply_few(a, a_row, a_depth, rows, cut, b, <const floating *>wide_bias, relu, out, task)
     else:
+        deal(&dealt, tasks, threads)
         for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
             task = take(&dealt, threadid())
-            multiply_panels(
-                a, a_row, a_depth, rows, cut, b, <const floating *>wide_bias, relu, out, task, 1)
+            multiply_few(a, a_row, a_depth, rows, cut, b, <const floating *>wide_bias, relu, out, task)
     release(wide_bias)
     return 0
 
@@ -216,29 +227,39 @@ cdef int by_blocks(
     const floating *bias, bint relu, floating *out, double operations,
 ) except -1 nogil:
     """A task is one panel for a block of rows."""
-    cdef Py_ssize_t tasks = (rows + TASK_ROWS - 1) // TASK_ROWS * cut.count, task, turn, first
+    cdef Py_ssize_t tasks = (rows + TASK_ROWS - 1) // TASK_ROWS * cut.count, task, turn
     cdef int threads = threads_for_product(tasks, operations)
     cdef shares dealt
     cdef floating *wide_bias = <floating *>allocate((bias_room(cut) + cut.size) * <Py_ssize_t>sizeof(floating))
     widen_bias(cut, bias, wide_bias)
     b.packed = wide_bias + bias_room(cut)
     pack_panels(cut, b, <floating *>b.packed)
-    deal(&dealt, tasks, threads)
-    for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
-        task = take(&dealt, threadid())
-        first = task // cut.count * TASK_ROWS
-        multiply_panels(
-            a + first * a_row, a_row, a_depth, min(<Py_ssize_t>TASK_ROWS, rows - first), cut, b,
-            <const floating *>wide_bias, relu, out + first * cut.columns, task % cut.count, 1)
+    if threads == 1:
+        for task in range(tasks):
+            multiply_block(
+                a, a_row, a_depth, rows, cut, b, <const floating *>wide_bias, relu, out, task // cut.count,
+                task % cut.count)
+    else:
+        deal(&dealt, tasks, threads)
+        for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
+            task = take(&dealt, threadid())
+            multiply_block(
+                a, a_row, a_depth, rows, cut, b, <const floating *>wide_bias, relu, out, task // cut.count,
+                task % cut.count)
     release(wide_bias)
     return 0
 
 
 cdef void pack_panels(panels cut, operand b, floating *packed) noexcept nogil:
     cdef Py_ssize_t panel
-    for panel in prange(cut.count, num_threads=threads_for(cut.count, cut.size), schedule="static"):
-        pack_panel(
-            <const floating *>b.matrix, b.row, b.column, cut, panel, packed + panel_offset(cut, panel))
+    cdef const floating *matrix = <const floating *>b.matrix
+    cdef int threads = threads_for(cut.count, cut.size)
+    if threads == 1:
+        for panel in range(cut.count):
+            pack_panel(matrix, b.row, b.column, cut, panel, packed + panel_offset(cut, panel))
+    else:
+        for panel in prange(cut.count, num_threads=threads, schedule="static"):
+            pack_panel(matrix, b.row, b.column, cut, panel, packed + panel_offset(cut, panel))
 
 
 cdef int check(

@@ -75,7 +75,13 @@ cdef _softmax_forward(const floating[:, ::1] x, floating[:, ::1] out):
         return
     cdef const floating *from_x = &x[0, 0]
     cdef floating *to_out = &out[0, 0]
-    for n in prange(N, num_threads=threads_for(N, <double>OPERATIONS * N * K), schedule="static", nogil=True):
+    cdef int threads = threads_for(N, <double>OPERATIONS * N * K)
+    if threads == 1:
+        # Without the region of a single thread, which takes longer than an example.
+        for n in range(N):
+            softmax_example(from_x + n * K, K, to_out + n * K)
+        return
+    for n in prange(N, num_threads=threads, schedule="static", nogil=True):
         softmax_example(from_x + n * K, K, to_out + n * K)
 
 
@@ -111,7 +117,12 @@ cdef _cross_entropy_forward(
     cdef const floating *from_targets = &targets[0, 0]
     cdef floating *to_out = &out[0, 0]
     cdef floating *to_losses = &losses[0]
-    for n in prange(N, num_threads=threads_for(N, <double>OPERATIONS * N * K), schedule="static", nogil=True):
+    cdef int threads = threads_for(N, <double>OPERATIONS * N * K)
+    if threads == 1:
+        for n in range(N):
+            to_losses[n] = <floating>cross_entropy_example(from_x + n * K, from_targets + n * K, K, to_out + n * K)
+        return
+    for n in prange(N, num_threads=threads, schedule="static", nogil=True):
         to_losses[n] = <floating>cross_entropy_example(from_x + n * K, from_targets + n * K, K, to_out + n * K)
 
 

@@ -21,7 +21,7 @@ from cnnx._kernels.parallel cimport allocate, deal, release, shares, take, threa
 from cnnx._kernels.tiles cimport lines
 
 cdef enum:
-    TASK_ROWS = 48      # rows of the left operand that share a panel of the right one in cache
+    TASK_ROWS = 48      # rows of the left operand, at most, that share a panel of the right one in cache
     TASK_COLUMNS = 24   # of the left operand's, where it is transposed, that are copied
     DEPTH = 256         # examples at a time in the weight gradient: their columns are far apart
     WORTH_PACKING = 13  # rows
@@ -78,12 +78,12 @@ cdef void multiply_panels(
 
 cdef void multiply_block(
     const floating *a, Py_ssize_t a_row, Py_ssize_t a_depth, Py_ssize_t rows, panels cut, operand b,
-    const floating *bias, bint relu, floating *out, Py_ssize_t block, Py_ssize_t panel,
+    const floating *bias, bint relu, floating *out, Py_ssize_t block, Py_ssize_t blocks, Py_ssize_t panel,
 ) noexcept nogil:
-    """TASK_ROWS rows, or what is left of them, times a panel."""
-    cdef Py_ssize_t first = block * TASK_ROWS
+    """One of `blocks` equal parts of the rows times a panel."""
+    cdef Py_ssize_t first = rows * block // blocks
     multiply_panels(
-        a + first * a_row, a_row, a_depth, min(<Py_ssize_t>TASK_ROWS, rows - first), cut, b, bias, relu,
+        a + first * a_row, a_row, a_depth, rows * (block + 1) // blocks - first, cut, b, bias, relu,
         out + first * cut.columns, panel, 1)
 
 
@@ -109,11 +109,11 @@ cdef void multiply_panel(
     floating *out, Py_ssize_t panel, floating *packed,
 ) noexcept nogil:
     """All rows times one panel, which is packed here."""
-    cdef Py_ssize_t block
+    cdef Py_ssize_t block, blocks = (rows + TASK_ROWS - 1) // TASK_ROWS
     pack_panel(<const floating *>b.matrix, b.row, b.column, cut, panel, packed)
     b.packed, b.first = packed, panel
-    for block in range((rows + TASK_ROWS - 1) // TASK_ROWS):
-        multiply_block(a, a_row, 1, rows, cut, b, bias, relu, out, block, panel)
+    for block in range(blocks):
+        multiply_block(a, a_row, 1, rows, cut, b, bias, relu, out, block, blocks, panel)
 
 
 cdef void multiply_columns(
@@ -227,8 +227,10 @@ cdef int by_blocks(
     const floating *bias, bint relu, floating *out, double operations,
 ) except -1 nogil:
     """A task is one panel for a block of rows."""
-    cdef Py_ssize_t tasks = (rows + TASK_ROWS - 1) // TASK_ROWS * cut.count, task, turn
-    cdef int threads = threads_for_product(tasks, operations)
+    cdef int threads = threads_for_product(rows, operations)
+    # As many for each thread: a rest would keep one waiting.
+    cdef Py_ssize_t blocks = ((rows + TASK_ROWS - 1) // TASK_ROWS + threads - 1) // threads * threads
+    cdef Py_ssize_t tasks = blocks * cut.count, task, turn
     cdef shares dealt
     cdef floating *wide_bias = <floating *>allocate((bias_room(cut) + cut.size) * <Py_ssize_t>sizeof(floating))
     widen_bias(cut, bias, wide_bias)
@@ -237,14 +239,14 @@ cdef int by_blocks(
     if threads == 1:
         for task in range(tasks):
             multiply_block(
-                a, a_row, a_depth, rows, cut, b, <const floating *>wide_bias, relu, out, task // cut.count,
+                a, a_row, a_depth, rows, cut, b, <const floating *>wide_bias, relu, out, task // cut.count, blocks,
                 task % cut.count)
     else:
         deal(&dealt, tasks, threads)
         for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
             task = take(&dealt, threadid())
             multiply_block(
-                a, a_row, a_depth, rows, cut, b, <const floating *>wide_bias, relu, out, task // cut.count,
+                a, a_row, a_depth, rows, cut, b, <const floating *>wide_bias, relu, out, task // cut.count, blocks,
                 task % cut.count)
     release(wide_bias)
     return 0

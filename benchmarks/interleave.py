@@ -46,11 +46,11 @@ class Plan(NamedTuple):
     most: int = 1000
     # Before each turn: the threads of the contestant before it spin for a while and then sleep.
     pause: float = 0.3
-    # A turn on processors that hamper each other is measured again, until this time has passed.
-    patience: float = 15
+    # Turns on processors that hamper each other are taken again, until so many seconds have been lost with them.
+    patience: float = 60
 
 
-QUICK = Plan(rounds=3, turn_seconds=0.02, fewest=2, most=50, patience=3)
+QUICK = Plan(rounds=3, turn_seconds=0.02, fewest=2, most=50, patience=5)
 
 
 def interleave(turns: Mapping[str, tuple[Process, str]], plan: Plan) -> dict[str, Measurement]:
@@ -61,23 +61,27 @@ def interleave(turns: Mapping[str, tuple[Process, str]], plan: Plan) -> dict[str
         once = min(process.ask("time", function=function, warmups=2, repetitions=2))
         repetitions[name] = max(plan.fewest, min(plan.most, math.ceil(plan.turn_seconds / once)))
     measured: dict[str, list[Turn]] = {name: [] for name in turns}
+    patience = plan.patience
     with Processors(max(process.threads for process, _ in turns.values())) as processors:
         for _ in range(plan.rounds):
             for name, (process, function) in turns.items():
-                measured[name].append(_take_turn(process, function, repetitions[name], processors, plan))
+                turn, patience = _take_turn(process, function, repetitions[name], processors, plan.pause, patience)
+                measured[name].append(turn)
     return {name: Measurement.of_turns(own) for name, own in measured.items()}
 
 
-def _take_turn(process: Process, function: str, count: int, processors: Processors, plan: Plan) -> Turn:
-    """The first turn between two moments when the processors are free, or the last one within the plan's patience."""
-    give_up = time.monotonic() + plan.patience
+def _take_turn(
+    process: Process, function: str, count: int, processors: Processors, pause: float, patience: float
+) -> tuple[Turn, float]:
+    """The first turn between two moments that are fit for it, and the patience that is left; without, any turn."""
     while True:
-        time.sleep(plan.pause)
-        before = processors.hampered()
-        if before and time.monotonic() < give_up:
-            continue
-        time.sleep(plan.pause)
-        seconds = process.ask("time", function=function, warmups=1 + count // 20, repetitions=count)
-        hampered = before or processors.hampered()
-        if not hampered or time.monotonic() >= give_up:
-            return Turn(seconds, hampered)
+        started = time.monotonic()
+        time.sleep(pause)
+        hampered = processors.hampered()
+        if not hampered or patience <= 0:
+            time.sleep(pause)
+            seconds = process.ask("time", function=function, warmups=1 + count // 20, repetitions=count)
+            hampered = hampered or processors.hampered()
+            if not hampered or patience <= 0:
+                return Turn(seconds, hampered), patience
+        patience -= time.monotonic() - started

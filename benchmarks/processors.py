@@ -4,14 +4,14 @@ The processors of a virtual machine are threads of its host, which moves them: f
 them shares its core with a stranger, two of them are threads of one core, or lie on parts of the chip that share no
 cache. A turn at such a time tells more about the host than about the contestant. NumPy's product of matrices that fit
 the caches tells these times apart: on the machine of docs/performance.md two threads are 1.7 times as fast as one, or
-else 1.0 to 1.3 times, and one thread takes as long as ever, or else half as long again.
+else 1.0 to 1.3 times, and now and then one thread takes half as long again.
 """
 
 from benchmarks.contestants import CEILING
 from benchmarks.processes import Process
 
 WORTH = 0.75  # of a whole processor, for each
-SLOW = 1.2  # times the shortest time of this run
+SLOW = 1.3  # times the shortest time of this run
 REPETITIONS = 15
 
 _shortest: dict[int, float] = {}  # seconds, for each number of threads

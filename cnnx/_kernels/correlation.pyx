@@ -11,6 +11,7 @@ a thread's buffer, and only the pooled rows are written, with the place of each 
 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport uint8_t
+from libc.string cimport memset
 
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.gemm cimport (
@@ -115,6 +116,9 @@ cdef void correlate_planes(
     cdef Py_ssize_t positions = (g.columns + wide - 1) // wide, pooled
     cdef Py_ssize_t *plane_runs = runs + g.filter_height * g.filter_width
     cdef product p
+    if bands(g) > 1:
+        # At once: the margins of each row alone would take longer than all of it.
+        memset(tile, 0, g.channels * plane * sizeof(floating))
     fill_planes(g, x, image, first, count, plane, plane_row, tile, spare)
     # The sums are in the order of (i, j, c), as where the product is not turned.
     if g.channels == 1:
@@ -245,7 +249,7 @@ cdef int correlate(
     cdef Py_ssize_t wanted = (tasks_for_product(FEWEST_TASKS, operations) + g.images - 1) // g.images
     most = min(most, (g.rows + wanted - 1) // wanted)
     g.band = band_rows(g, most, 1 if argmax == NULL else g.pool_height)
-    cdef Py_ssize_t tasks = g.images * bands(g), task, turn
+    cdef Py_ssize_t tasks = g.images * bands(g), task, turn, thread
     cdef shares dealt
     cdef int threads = threads_for_product(tasks, operations)
     cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels)), spare_room = lines(spare_size(g))
@@ -263,6 +267,10 @@ cdef int correlate(
         wide_bias = NULL
     else:
         widen_bias(cut, bias, wide_bias)
+    if turned and bands(g) == 1:
+        # The margins of all images; those of several bands differ.
+        for thread in range(threads):
+            memset(memory + shared + thread * private, 0, tile_room * sizeof(floating))
     if threads == 1:
         # Without the region of a single thread, which takes as long as a small layer.
         for task in range(tasks):

@@ -75,10 +75,10 @@ cdef void spread_gradients(
 ) noexcept nogil:
     """Rows first .. first + count of the gradients, a plane for each filter."""
     cdef Py_ssize_t window, windows = h.width // h.pool_width, pooled
+    memset(gradients, 0, h.channels * p.grad_plane * sizeof(floating))
     if h.places == NULL or first % h.pool_height or count % h.pool_height:
         fill_planes(h, grad, image, first, count, p.grad_plane, p.grad_row, gradients, spare)
         return
-    memset(gradients, 0, h.channels * p.grad_plane * sizeof(floating))
     for window in range(count // h.pool_height):
         pooled = pooled_offset(h, image, first + window * h.pool_height)
         loops_for(sizeof(floating)).spread_planes(
@@ -97,12 +97,15 @@ cdef void plane_gradient_block(
     q.columns, q.taps, q.grad_row, q.grad_plane = p.grad_row, p.taps, p.grad_row, p.grad_plane
     q.x_row = g.row_stride * p.row
     memset(sums, 0, g.filters * p.taps * p.lanes * sizeof(floating))
+    memset(planes, 0, g.channels * p.plane * sizeof(floating))
     for i in range(p.plane):
         planes[g.channels * p.plane + i] = 1
     for image in range(begin, end):
         for band in range(bands(g)):
             first = band * g.band
             q.rows = min(g.band, g.rows - first)
+            if bands(g) > 1:
+                memset(planes, 0, g.channels * p.plane * sizeof(floating))
             fill_planes(g, x, image, first, q.rows, p.plane, p.row, planes, <floating *>NULL)
             spread_gradients(h, p, grad, image, first, q.rows, cells, gradients, spare)
             loops_for(sizeof(floating)).plane_weights(g.filters, &q, planes, offsets, gradients, sums)

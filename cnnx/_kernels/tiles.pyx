@@ -159,15 +159,15 @@ cdef void fill_planes(
     geometry g, const floating *x, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
     Py_ssize_t plane, Py_ssize_t plane_row, floating *planes, floating *spare,
 ) noexcept nogil:
-    """The padded rows behind output rows first .. first + count, a plane for each channel."""
+    """The rows behind output rows first .. first + count, a plane for each channel; margins are left as they are.
+
+    They are zeros already where an image is a single band, like the one before it, and else to be cleared before.
+    """
     cdef Py_ssize_t origin = first * g.row_stride - g.top, C = g.channels
     cdef Py_ssize_t rows = (count - 1) * g.row_stride + g.window_height
-    cdef Py_ssize_t h, c, begin = max(0, -g.left), end = min(g.width, g.tile_width - g.left)
+    cdef Py_ssize_t h, begin = max(0, -g.left), end = min(g.width, g.tile_width - g.left)
     cdef const floating *source
     cdef floating *row
-    # At once: the margins of each row alone would take longer than all of it.
-    for c in range(C):
-        memset(planes + c * plane, 0, rows * plane_row * sizeof(floating))
     for h in range(rows):
         if not 0 <= origin + h < g.height or begin >= end or g.row_dilation > 1 and not is_read(g, h, count):
             continue

@@ -558,7 +558,8 @@ class Model:
         if len(X) <= check_count(batch_size, "batch_size"):
             predictions = convert(self.forward(X))
             # Layers may hand on what they were given, and the predictions are the user's to change.
-            return predictions.copy() if np.may_share_memory(predictions, X) else predictions
+            handed_on = predictions is X or predictions.base is not None
+            return predictions.copy() if handed_on and np.may_share_memory(predictions, X) else predictions
         return np.concatenate([convert(self.forward(X[batch])) for batch in _batches(len(X), batch_size)])
 
     def evaluate(

@@ -26,9 +26,9 @@ class SharedArray:
         self.bytes_per_example = 0
         self.memory: Array = np.empty(0, np.uint8)
 
-    def reserve(self, shape: Shape, dtype: np.dtype[Any]) -> None:
-        """Make room for an array with `shape` for each example."""
-        self.bytes_per_example = max(self.bytes_per_example, math.prod(shape) * dtype.itemsize)
+    def reserve(self, bytes_per_example: int) -> None:
+        """Make room for an array of this size."""
+        self.bytes_per_example = max(self.bytes_per_example, bytes_per_example)
 
     def array(self, batch: int, shape: Shape, dtype: np.dtype[Any]) -> Array:
         """The memory as one of the arrays, with any content."""
@@ -77,10 +77,7 @@ def _can_be_overwritten(producer: Layer, step: Layer) -> bool:
 
 def _best_fit(arrays: Sequence[SharedArray], needed: int) -> SharedArray:
     """The smallest array that is large enough, or else the largest."""
-    enough = [array for array in arrays if array.bytes_per_example >= needed]
-    if enough:
-        return min(enough, key=lambda array: array.bytes_per_example)
-    return max(arrays, key=lambda array: array.bytes_per_example)
+    return min(arrays, key=lambda array: (array.bytes_per_example < needed, abs(array.bytes_per_example - needed)))
 
 
 def _is_passed_on(step: Layer, reader: Layer) -> bool:

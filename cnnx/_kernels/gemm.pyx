@@ -13,7 +13,6 @@ from cnnx._kernels.tiles cimport lines
 
 cdef enum:
     MOST_ROWS = 12  # of a block
-    PIECE = 16      # bytes, of which every vector is a multiple
 
 
 cdef panels cut_panels(Py_ssize_t depth, Py_ssize_t columns, floating kind) noexcept nogil:
@@ -61,36 +60,18 @@ cdef void pack_panel(
 ) noexcept nogil:
     """Copy one panel so that its rows follow each other, filled up with zeros to whole vectors."""
     cdef Py_ssize_t columns = panel_columns(cut, panel), width = panel_width(cut, panel)
-    cdef Py_ssize_t k, j, whole = 0
+    cdef Py_ssize_t k, j
     cdef const floating *first = matrix + panel * 2 * cut.lanes * column_stride
     if column_stride == 1:
-        whole = whole_rows(row_stride, cut, panel)
-        for k in range(whole):
-            copy_row(first + k * row_stride, width, packed + k * width)
-        for k in range(whole, cut.depth):
+        for k in range(cut.depth):
             for j in range(columns):
                 packed[k * width + j] = first[k * row_stride + j]
     else:
         # A transposed matrix: its columns are the ones that lie side by side in memory.
         loops_for(sizeof(floating)).transpose(first, column_stride, columns, cut.depth, packed, width)
-    if columns < width:
-        for k in range(cut.depth):
-            for j in range(columns, width):
-                packed[k * width + j] = 0
-
-
-cdef Py_ssize_t whole_rows(Py_ssize_t row_stride, panels cut, Py_ssize_t panel) noexcept nogil:
-    """Rows of a panel of which whole vectors can be read, for what follows in the matrix is the next row."""
-    cdef Py_ssize_t beyond = panel * 2 * cut.lanes + panel_width(cut, panel) - cut.columns
-    return cut.depth if beyond <= 0 else max(0, cut.depth - (beyond + row_stride - 1) // row_stride)
-
-
-cdef inline void copy_row(const floating *row, Py_ssize_t width, floating *to) noexcept nogil:
-    """Whole vectors, in pieces of a fixed size, which the compiler copies without a call."""
-    cdef Py_ssize_t j = 0
-    while j < width:
-        memcpy(to + j, row + j, PIECE)
-        j += PIECE // <Py_ssize_t>sizeof(floating)
+    for k in range(cut.depth):
+        for j in range(columns, width):
+            packed[k * width + j] = 0
 
 
 cdef void multiply(

@@ -11,7 +11,7 @@ from cnnx._kernels.floating cimport floating
 from cnnx._kernels.parallel cimport allocate, release, threads_for
 
 cdef enum:
-    RUN = 4096
+    RUN = 4096  # elements of a task: few enough that threads have equal parts of a small network
     LANES = 8
 
 

@@ -180,9 +180,9 @@ class Layer:
     def array_bytes(self, batch_size: int) -> int:
         """Bytes of its own working arrays that a training step on `batch_size` examples keeps."""
         return sum(
-            batch_size * math.prod(shape) * dtype.itemsize
-            for name, (shape, dtype) in self._reserved.items()
-            if name not in self.borrowed and (self.needs_input_gradient or name != "input_gradient")
+            batch_size * self.bytes_per_example(name)
+            for name in self._reserved
+            if name not in self.borrowed and self.reserves(name)
         ) + sum(layer.array_bytes(batch_size) for layer in self.sublayers.values())
 
     def reserves(self, name: str) -> bool:
@@ -196,7 +196,7 @@ class Layer:
 
     def borrow(self, name: str, shared: SharedArray) -> None:
         """Take a working array from a shared one where arrays are kept from step to step."""
-        shared.reserve(*self._reserved[name])
+        shared.reserve(self.bytes_per_example(name))
         self.borrowed[name] = shared
 
     def recompute(self) -> None:

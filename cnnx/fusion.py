@@ -196,7 +196,7 @@ def fuse(layers: list[Layer]) -> list[Layer]:
             relu = _take(rest, ReluLayer)
             # The kernels that pool have no dilation.
             pool = _take(rest, PoolLayer) if layer.dilation == (1, 1) and _pools_whole_windows(rest) else None
-            layer.sparse_gradient = pool is not None
+            layer.pooled_by = (1, 1) if pool is None else pool.filter_size
             if pool is not None:
                 step = ConvolutionPool(layer, relu, pool)
             elif relu is not None:
@@ -228,12 +228,12 @@ def _is_depthwise(layer: Layer) -> TypeGuard[ConvolutionLayer | DepthwiseConvolu
 
 
 def _pools_whole_windows(rest: list[Layer]) -> bool:
-    """Whether max pooling is next, of windows that neither overlap nor reach into padding."""
+    """Whether max pooling is next, of windows of several pixels that neither overlap nor reach into padding."""
     layer = rest[0] if rest else None
     return (
         isinstance(layer, PoolLayer)
         and layer.mode == "max"
         and layer.stride == layer.filter_size
         and layer.fits
-        and layer.filter_size[0] * layer.filter_size[1] <= MOST_PLACES
+        and 1 < layer.filter_size[0] * layer.filter_size[1] <= MOST_PLACES
     )

@@ -46,11 +46,11 @@ class Contestant:
             return out
 
         def input_gradient() -> np.ndarray:
-            _kernels.convolution_input_gradient(grad, W, *geometry, False, x_grad)
+            _kernels.convolution_input_gradient(grad, W, *geometry, (1, 1), x_grad)
             return x_grad
 
         def weight_gradient() -> np.ndarray:
-            _kernels.convolution_weight_gradient(x, grad, *geometry, False, W_grad, b_grad)
+            _kernels.convolution_weight_gradient(x, grad, *geometry, (1, 1), W_grad, b_grad)
             return W_grad
 
         return {"forward": forward, "input gradient": input_gradient, "weight gradient": weight_gradient}

@@ -7,6 +7,7 @@ forward          output[band, F]  = columns[band, K]    . W[K, F]          corre
 input gradient   the same, of the output gradient spread by the stride, with the flipped weights
                  or, straight from a pooled gradient, the weights below it  scatter.pyx
 weight gradient  W[K, F] = sum of columns[band, K]^T . grad[band, F]       weight_gradient.pyx
+                 or, of few weights, from planes or from pooled windows    plane_gradient.pyx, window_gradient.pyx
 3x3 filters      all three with fewer products, where channels are many     winograd.pyx
 
 K = filter_height * filter_width * channels. Bands and blocks depend on the shapes alone.
@@ -14,7 +15,7 @@ K = filter_height * filter_width * channels. Bands and blocks depend on the shap
 Where ReLU and a max pooling of windows that do not overlap follow, the forward pass writes only the pooled rows, with
 the place of each maximum, and both gradients are taken from these. What lies between is never in memory. Most of it
 would be zero and is passed over, which saves more than Winograd's products. So these are not used for the gradients of
-a convolution and a pooling one by one either (`sparse`), whose bits would differ.
+a convolution and a pooling one by one either, whose bits would differ: they know the size of the windows, too.
 """
 
 from libc.stdint cimport uint8_t, uintptr_t
@@ -58,6 +59,10 @@ cdef pair ONE
 ONE.height = ONE.width = 1
 
 
+cdef bint is_one(pair p) noexcept nogil:
+    return p.height == 1 and p.width == 1
+
+
 cdef bint reaches_too_far(
     const Py_ssize_t *x, const Py_ssize_t *W, pair size, pair stride, pair padding, pair dilation,
 ) noexcept nogil:
@@ -93,6 +98,12 @@ cdef int check(
         raise ValueError(
             f"{name.decode()}: stride {stride.height, stride.width}, padding {padding.height, padding.width} or "
             f"dilation {dilation.height, dilation.width} reaches too far beyond images {as_tuple(x, 4)}")
+    return 0
+
+
+cdef int check_pool(const char *name, pair pool) except -1:
+    if min(pool.height, pool.width) < 1 or max(pool.height, pool.width) >= CLOSED:
+        raise ValueError(f"{name.decode()}: pooling {pool.height, pool.width} does not have windows of 1 to 254 places")
     return 0
 
 
@@ -242,17 +253,18 @@ cdef int input_gradient(
 
 cdef _input_gradient(
     const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, pair stride, pair padding, pair dilation,
-    bint sparse, floating[:, :, :, ::1] out,
+    pair pool, floating[:, :, :, ::1] out,
 ):
     cdef pair size = size_of(grad.shape)
     check(
         "convolution_input_gradient", out.shape, W.shape, W.shape[3], grad.shape, stride, padding, dilation, size,
         ONE, NULL)
+    check_pool("convolution_input_gradient", pool)
     cdef geometry g = backward_geometry(out.shape, W.shape, grad.shape, stride, padding, dilation, ONE)
     if grad.shape[0] == 0:
         return
     with nogil:
-        input_gradient(g, sparse, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
+        input_gradient(g, not is_one(pool), &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
 
 
 cdef _pool_input_gradient(
@@ -279,19 +291,21 @@ cdef _pool_input_gradient(
 
 cdef _weight_gradient(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, pair stride, pair padding, pair dilation,
-    bint sparse, floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
+    pair pool, floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
     cdef pair size = size_of(grad.shape)
     check(
         "convolution_weight_gradient", x.shape, W_grad.shape, b_grad.shape[0], grad.shape, stride, padding, dilation,
         size, ONE, NULL)
+    check_pool("convolution_weight_gradient", pool)
     cdef geometry g = forward_geometry(x.shape, W_grad.shape, grad.shape, stride, padding, dilation, ONE)
+    g.pool_height, g.pool_width = pool.height, pool.width
     if x.shape[0] == 0:
         W_grad[...] = 0
         b_grad[...] = 0
         return
     with nogil:
-        if not sparse and winograd_is_faster(g):
+        if is_one(pool) and winograd_is_faster(g):
             winograd_weight_gradient(
                 g, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
         else:
@@ -333,11 +347,11 @@ def convolution_pool_forward(x, W, b, stride, padding, size, pool_size, relu, ou
             x, W, b, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), relu, out, argmax, prepared)
 
 
-def convolution_input_gradient(grad, W, stride, padding, dilation, sparse, out):
+def convolution_input_gradient(grad, W, stride, padding, dilation, pool_size, out):
     if out.dtype.char == "f":
-        _input_gradient[float](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), sparse, out)
+        _input_gradient[float](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), as_pair(pool_size), out)
     else:
-        _input_gradient[double](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), sparse, out)
+        _input_gradient[double](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), as_pair(pool_size), out)
 
 
 def convolution_pool_input_gradient(grad, argmax, W, stride, padding, size, pool_size, out):
@@ -349,13 +363,13 @@ def convolution_pool_input_gradient(grad, argmax, W, stride, padding, size, pool
             grad, argmax, W, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), out)
 
 
-def convolution_weight_gradient(x, grad, stride, padding, dilation, sparse, W_grad, b_grad):
+def convolution_weight_gradient(x, grad, stride, padding, dilation, pool_size, W_grad, b_grad):
     if W_grad.dtype.char == "f":
         _weight_gradient[float](
-            x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), sparse, W_grad, b_grad)
+            x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), as_pair(pool_size), W_grad, b_grad)
     else:
         _weight_gradient[double](
-            x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), sparse, W_grad, b_grad)
+            x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), as_pair(pool_size), W_grad, b_grad)
 
 
 def convolution_pool_weight_gradient(x, grad, argmax, stride, padding, size, pool_size, W_grad, b_grad):

@@ -24,6 +24,15 @@ cdef extern from "loops.h" nogil:
         Py_ssize_t *offsets
         Py_ssize_t *ends
 
+    ctypedef struct window_band:
+        Py_ssize_t rows, columns
+        Py_ssize_t filters, filter_rows, filter_columns
+        Py_ssize_t x_step, x_line, x_row
+        Py_ssize_t grad_step, grad_line
+        Py_ssize_t place_step, place_line
+        Py_ssize_t sums_row
+        Py_ssize_t *cells
+
     ctypedef struct plane_band:
         Py_ssize_t rows, columns, taps
         Py_ssize_t x_row, grad_row, grad_plane
@@ -59,12 +68,11 @@ cdef extern from "loops.h" nogil:
             const void *grad, const uint8_t *places, Py_ssize_t columns, Py_ssize_t width, Py_ssize_t first,
             Py_ssize_t channels, void *out,
         ) noexcept nogil
-        void spread_planes(
-            const void *grad, const uint8_t *places, Py_ssize_t windows, Py_ssize_t width, Py_ssize_t channels,
-            const Py_ssize_t *cells, Py_ssize_t plane, void *planes,
-        ) noexcept nogil
         void pooled_weights(
             const pooled_gradient *p, const void *grad, const uint8_t *places, const void *x, void *sums, void *bias,
+        ) noexcept nogil
+        void window_weights(
+            const window_band *p, const void *grad, const uint8_t *places, const void *x, void *sums, void *totals,
         ) noexcept nogil
         void plane_weights(
             Py_ssize_t filters, const plane_band *p, const void *x, const Py_ssize_t *offsets, const void *grad,

@@ -37,6 +37,17 @@ typedef struct {
     ptrdiff_t *offsets, *ends;
 } pooled_gradient;
 
+/* Some rows of windows with a gradient each, and the pixels below them; window_weights.h has the formula. */
+typedef struct {
+    ptrdiff_t rows, columns;                        /* of windows */
+    ptrdiff_t filters, filter_rows, filter_columns; /* and the length of a filter's row */
+    ptrdiff_t x_step, x_line, x_row;                /* from window to window, from row to row of windows; of pixels */
+    ptrdiff_t grad_step, grad_line;
+    ptrdiff_t place_step, place_line;
+    ptrdiff_t sums_row;
+    ptrdiff_t cells[CLOSED + 1];                    /* where each place lies in its window; what is none, at the first */
+} window_band;
+
 /* Some rows of planes of images and of gradients; plane_weights.h has the formula. */
 typedef struct {
     ptrdiff_t rows, columns, taps;
@@ -68,10 +79,10 @@ typedef struct {
                           const void *bias, int gated, ptrdiff_t channels, void *best, uint8_t *places);
     void (*spread_row)(const void *grad, const uint8_t *places, ptrdiff_t columns, ptrdiff_t width, ptrdiff_t first,
                        ptrdiff_t channels, void *out);
-    void (*spread_planes)(const void *grad, const uint8_t *places, ptrdiff_t windows, ptrdiff_t width, ptrdiff_t channels,
-                          const ptrdiff_t *cells, ptrdiff_t plane, void *planes);
     void (*pooled_weights)(const pooled_gradient *p, const void *grad, const uint8_t *places, const void *x,
                            void *sums, void *bias);
+    void (*window_weights)(const window_band *p, const void *grad, const uint8_t *places, const void *x, void *sums,
+                           void *totals);
     void (*plane_weights)(ptrdiff_t filters, const plane_band *p, const void *x, const ptrdiff_t *offsets,
                           const void *grad, void *sums);
     void (*pooled_inputs)(const pooled_gradient *p, const void *grad, const uint8_t *places, const void *weights,
@@ -98,13 +109,13 @@ typedef struct {
     void (*transpose)(const void *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t columns, void *out, ptrdiff_t out_row);
 } loops;
 
-#define LOOPS                                                                                            \
-    {NAME(any_block),          NAME(pool_block),        NAME(pool_planes),      NAME(any_max_row),       \
-     NAME(max_plane_row),      NAME(spread_row),        NAME(spread_planes),    NAME(pooled_weights),    \
-     NAME(plane_weights),      NAME(pooled_inputs),     NAME(relu_row),         NAME(gate_row),          \
-     NAME(depthwise_row),      NAME(depthwise_weights), NAME(winograd_pixels),  NAME(winograd_filters),  \
-     NAME(winograd_outputs),   NAME(winograd_gradients), NAME(winograd_weights), NAME(split_row),        \
-     NAME(merge_row),          NAME(transpose)}
+#define LOOPS                                                                                              \
+    {NAME(any_block),         NAME(pool_block),         NAME(pool_planes),        NAME(any_max_row),       \
+     NAME(max_plane_row),     NAME(spread_row),         NAME(pooled_weights),     NAME(window_weights),    \
+     NAME(plane_weights),     NAME(pooled_inputs),      NAME(relu_row),           NAME(gate_row),          \
+     NAME(depthwise_row),     NAME(depthwise_weights),  NAME(winograd_pixels),    NAME(winograd_filters),  \
+     NAME(winograd_outputs),  NAME(winograd_gradients), NAME(winograd_weights),   NAME(split_row),         \
+     NAME(merge_row),         NAME(transpose)}
 
 typedef struct {
     const char *name;

@@ -2,8 +2,7 @@ from cnnx._kernels.floating cimport floating
 from cnnx._kernels.tiles cimport geometry
 
 
-cdef bint gradient_by_planes(geometry g, Py_ssize_t all_columns, Py_ssize_t itemsize) noexcept nogil
+cdef bint gradient_by_planes(geometry g, Py_ssize_t itemsize) noexcept nogil
 cdef int plane_gradient(
-    geometry g, Py_ssize_t all_rows, Py_ssize_t all_columns, const floating *x, const floating *grad,
-    floating *W_grad, floating *b_grad,
+    geometry g, const floating *x, const floating *grad, floating *W_grad, floating *b_grad,
 ) except -1 nogil

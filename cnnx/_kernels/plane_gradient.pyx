@@ -4,20 +4,19 @@ W[t, f] = sum over positions of x[position + t] grad[position, f]     task: a bl
 
 A vector of filters, or of a filter row's columns, would be mostly empty. So images and gradients are laid into planes,
 one for each channel and each filter, and a vector holds neighbouring positions. The bias is the weight of one more
-plane, whose pixels are ones. A pooled gradient is spread out as it is laid into its planes.
+plane, whose pixels are ones.
 """
 
 from cython.parallel cimport prange, threadid
 from libc.string cimport memset
 
 from cnnx._kernels.floating cimport floating
-from cnnx._kernels.instruction_sets cimport CLOSED, in_use, loops_for, plane_band
+from cnnx._kernels.instruction_sets cimport in_use, loops_for, plane_band
 from cnnx._kernels.parallel cimport allocate, deal, release, shares, take, threads_for_product
-from cnnx._kernels.tiles cimport bands, fill_planes, geometry, image_blocks, lines, measure, pooled_offset, spare_size
+from cnnx._kernels.tiles cimport bands, fill_planes, geometry, image_blocks, lines, measure
 
 cdef enum:
     PLANES = 32768  # bytes of a band's planes, which stay in the first-level cache
-    BAND = 12       # rows of a band, and of its multiples: whole windows of the usual poolings
     FEWEST_COLUMNS = 8
 
 
@@ -27,22 +26,19 @@ cdef struct layout:
     Py_ssize_t lanes, taps  # with the bias's
 
 
-cdef bint gradient_by_planes(geometry g, Py_ssize_t all_columns, Py_ssize_t itemsize) noexcept nogil:
-    """Whether positions fill vectors better than filters and the columns of a filter row do.
-
-    It is the same for a convolution with and without pooling, whose results must not differ.
-    """
+cdef bint gradient_by_planes(geometry g, Py_ssize_t itemsize) noexcept nogil:
+    """Whether positions fill vectors better than filters and the columns of a filter row do."""
     return (
-        g.filters <= in_use().wide_rows and g.column_stride == 1 and all_columns >= FEWEST_COLUMNS
+        g.filters <= in_use().wide_rows and g.column_stride == 1 and g.columns >= FEWEST_COLUMNS
         and g.filter_width * g.channels <= 2 * in_use().vector_bytes // itemsize
     )
 
 
-cdef layout lay_out(geometry g, Py_ssize_t all_columns, Py_ssize_t itemsize) noexcept nogil:
+cdef layout lay_out(geometry g, Py_ssize_t itemsize) noexcept nogil:
     cdef layout p
     p.lanes = in_use().vector_bytes // itemsize
     p.taps = g.filter_height * g.filter_width * g.channels + 1
-    p.grad_row = (all_columns + p.lanes - 1) // p.lanes * p.lanes
+    p.grad_row = (g.columns + p.lanes - 1) // p.lanes * p.lanes
     # The last vector of positions is read whole, for every column of the filter.
     p.row = p.grad_row + g.window_width - 1
     p.plane = ((g.band - 1) * g.row_stride + g.window_height) * p.row
@@ -61,35 +57,9 @@ cdef void list_taps(geometry g, layout p, Py_ssize_t *offsets) noexcept nogil:
     offsets[p.taps - 1] = g.channels * p.plane
 
 
-cdef void list_cells(geometry g, layout p, Py_ssize_t *cells) noexcept nogil:
-    """Where each place of a window lies in the gradients' planes; what is none, at the first."""
-    cdef Py_ssize_t place
-    memset(cells, 0, (CLOSED + 1) * sizeof(Py_ssize_t))
-    for place in range(g.pool_height * g.pool_width):
-        cells[place] = place // g.pool_width * p.grad_row + place % g.pool_width
-
-
-cdef void spread_gradients(
-    geometry h, layout p, const floating *grad, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
-    const Py_ssize_t *cells, floating *gradients, floating *spare,
-) noexcept nogil:
-    """Rows first .. first + count of the gradients, a plane for each filter."""
-    cdef Py_ssize_t window, windows = h.width // h.pool_width, pooled
-    memset(gradients, 0, h.channels * p.grad_plane * sizeof(floating))
-    if h.places == NULL or first % h.pool_height or count % h.pool_height:
-        fill_planes(h, grad, image, first, count, p.grad_plane, p.grad_row, gradients, spare)
-        return
-    for window in range(count // h.pool_height):
-        pooled = pooled_offset(h, image, first + window * h.pool_height)
-        loops_for(sizeof(floating)).spread_planes(
-            grad + pooled, h.places + pooled, windows, h.pool_width, h.channels, cells, p.grad_plane,
-            gradients + window * h.pool_height * p.grad_row)
-
-
 cdef void plane_gradient_block(
     geometry g, geometry h, layout p, const floating *x, const floating *grad, Py_ssize_t begin, Py_ssize_t end,
-    const Py_ssize_t *offsets, const Py_ssize_t *cells, floating *sums, floating *planes, floating *gradients,
-    floating *spare,
+    const Py_ssize_t *offsets, floating *sums, floating *planes, floating *gradients,
 ) noexcept nogil:
     """Images begin .. end; `h` is the geometry of the gradient as images that are read pixel by pixel."""
     cdef Py_ssize_t image, band, first, i
@@ -98,6 +68,7 @@ cdef void plane_gradient_block(
     q.x_row = g.row_stride * p.row
     memset(sums, 0, g.filters * p.taps * p.lanes * sizeof(floating))
     memset(planes, 0, g.channels * p.plane * sizeof(floating))
+    memset(gradients, 0, g.filters * p.grad_plane * sizeof(floating))
     for i in range(p.plane):
         planes[g.channels * p.plane + i] = 1
     for image in range(begin, end):
@@ -107,50 +78,43 @@ cdef void plane_gradient_block(
             if bands(g) > 1:
                 memset(planes, 0, g.channels * p.plane * sizeof(floating))
             fill_planes(g, x, image, first, q.rows, p.plane, p.row, planes, <floating *>NULL)
-            spread_gradients(h, p, grad, image, first, q.rows, cells, gradients, spare)
+            fill_planes(h, grad, image, first, q.rows, p.grad_plane, p.grad_row, gradients, <floating *>NULL)
             loops_for(sizeof(floating)).plane_weights(g.filters, &q, planes, offsets, gradients, sums)
 
 
 cdef int plane_gradient(
-    geometry g, Py_ssize_t all_rows, Py_ssize_t all_columns, const floating *x, const floating *grad,
-    floating *W_grad, floating *b_grad,
+    geometry g, const floating *x, const floating *grad, floating *W_grad, floating *b_grad,
 ) except -1 nogil:
     """What `weight_gradient` computes, from planes."""
     cdef geometry h = measure(
         g.images, g.rows, g.columns, g.filters, 1, 1, g.rows, g.columns, g.filters, 1, 1, 1, 1, 0, 0, 1, 1)
-    h.places, h.pool_height, h.pool_width = g.places, g.pool_height, g.pool_width
-    g.places = NULL
     g.tile_width = g.columns - 1 + g.window_width
-    cdef layout p = lay_out(g, all_columns, sizeof(floating))
+    cdef layout p = lay_out(g, sizeof(floating))
     cdef Py_ssize_t row_bytes = (
         (g.row_stride * (g.channels + 1) * p.row + g.filters * p.grad_row) * <Py_ssize_t>sizeof(floating))
-    g.band = all_rows
-    if all_rows * row_bytes > PLANES:
-        g.band = min(all_rows, max(1, PLANES // row_bytes // BAND) * BAND)
-    p = lay_out(g, all_columns, sizeof(floating))
-    cdef Py_ssize_t positions = all_rows * all_columns
+    g.band = min(g.rows, max(1, PLANES // row_bytes))
+    p = lay_out(g, sizeof(floating))
+    cdef Py_ssize_t positions = g.rows * g.columns
     cdef Py_ssize_t blocks = image_blocks(g.images, positions), block, turn
     cdef shares dealt
     cdef double operations = 2.0 * g.images * positions * g.filters * p.taps
     cdef int threads = threads_for_product(blocks, operations)
     cdef Py_ssize_t sums = g.filters * p.taps * p.lanes
     cdef Py_ssize_t planes_room = lines((g.channels + 1) * p.plane), gradients_room = lines(g.filters * p.grad_plane)
-    cdef Py_ssize_t private = planes_room + gradients_room + lines(spare_size(h))
-    cdef Py_ssize_t offsets_bytes = lines(p.taps + CLOSED + 1) * <Py_ssize_t>sizeof(Py_ssize_t)
+    cdef Py_ssize_t private = planes_room + gradients_room
+    cdef Py_ssize_t offsets_bytes = lines(p.taps) * <Py_ssize_t>sizeof(Py_ssize_t)
     cdef Py_ssize_t *offsets = <Py_ssize_t *>allocate(
         offsets_bytes + (blocks * sums + threads * private) * <Py_ssize_t>sizeof(floating))
     cdef floating *partial = <floating *>(<char *>offsets + offsets_bytes)
     cdef floating *mine
-    cdef Py_ssize_t *cells = offsets + p.taps
     list_taps(g, p, offsets)
-    list_cells(h, p, cells)
     deal(&dealt, blocks, threads)
     for turn in prange(blocks, num_threads=threads, schedule="dynamic"):
         block = take(&dealt, threadid())
         mine = partial + blocks * sums + threadid() * private
         plane_gradient_block(
-            g, h, p, x, grad, g.images * block // blocks, g.images * (block + 1) // blocks, offsets, cells,
-            partial + block * sums, mine, mine + planes_room, mine + planes_room + gradients_room)
+            g, h, p, x, grad, g.images * block // blocks, g.images * (block + 1) // blocks, offsets,
+            partial + block * sums, mine, mine + planes_room)
     add_blocks(g, p, partial, blocks, sums, W_grad, b_grad)
     release(offsets)
     return 0

@@ -179,25 +179,6 @@ TARGET static void NAME(spread_row)(const void *grad_, const uint8_t *places, pt
         }
 }
 
-/* One row of windows of a pooled gradient, spread out into planes of zeros, one for each channel. `cells` has the offset
- * of each place; that of a closed maximum is its window's first cell, which is zero, too. */
-TARGET static void NAME(spread_planes)(const void *grad_, const uint8_t *places, ptrdiff_t windows, ptrdiff_t width,
-                                       ptrdiff_t channels, const ptrdiff_t *cells, ptrdiff_t plane, void *planes_)
-{
-    const REAL *grad = grad_;
-    REAL *planes = planes_;
-    for (ptrdiff_t window = 0; window < windows; window++, planes += width)
-        for (ptrdiff_t c = 0; c < channels; c++) {
-            const ptrdiff_t place = *places++;
-            const REAL value = *grad++;
-            /* A branch would be taken half of the time, unforeseen. */
-            BITS bits;
-            memcpy(&bits, &value, sizeof bits);
-            bits &= -(BITS)(place != CLOSED);
-            memcpy(planes + c * plane + cells[place], &bits, sizeof bits);
-        }
-}
-
 #ifdef VECTOR_BYTES
 #if VECTOR_BYTES / REAL_BYTES == 2
 #define LOW 0, 2

@@ -57,7 +57,7 @@ cdef geometry measure(
 
 cdef Py_ssize_t band_rows(geometry g, Py_ssize_t most, Py_ssize_t window) noexcept nogil:
     """At most `most` output rows at a time, in bands of whole windows of rows that differ little."""
-    cdef Py_ssize_t count, windows = g.rows // window
+    cdef Py_ssize_t count, windows = max(1, g.rows // window)
     most = max(1, min(most // window, windows))
     count = (windows + most - 1) // most
     return (windows + count - 1) // count * window

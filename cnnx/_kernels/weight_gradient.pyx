@@ -2,8 +2,9 @@
 
 W[K, F] = sum of columns[band, K]^T . grad[band, F]     task: a block of images
 
-A pooled gradient is spread out again, a band at a time; or, with many weights, the windows that have a gradient are
-listed and added straight to the sums. With few filters and channels it is taken from planes (plane_gradient.pyx).
+From a pooled gradient, the windows that have one are listed and added straight to the sums; with few weights, they are
+walked without a list (window_gradient.pyx). Without pooling, few filters and channels are taken from planes
+(plane_gradient.pyx).
 """
 
 from cython.parallel cimport prange, threadid
@@ -17,30 +18,18 @@ from cnnx._kernels.instruction_sets cimport loops_for, pooled_gradient, product
 from cnnx._kernels.parallel cimport allocate, deal, release, shares, take, tasks_for_product, threads_for_product
 from cnnx._kernels.plane_gradient cimport gradient_by_planes, plane_gradient
 from cnnx._kernels.tiles cimport (
-    FEWEST_TASKS, bands, geometry, image_blocks, lines, lists_size, pooled_offset, tile_size, view_tile, windows_of,
+    FEWEST_TASKS, band_rows, bands, geometry, image_blocks, lines, lists_size, pooled_offset, tile_size, view_tile,
+    windows_of,
 )
+from cnnx._kernels.window_gradient cimport gradient_by_windows, window_gradient
 
 # Bytes. A tile of a few channels and a panel of the gradients of its positions stay in the first-level cache.
 cdef enum:
     GRADIENT_TILE = 18432
     GRADIENT_CHANNELS = 32
     GRADIENT_POSITIONS = 128
-    MANY_WEIGHTS = 64
     # Gradients are read where they lie, instead of from panels, for so few weights of a filter.
     FEW_WEIGHTS = 32
-
-
-cdef const floating *spread_band(
-    geometry g, const floating *grad, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, floating *spread,
-) noexcept nogil:
-    """Rows first .. first + count of a pooled gradient, spread out."""
-    cdef Py_ssize_t row, pooled
-    for row in range(first, first + count):
-        pooled = pooled_offset(g, image, row)
-        loops_for(sizeof(floating)).spread_row(
-            grad + pooled, g.places + pooled, g.columns // g.pool_width, g.pool_width,
-            row % g.pool_height * g.pool_width, g.filters, spread + (row - first) * g.columns * g.filters)
-    return spread
 
 
 cdef void pooled_band(
@@ -59,7 +48,7 @@ cdef void pooled_band(
 cdef void weight_gradient_block(
     geometry g, const floating *x, const floating *grad, panels cut, Py_ssize_t begin, Py_ssize_t end,
     Py_ssize_t first_panel, Py_ssize_t end_panel,
-    floating *W_sums, floating *b_sums, floating *tile, floating *right, floating *spread, Py_ssize_t *runs,
+    floating *W_sums, floating *b_sums, floating *tile, floating *right, Py_ssize_t *runs,
 ) noexcept nogil:
     """Gradients of some filters' weights, in panels, and of their biases, summed over images begin .. end.
 
@@ -83,7 +72,6 @@ cdef void weight_gradient_block(
     cdef Py_ssize_t end_sums = cut.size if end_panel == cut.count else panel_offset(cut, end_panel)
     memset(W_sums + begin_sums, 0, (end_sums - begin_sums) * sizeof(floating))
     memset(b_sums + first_filter, 0, (end_filter - first_filter) * sizeof(floating))
-    cdef bint pooled = by_windows(g)
     cdef Py_ssize_t *right_runs = runs + g.band
     p.depth, p.a_runs, p.b_runs = g.columns, runs, right_runs
     p.accumulate, p.relu, p.bias = True, False, NULL
@@ -91,15 +79,12 @@ cdef void weight_gradient_block(
         for band in range(bands(g)):
             first = band * g.band
             count = min(g.band, g.rows - first)
-            if pooled:
+            if g.places != NULL:
                 columns = view_tile(plain, x, image, first, count, 0, C, tile, <floating *>NULL)
                 pooled_band(
                     g, image, first, count, first_filter, end_filter, grad, columns, W_sums, b_sums, right)
                 continue
-            if g.places == NULL:
-                band_grad = grad + (image * g.rows + first) * g.columns * F
-            else:
-                band_grad = spread_band(g, grad, image, first, count, spread)
+            band_grad = grad + (image * g.rows + first) * g.columns * F
             for position in range(count * g.columns):
                 for f in range(first_filter, end_filter):
                     b_sums[f] += band_grad[position * F + f]
@@ -151,32 +136,16 @@ cdef bint in_place(geometry g, panels cut) noexcept nogil:
     return cut.depth <= FEW_WEIGHTS and cut.columns % cut.lanes == 0 and g.column_dilation == 1
 
 
-cdef bint by_windows(geometry g) noexcept nogil:
-    """Whether the sums are taken straight from a pooled gradient: with few weights, listing it costs more."""
-    return (
-        g.places != NULL and (g.band % g.pool_height == 0 or g.rows <= g.band)
-        and g.filter_height * g.filter_width * g.channels >= MANY_WEIGHTS
-    )
-
-
-cdef Py_ssize_t even_band(geometry g, Py_ssize_t rows, Py_ssize_t most) noexcept nogil:
-    """At most `most` of all the `rows`, in bands of an even number, which hold whole windows of the usual pooling."""
-    cdef Py_ssize_t count
-    if rows <= most:
-        return rows
-    most = max(2, most // 2 * 2)
-    count = (rows + most - 1) // most
-    return ((rows + count - 1) // count + 1) // 2 * 2
-
-
 cdef int weight_gradient(
     geometry g, Py_ssize_t all_rows, Py_ssize_t all_columns, const floating *x, const floating *grad,
     floating *W_grad, floating *b_grad,
 ) except -1 nogil:
     """The work is cut as for all the convolution's outputs, of which a pooling may not cover the last ones:
     these have no gradient, and leaving them out changes no bit."""
-    if gradient_by_planes(g, all_columns, sizeof(floating)):
-        return plane_gradient(g, all_rows, all_columns, x, grad, W_grad, b_grad)
+    if gradient_by_windows(g):
+        return window_gradient(g, all_rows * all_columns, x, grad, W_grad, b_grad)
+    if g.places == NULL and g.pool_height * g.pool_width == 1 and gradient_by_planes(g, sizeof(floating)):
+        return plane_gradient(g, x, grad, W_grad, b_grad)
     cdef Py_ssize_t depth = g.filter_height * g.filter_width * g.channels, F = g.filters
     cdef panels cut = cut_panels[floating](depth, F, 0)
     cdef Py_ssize_t most_channels = min(g.channels, GRADIENT_CHANNELS)
@@ -186,14 +155,15 @@ cdef int weight_gradient(
         g.tile_width = (g.columns - 1) * g.column_stride + g.window_width
     cdef Py_ssize_t row_bytes = (
         ((all_columns - 1) * g.column_stride + g.window_width) * most_channels * sizeof(floating))
-    g.band = even_band(
-        g, all_rows, min(GRADIENT_TILE // (row_bytes * g.row_stride), GRADIENT_POSITIONS // all_columns))
+    cdef bint pooled = g.places != NULL
+    # With and without pooling the same: the sums of a band are added to those of the bands before.
+    g.band = band_rows(
+        g, min(GRADIENT_TILE // (row_bytes * g.row_stride), GRADIENT_POSITIONS // all_columns), g.pool_height)
     cdef Py_ssize_t positions = all_rows * all_columns
     cdef Py_ssize_t blocks = image_blocks(g.images, positions)
     cdef double operations = 2.0 * g.images * positions * F * depth
-    cdef bint pooled = by_windows(g)
     # With few blocks, several threads share one: each has some of the filters, and a copy of the tile.
-    cdef Py_ssize_t parts = 1 if g.places != NULL and not pooled else min(
+    cdef Py_ssize_t parts = min(
         cut.count, (tasks_for_product(FEWEST_TASKS, operations) + blocks - 1) // blocks)
     cdef int threads = threads_for_product(blocks * parts, operations)
     cdef Py_ssize_t sums = lines(cut.size + F), task, turn, block, part
@@ -202,9 +172,7 @@ cdef int weight_gradient(
     cdef Py_ssize_t right_room = lines(cut_panels[floating](g.band * g.columns, F, 0).size)
     if pooled:
         right_room = lists_size[floating](g, g.band * g.columns + 1, 0)
-    cdef Py_ssize_t spread_room = 0 if g.places == NULL else lines(g.band * g.columns * F)
-    cdef Py_ssize_t private = (
-        (tile_room + right_room + spread_room) * sizeof(floating) + lines(2 * g.band) * sizeof(Py_ssize_t))
+    cdef Py_ssize_t private = (tile_room + right_room) * sizeof(floating) + lines(2 * g.band) * sizeof(Py_ssize_t)
     cdef char *memory = <char *>allocate(blocks * sums * sizeof(floating) + threads * private)
     cdef floating *partial = <floating *>memory
     cdef floating *mine
@@ -217,8 +185,7 @@ cdef int weight_gradient(
             g, x, grad, cut, g.images * block // blocks, g.images * (block + 1) // blocks,
             cut.count * part // parts, cut.count * (part + 1) // parts,
             partial + block * sums, partial + block * sums + cut.size,
-            mine, mine + tile_room, mine + tile_room + right_room,
-            <Py_ssize_t *>(mine + tile_room + right_room + spread_room))
+            mine, mine + tile_room, <Py_ssize_t *>(mine + tile_room + right_room))
     add_blocks(cut, pooled, partial, blocks, sums, W_grad, b_grad)
     release(memory)
     return 0

@@ -43,8 +43,8 @@ def test_small_integers_give_exactly_what_the_twins_give(
     grad = rng.integers(-3, 4, (images, *output, filters)).astype(dtype)
     for relu in (False, True):
         assert_twins_agree("convolution_forward", [x, W, b, (1, 1), padding, (1, 1), relu], [grad], exact=True)
-    for sparse in (False, True):
-        window = [(1, 1), padding, (1, 1), sparse]
+    for behind in ((1, 1), (2, 2)):
+        window = [(1, 1), padding, (1, 1), behind]
         assert_twins_agree("convolution_input_gradient", [grad, W, *window], [x], exact=True)
         assert_twins_agree("convolution_weight_gradient", [x, grad, *window], [W, b], exact=True)
     pooled = tuple(n // p for n, p in zip(output, pool_size, strict=True))
@@ -73,23 +73,23 @@ def test_the_error_is_within_four_times_that_of_the_direct_products(instruction_
     def errors(function, arguments, *outputs):
         exact = [np.empty_like(array) for array in outputs]
         function(*arguments, *exact)
-        for sparse in (False, True):
-            arguments[-1] = sparse
+        for pool_size in ((1, 1), (2, 2)):
+            arguments[-1] = pool_size
             filled = [np.empty_like(array, dtype=np.float32) for array in outputs]
             function(*(a.astype(np.float32) if isinstance(a, np.ndarray) else a for a in arguments), *filled)
             yield _rms(filled[0] - exact[0])
 
     for winograd, direct in (
-        errors(module.convolution_input_gradient, [grad, W, *STRAIGHT, True], x),
-        errors(module.convolution_weight_gradient, [x, grad, *STRAIGHT, True], W, b),
+        errors(module.convolution_input_gradient, [grad, W, *STRAIGHT, (2, 2)], x),
+        errors(module.convolution_weight_gradient, [x, grad, *STRAIGHT, (2, 2)], W, b),
     ):
         assert 0 < winograd < 4 * direct
     # Forward, the input gradient's direct products are those of the flipped weights.
     flipped = np.ascontiguousarray(W[::-1, ::-1].swapaxes(2, 3))
     y, direct, exact = np.empty_like(grad, np.float32), np.empty_like(grad, np.float32), np.empty_like(grad)
-    module.convolution_input_gradient(x, flipped, *STRAIGHT, True, exact)
+    module.convolution_input_gradient(x, flipped, *STRAIGHT, (2, 2), exact)
     x, W, flipped = (array.astype(np.float32) for array in (x, W, flipped))
-    module.convolution_input_gradient(x, flipped, *STRAIGHT, True, direct)
+    module.convolution_input_gradient(x, flipped, *STRAIGHT, (2, 2), direct)
     module.convolution_forward(x, W, np.zeros(filters, np.float32), *STRAIGHT, False, y)
     assert 0 < _rms(y - exact) < 4 * _rms(direct - exact)
 
@@ -114,8 +114,8 @@ def test_bits_depend_neither_on_threads_nor_on_the_images_beside_one(
         argmax = np.empty(pooled.shape, np.uint8)
         module.convolution_forward(x, W, b, *STRAIGHT, True, y)
         module.convolution_pool_forward(x, W, b, *STRAIGHT[:2], size, (3, 2), True, pooled, argmax)
-        module.convolution_input_gradient(grad, W, *STRAIGHT, False, x_grad)
-        module.convolution_weight_gradient(x, grad, *STRAIGHT, False, W_grad, b_grad)
+        module.convolution_input_gradient(grad, W, *STRAIGHT, (1, 1), x_grad)
+        module.convolution_weight_gradient(x, grad, *STRAIGHT, (1, 1), W_grad, b_grad)
         results.append([y, x_grad, W_grad, b_grad, pooled, argmax])
     for other in results[1:]:
         for array, expected in zip(other, results[0], strict=True):
@@ -142,11 +142,11 @@ def test_nothing_is_read_past_an_image_or_written_past_an_output(instruction_set
         window = [(1, 1), (0, 0), (1, 1)]
         module.convolution_forward(x, W, b, *window, False, y)
         assert (y == 9 * channels).all()
-        module.convolution_weight_gradient(x, y, *window, False, W, b)
+        module.convolution_weight_gradient(x, y, *window, (1, 1), W, b)
         assert (b == 2 * 16 * 9 * channels).all()
         assert (b[0] == W).all()
         W[...], y[...] = 1, 1
-        module.convolution_input_gradient(y, W, *window, False, x)
+        module.convolution_input_gradient(y, W, *window, (1, 1), x)
         assert (x[:, 2:4, 2:4] == 9 * filters).all()
         for name, array in room.items():
             assert np.isnan(array[:64]).all(), name

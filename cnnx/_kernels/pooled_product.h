@@ -97,19 +97,43 @@ TARGET static void NAME(pool_block)(ptrdiff_t windows, const product *p, ptrdiff
 
 #undef EACH
 
+/* The even and the odd lanes of two vectors, in the order that takes a single instruction: within each 16 bytes. */
 #if VECTOR_BYTES / REAL_BYTES == 2
 #define EVEN 0, 2
 #define ODD 1, 3
-#elif VECTOR_BYTES / REAL_BYTES == 4
+#elif VECTOR_BYTES == 16
 #define EVEN 0, 2, 4, 6
 #define ODD 1, 3, 5, 7
-#elif VECTOR_BYTES / REAL_BYTES == 8
-#define EVEN 0, 2, 4, 6, 8, 10, 12, 14
-#define ODD 1, 3, 5, 7, 9, 11, 13, 15
+#elif VECTOR_BYTES == 32 && REAL_BYTES == 4
+#define EVEN 0, 2, 8, 10, 4, 6, 12, 14
+#define ODD 1, 3, 9, 11, 5, 7, 13, 15
+#elif VECTOR_BYTES == 32
+#define EVEN 0, 4, 2, 6
+#define ODD 1, 5, 3, 7
+#elif REAL_BYTES == 4
+#define EVEN 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
+#define ODD 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
 #else
-#define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
-#define ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#define EVEN 0, 8, 2, 10, 4, 12, 6, 14
+#define ODD 1, 9, 3, 11, 5, 13, 7, 15
 #endif
+
+/* Where window w is in that order. */
+#define PAIR (8 / REAL_BYTES)
+#define HALF (LANES / 2)
+#define LANE_OF(w) ((w) % HALF / PAIR * 2 * PAIR + (w) / HALF * PAIR + (w) % PAIR)
+
+/* One window of some filters. The places of four filters are bytes of one element, the lowest first in memory. */
+TARGET ALWAYS_INLINE void NAME(write_window)(const int filters, REAL (*maxima)[LANES], BITS (*four_places)[LANES],
+                                             ptrdiff_t lane, REAL *best, uint8_t *places)
+{
+#pragma GCC unroll 6
+    for (int f = 0; f < filters; f++)
+        best[f] = maxima[f][lane];
+#pragma GCC unroll 2
+    for (int f = 0; f < filters; f += 4)
+        memcpy(places + f, &four_places[f / 4][lane], filters - f < 4 ? filters - f : 4);
+}
 
 /* LANES windows of some filters, of which the first `windows` are kept. */
 TARGET ALWAYS_INLINE void NAME(pool_filters)(const int filters, const product *p, ptrdiff_t b_line, ptrdiff_t windows,
@@ -139,6 +163,9 @@ TARGET ALWAYS_INLINE void NAME(pool_filters)(const int filters, const product *p
         }
     }
 
+    /* By way of memory: windows of a filter are neighbours here, filters of a window where they go to. */
+    REAL maxima[WIDE_ROWS / 2][LANES];
+    MASK packed[(WIDE_ROWS / 2 + 3) / 4] = {{0}};
 #pragma GCC unroll 6
     for (int f = 0; f < filters; f++) {
         const VECTOR *sum = sums + 4 * f;
@@ -150,18 +177,23 @@ TARGET ALWAYS_INLINE void NAME(pool_filters)(const int filters, const product *p
         NAME(take_cell)(SHUFFLE(sum[2], sum[3], ODD) + shift, 3, &most, &place);
         if (p->relu)
             NAME(gate_cells)(&most, &place);
-        uint8_t narrow[LANES];
-        NAME(store_places)(place, narrow);
-        if (windows == LANES)
-#pragma GCC unroll 16
-            for (int w = 0; w < LANES; w++)
-                best[w * p->c_row + f] = most[w], places[w * p->c_row + f] = narrow[w];
-        else
-            for (ptrdiff_t w = 0; w < windows; w++)
-                best[w * p->c_row + f] = most[w], places[w * p->c_row + f] = narrow[w];
+        STORE(maxima[f], most);
+        packed[f / 4] |= place << (8 * (f % 4));
     }
+    BITS four_places[(WIDE_ROWS / 2 + 3) / 4][LANES];
+    memcpy(four_places, packed, sizeof packed);
+    if (windows == LANES)
+#pragma GCC unroll 16
+        for (int w = 0; w < LANES; w++)
+            NAME(write_window)(filters, maxima, four_places, LANE_OF(w), best + w * p->c_row, places + w * p->c_row);
+    else
+        for (ptrdiff_t w = 0; w < windows; w++)
+            NAME(write_window)(filters, maxima, four_places, LANE_OF(w), best + w * p->c_row, places + w * p->c_row);
 }
 
+#undef LANE_OF
+#undef HALF
+#undef PAIR
 #undef ODD
 #undef EVEN
 

@@ -43,7 +43,7 @@ parser.add_argument("--recipe", choices=["small", "large"], default="small")
 arguments = parser.parse_args()
 train, test = cnnx.datasets.load_folder(arguments.folder)
 if arguments.recipe == "small":
-    epochs = 14
+    epochs = 16
     run(
         cnnx.models.fashionnet(),
         train,

@@ -109,7 +109,7 @@ cdef void correlate_planes(
     What does not stay in registers is in `rows` first, filter by filter: of a band to be pooled, else of one row.
     """
     cdef Py_ssize_t image = task // bands(g), first = (task % bands(g)) * g.band
-    cdef Py_ssize_t count = min(g.band, g.rows - first), F = g.filters, wide = 2 * cut.lanes
+    cdef Py_ssize_t count = min(g.band, g.rows - first), F = g.filters, wide = positions_at_a_time(g, cut)
     cdef Py_ssize_t plane_row = plane_row_size(g, cut)
     cdef Py_ssize_t plane = ((g.band - 1) * g.row_stride + g.window_height) * plane_row
     cdef Py_ssize_t i, j, oh, position
@@ -185,10 +185,24 @@ cdef bint few_filters(geometry g) noexcept nogil:
     )
 
 
+cdef Py_ssize_t positions_at_a_time(geometry g, panels cut) noexcept nogil:
+    """In a block: two vectors, or for the sums of a single filter, which wait for each other, four or eight."""
+    cdef Py_ssize_t vectors = 2
+    if g.filters == 1:
+        while vectors < 8 and g.columns > vectors * cut.lanes:
+            vectors *= 2
+    return vectors * cut.lanes
+
+
+cdef Py_ssize_t whole_blocks(geometry g, panels cut) noexcept nogil:
+    """Positions of a row in whole blocks."""
+    cdef Py_ssize_t wide = positions_at_a_time(g, cut)
+    return (g.columns + wide - 1) // wide * wide
+
+
 cdef Py_ssize_t plane_row_size(geometry g, panels cut) noexcept nogil:
     """Columns of a plane's row: the last vector of positions is read whole, for every column of the filter."""
-    cdef Py_ssize_t wide = 2 * cut.lanes
-    return max(g.tile_width, (g.columns + wide - 1) // wide * wide + g.window_width - 1)
+    return max(g.tile_width, whole_blocks(g, cut) + g.window_width - 1)
 
 
 cdef panels cut_filters(geometry g, floating kind) noexcept nogil:
@@ -241,7 +255,7 @@ cdef int correlate(
     # Elements of a row of outputs before it is pooled or, turned over, written.
     cdef Py_ssize_t row_room = g.columns * padded_columns(cut)
     if turned:
-        row_room = (g.columns + 2 * cut.lanes - 1) // (2 * cut.lanes) * 2 * cut.lanes * g.filters
+        row_room = whole_blocks(g, cut) * g.filters
     cdef bint keeps_band = argmax != NULL and not pools_in_registers(g)
     if keeps_band:
         most = min(most, POOLED_BAND // (row_room * <Py_ssize_t>sizeof(floating)))

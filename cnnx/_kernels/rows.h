@@ -194,8 +194,10 @@ TARGET static void NAME(spread_row)(const void *grad_, const uint8_t *places, pt
 #define HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #endif
 
-/* LANES rows of as many values, transposed: each pass shuffles the lower half of the rows into the upper one. */
-TARGET ALWAYS_INLINE void NAME(transpose_block)(const REAL *x, ptrdiff_t x_row, REAL *out, ptrdiff_t out_row)
+/* LANES rows of as many values, transposed, of which `kept` columns are written: each pass shuffles the lower half of the
+ * rows into the upper one. */
+TARGET ALWAYS_INLINE void NAME(transpose_block)(const REAL *x, ptrdiff_t x_row, const ptrdiff_t kept, REAL *out,
+                                                ptrdiff_t out_row)
 {
     VECTOR rows[LANES], shuffled[LANES];
 #pragma GCC unroll 16
@@ -214,7 +216,8 @@ TARGET ALWAYS_INLINE void NAME(transpose_block)(const REAL *x, ptrdiff_t x_row, 
     }
 #pragma GCC unroll 16
     for (int i = 0; i < LANES; i++)
-        STORE(out + i * out_row, rows[i]);
+        if (i < kept)
+            STORE(out + i * out_row, rows[i]);
 }
 
 #undef HIGH
@@ -232,7 +235,12 @@ TARGET static void NAME(transpose)(const void *x_, ptrdiff_t x_row, ptrdiff_t ro
     for (; j + LANES <= rows; j += LANES) {
         ptrdiff_t k = 0;
         for (; k + LANES <= columns; k += LANES)
-            NAME(transpose_block)(x + j * x_row + k, x_row, out + k * out_row + j, out_row);
+            NAME(transpose_block)(x + j * x_row + k, x_row, LANES, out + k * out_row + j, out_row);
+        /* Half a vector or more, which reads on into the next row. */
+        if (2 * (columns - k) >= LANES && columns <= x_row && j + LANES < rows) {
+            NAME(transpose_block)(x + j * x_row + k, x_row, columns - k, out + k * out_row + j, out_row);
+            continue;
+        }
         for (; k < columns; k++)
             for (ptrdiff_t i = j; i < j + LANES; i++)
                 out[k * out_row + i] = x[i * x_row + k];
@@ -258,7 +266,7 @@ TARGET static void NAME(split_row)(const void *x, ptrdiff_t pixels, ptrdiff_t ch
     if (channels == 3)
         NAME(split_pixels)(x, pixels, 3, plane, planes);
 #ifdef VECTOR_BYTES
-    else if (channels >= LANES)
+    else if (2 * channels >= LANES)
         NAME(transpose)(x, channels, pixels, channels, planes, plane);
 #endif
     else

@@ -16,7 +16,7 @@ from cnnx._kernels.parallel cimport allocate, deal, release, shares, take, threa
 from cnnx._kernels.tiles cimport bands, fill_planes, geometry, image_blocks, lines, pooled_offset, tile_size
 
 cdef enum:
-    FEW_WEIGHTS = 200
+    MANY_WEIGHTS = 200
     TILE = 24576  # bytes, which stay in the first-level cache
 
 
@@ -27,7 +27,7 @@ cdef bint gradient_by_windows(geometry g) noexcept nogil:
     """
     return (
         g.pool_height * g.pool_width > 1 and g.row_dilation == 1 and g.column_dilation == 1
-        and g.filter_height * g.filter_width * g.channels < FEW_WEIGHTS
+        and g.filter_height * g.filter_width * g.channels < MANY_WEIGHTS
     )
 
 

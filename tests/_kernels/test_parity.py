@@ -158,6 +158,26 @@ def test_gradients_of_few_filters_and_tall_images_agree_with_their_twin(
     assert_twins_agree("convolution_pool_weight_gradient", [x, grad, argmax, *window], [W, b], exact=True)
 
 
+@on_every_instruction_set
+@pytest.mark.parametrize("width", [15, 31, 60, 140])
+@pytest.mark.parametrize(("channels", "filters"), [(1, 1), (5, 1), (6, 2), (7, 6), (20, 1), (1, 5)])
+def test_few_channels_and_filters_of_wide_images_agree_with_their_twin(
+    instruction_set, channels, filters, width, dtype, rng
+):
+    """Blocks of one filter are two, four or eight vectors wide; few channels fill a part of one."""
+    _kernels.use_instruction_set(instruction_set)
+    x = rng.integers(-3, 4, (2, 6, width, channels)).astype(dtype)
+    W, b = rng.integers(-3, 4, (3, 3, channels, filters)).astype(dtype), rng.integers(-3, 4, filters).astype(dtype)
+    grad = rng.integers(-3, 4, (2, 6, width, filters)).astype(dtype)
+    window = [(1, 1), (1, 1), (1, 1)]
+    assert_twins_agree("convolution_forward", [x, W, b, *window, True], [grad], exact=True)
+    assert_twins_agree("convolution_input_gradient", [grad, W, *window, (1, 1)], [x], exact=True)
+    assert_twins_agree("convolution_weight_gradient", [x, grad, *window, (1, 1)], [W, b], exact=True)
+    pooled = np.zeros((2, 2, width // 3, filters), dtype)
+    arguments = [x, W, b, (1, 1), (1, 1), (6, width), (3, 3), True]
+    assert_twins_agree("convolution_pool_forward", arguments, [pooled, pooled.astype(np.uint8)], exact=True)
+
+
 @given(windows(), dtypes, seeds, st.integers(1, 4), st.sampled_from([np.uint8, np.int32]))
 def test_pooling_agrees_with_its_twin(case, dtype, seed, threads, place):
     images, size, channels, filter_size, stride, padding, _, output = case

@@ -45,9 +45,7 @@ def test_a_pooled_gradient_gives_the_bits_of_the_same_gradient_spread_out(
 ):
     _kernels.use_instruction_set(instruction_set)
     padding = (2, 1)
-    output = tuple(
-        (n + 2 * p - k) // s + 1 for n, p, k, s in zip(size, padding, filter_size, stride, strict=True)
-    )
+    output = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(size, padding, filter_size, stride, strict=True))
     pooled = tuple(n // p for n, p in zip(output, pool_size, strict=True))
     if min(pooled) == 0:
         return

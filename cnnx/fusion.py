@@ -91,7 +91,8 @@ class ConvolutionPool(FusedStep):
     def forward(self, x: Array, training: bool = False) -> Array:
         """(batch, height, width, channels) to (batch, pooled rows, pooled columns, filters)."""
         x = self._checked_input(x)
-        y, argmax = self._array("output", len(x), training), self._array("argmax", len(x), training)
+        y = self._array("output", len(x), training)
+        argmax = self._array("argmax", len(x)) if training else None
         W, b, window = self.params["W"], self.params["b"], self.window
         _kernels.convolution_pool_forward(x, W, b, *window, self.relu, y, argmax, self.convolution.prepared)
         if training:

@@ -13,7 +13,7 @@ weight gradient  W[K, F] = sum of columns[band, K]^T . grad[band, F]       weigh
 K = filter_height * filter_width * channels. Bands and blocks depend on the shapes alone.
 
 Where ReLU and a max pooling of windows that do not overlap follow, the forward pass writes only the pooled rows, with
-the place of each maximum, and both gradients are taken from these. What lies between is never in memory. Most of it
+the place of each maximum if it is asked for, and both gradients are taken from these. What lies between is never in memory. Most of it
 would be zero and is passed over, which saves more than Winograd's products. So these are not used for the gradients of
 a convolution and a pooling one by one either, whose bits would differ: they know the size of the windows, too.
 """
@@ -216,15 +216,17 @@ cdef _pool_forward(
 ):
     check(
         "convolution_pool_forward", x.shape, W.shape, b.shape[0], out.shape, stride, padding, ONE, size, pool,
-        argmax.shape)
+        NULL if argmax is None else argmax.shape)
     cdef geometry g = forward_geometry(x.shape, W.shape, out.shape, stride, padding, ONE, pool)
+    g.pools = True
     if x.shape[0] == 0:
         return
     cdef const floating *filters = prepared_filters(g, &W[0, 0, 0, 0], prepared)
+    cdef uint8_t *places = NULL if argmax is None else &argmax[0, 0, 0, 0]
     with nogil:
         convolve(
             g, winograd_is_faster(g), &x[0, 0, 0, 0], &W[0, 0, 0, 0], filters, &b[0], relu, &out[0, 0, 0, 0],
-            &argmax[0, 0, 0, 0])
+            places)
 
 
 cdef void flip_weights(geometry g, const floating *W, floating *flipped) noexcept nogil:

@@ -18,7 +18,7 @@ from cnnx._kernels.gemm cimport (
     bias_room, cut_panels, multiply, multiply_grid, pack_panel, padded_columns, panel_columns, panel_offset, panel_width,
     panels, widen_bias,
 )
-from cnnx._kernels.instruction_sets cimport in_use, loops_for, product
+from cnnx._kernels.instruction_sets cimport in_use, loops_for, place_at, product
 from cnnx._kernels.parallel cimport (
     allocate, deal, release, shares, take, tasks_for_product, threads_for, threads_for_product,
 )
@@ -50,18 +50,18 @@ cdef void correlate_band(
     p.runs, p.depth = g.filter_height * row_runs, g.filter_width // row_runs * g.channels
     p.a_runs, p.a_depth = runs, 1
     p.b_runs = packed_runs
-    p.accumulate, p.relu = False, relu and argmax == NULL
-    if argmax == NULL:
+    p.accumulate, p.relu = False, relu and not g.pools
+    if not g.pools:
         p.c_row = g.filters
         rows = out + (image * g.rows + first) * g.columns * g.filters
     else:
         p.c_row = padded_columns(cut)
-    cdef bint in_registers = argmax != NULL and pools_in_registers(g)
+    cdef bint in_registers = pools_in_registers(g)
     cdef Py_ssize_t pooled
     if in_registers:
         p.a_row, p.c_row, p.relu = g.column_stride * g.channels, g.filters, relu
     for panel in range(cut.count):
-        p.columns = panel_width(cut, panel) if argmax != NULL and not in_registers else panel_columns(cut, panel)
+        p.columns = panel_width(cut, panel) if g.pools and not in_registers else panel_columns(cut, panel)
         p.b_depth = panel_width(cut, panel)
         for i in range(p.runs):
             runs[i] = i // row_runs * g.row_dilation * row_size + i % row_runs * g.column_dilation * g.channels
@@ -72,17 +72,17 @@ cdef void correlate_band(
                 pooled = pooled_offset(g, image, first + oh) + panel * 2 * cut.lanes
                 loops_for(sizeof(floating)).pool_block(
                     g.columns // 2, &p, g.row_stride * row_size, columns + oh * g.row_stride * row_size,
-                    packed + panel_offset(cut, panel), out + pooled, argmax + pooled)
+                    packed + panel_offset(cut, panel), out + pooled, place_at(argmax, pooled))
             continue
         multiply_grid(
             p, count, g.columns, g.row_stride * row_size, g.column_stride * g.channels, columns,
             packed + panel_offset(cut, panel), rows + panel * 2 * cut.lanes)
-    if argmax != NULL and not in_registers:
+    if g.pools and not in_registers:
         pool_band(g, image, first, count, rows, p.c_row, relu, out, argmax)
 
 
 cdef bint pools_in_registers(geometry g) noexcept nogil:
-    return g.pool_height == 2 and g.pool_width == 2
+    return g.pools and g.pool_height == 2 and g.pool_width == 2
 
 
 cdef void pool_band(
@@ -96,7 +96,7 @@ cdef void pool_band(
         pooled = pooled_offset(g, image, first + oh)
         loops_for(sizeof(floating)).max_row(
             rows + oh * g.columns * channels, g.pool_height, g.pool_width, g.columns * channels,
-            g.pool_width, g.columns // g.pool_width, channels, g.filters, relu, out + pooled, argmax + pooled)
+            g.pool_width, g.columns // g.pool_width, channels, g.filters, relu, out + pooled, place_at(argmax, pooled))
 
 
 cdef void correlate_planes(
@@ -134,15 +134,15 @@ cdef void correlate_planes(
                 plane_runs[i * g.filter_width + j] = i * g.row_dilation * plane_row + j * g.column_dilation
     p.a_runs, p.b_runs = runs, plane_runs
     p.bias, p.columns = NULL, wide
-    if argmax != NULL and pools_in_registers(g):
+    if pools_in_registers(g):
         p.bias, p.relu, p.c_row = <const void *>bias, relu, F
         for oh in range(0, count, 2):
             pooled = pooled_offset(g, image, first + oh)
             loops_for(sizeof(floating)).pool_planes(
                 F, g.columns // 2, &p, g.row_stride * plane_row, W, tile + oh * g.row_stride * plane_row,
-                out + pooled, argmax + pooled)
+                out + pooled, place_at(argmax, pooled))
         return
-    if argmax != NULL:
+    if g.pools:
         # A plane for each filter.
         p.accumulate, p.relu, p.c_row = False, False, g.band * positions * wide
         for oh in range(count):
@@ -174,7 +174,7 @@ cdef void pool_planes(
             loops_for(sizeof(floating)).max_plane_row(
                 rows + (f * g.band + oh) * row_step, g.pool_height, g.pool_width, row_step,
                 g.columns // g.pool_width, NULL if bias == NULL else bias + f, relu, g.filters,
-                out + pooled + f, argmax + pooled + f)
+                out + pooled + f, place_at(argmax, pooled + f))
 
 
 cdef bint few_filters(geometry g) noexcept nogil:
@@ -244,7 +244,7 @@ cdef int correlate(
     """From packed filters, or from W where they are few:
 
     out[n, oh, ow, f] = bias[f] + the sum over i, j, c of W[i, j, c, f] times
-    x[n, oh*stride + i*dilation - top, ow*stride + j*dilation - left, c], then ReLU, and pooled where `argmax` is given.
+    x[n, oh*stride + i*dilation - top, ow*stride + j*dilation - left, c], then ReLU, and pooled if `g.pools`; `argmax` may be NULL.
     """
     cdef panels cut = cut_filters[floating](g, 0)
     cdef Py_ssize_t row_bytes = g.tile_width * g.channels * sizeof(floating)
@@ -256,13 +256,13 @@ cdef int correlate(
     cdef Py_ssize_t row_room = g.columns * padded_columns(cut)
     if turned:
         row_room = whole_blocks(g, cut) * g.filters
-    cdef bint keeps_band = argmax != NULL and not pools_in_registers(g)
+    cdef bint keeps_band = g.pools and not pools_in_registers(g)
     if keeps_band:
         most = min(most, POOLED_BAND // (row_room * <Py_ssize_t>sizeof(floating)))
     cdef double operations = 2.0 * g.images * g.rows * g.columns * g.filters * cut.depth
     cdef Py_ssize_t wanted = (tasks_for_product(FEWEST_TASKS, operations) + g.images - 1) // g.images
     most = min(most, (g.rows + wanted - 1) // wanted)
-    g.band = band_rows(g, most, 1 if argmax == NULL else g.pool_height)
+    g.band = band_rows(g, most, g.pool_height if g.pools else 1)
     cdef Py_ssize_t tasks = g.images * bands(g), task, turn, thread
     cdef shares dealt
     cdef int threads = threads_for_product(tasks, operations)

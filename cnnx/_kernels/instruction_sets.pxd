@@ -13,6 +13,8 @@ cdef extern from "loops.h" nogil:
         int accumulate, relu
 
     enum: MOST_VECTORS, CLOSED
+    uint8_t *place_at(uint8_t *places, Py_ssize_t offset)
+
     ctypedef struct pooled_gradient:
         Py_ssize_t windows, window_columns, height, width
         Py_ssize_t channels

@@ -25,6 +25,12 @@ typedef struct {
 /* The place of a pooled maximum that ReLU has closed: its gradient goes nowhere. */
 #define CLOSED 255
 
+/* Places may be NULL where nobody asks for them: then that stays NULL. */
+static inline uint8_t *place_at(uint8_t *places, ptrdiff_t offset)
+{
+    return places ? places + offset : NULL;
+}
+
 /* A pooled gradient, and what lies below it; pooled.h has the formulas. */
 typedef struct {
     ptrdiff_t windows, window_columns, height, width; /* rows of windows, windows in a row, their size */

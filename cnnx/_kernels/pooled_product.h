@@ -4,7 +4,7 @@
  * pool_block   best[w, j] = max over the window's positions of c[position, j], plus bias, then ReLU
  * pool_planes  the same, turned over: best[w, f] = max over them of c[f, position], ...
  *
- * with c as in gemm.h. A window's positions are neighbours in two lines of the image, `a_line` or `b_line` apart.
+ * with c as in gemm.h; `places` may be NULL. A window's positions are neighbours in two lines of the image, `a_line` or `b_line` apart.
  */
 
 #ifdef VECTOR_BYTES
@@ -49,7 +49,7 @@ TARGET ALWAYS_INLINE void NAME(pool_windows)(const int windows, const int vector
 #pragma GCC unroll 3
     for (int w = 0; w < windows; w++) {
         REAL *to = best + w * p->c_row, edge[2 * LANES];
-        uint8_t *place_to = places + w * p->c_row, edge_places[2 * LANES];
+        uint8_t *place_to = place_at(places, w * p->c_row), edge_places[2 * LANES];
         const int whole = p->columns == vectors * LANES;
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++) {
@@ -64,11 +64,14 @@ TARGET ALWAYS_INLINE void NAME(pool_windows)(const int windows, const int vector
             if (p->relu)
                 NAME(gate_cells)(&most, &place);
             STORE((whole ? to : edge) + v * LANES, most);
-            NAME(store_places)(place, (whole ? place_to : edge_places) + v * LANES);
+            if (places)
+                NAME(store_places)(place, (whole ? place_to : edge_places) + v * LANES);
         }
-        if (!whole)
-            for (ptrdiff_t j = 0; j < p->columns; j++)
-                to[j] = edge[j], place_to[j] = edge_places[j];
+        if (!whole) {
+            memcpy(to, edge, p->columns * sizeof(REAL));
+            if (places)
+                memcpy(place_to, edge_places, p->columns);
+        }
     }
 }
 
@@ -78,10 +81,10 @@ TARGET ALWAYS_INLINE void NAME(pool_windows)(const int windows, const int vector
         ptrdiff_t w = 0;                                                                                          \
         for (; w + (most) <= windows; w += (most))                                                                \
             NAME(pool_windows)(most, vectors, p, a_line, a + 2 * w * p->a_row, b, best + w * p->c_row,            \
-                               places + w * p->c_row);                                                            \
+                               place_at(places, w * p->c_row));                                                   \
         for (; w < windows; w++)                                                                                  \
             NAME(pool_windows)(1, vectors, p, a_line, a + 2 * w * p->a_row, b, best + w * p->c_row,               \
-                               places + w * p->c_row);                                                            \
+                               place_at(places, w * p->c_row));                                                   \
     }
 
 TARGET static void NAME(pool_block)(ptrdiff_t windows, const product *p, ptrdiff_t a_line, const void *a_,
@@ -131,7 +134,7 @@ TARGET ALWAYS_INLINE void NAME(write_window)(const int filters, REAL (*maxima)[L
     for (int f = 0; f < filters; f++)
         best[f] = maxima[f][lane];
 #pragma GCC unroll 2
-    for (int f = 0; f < filters; f += 4)
+    for (int f = 0; places && f < filters; f += 4)
         memcpy(places + f, &four_places[f / 4][lane], filters - f < 4 ? filters - f : 4);
 }
 
@@ -185,10 +188,12 @@ TARGET ALWAYS_INLINE void NAME(pool_filters)(const int filters, const product *p
     if (windows == LANES)
 #pragma GCC unroll 16
         for (int w = 0; w < LANES; w++)
-            NAME(write_window)(filters, maxima, four_places, LANE_OF(w), best + w * p->c_row, places + w * p->c_row);
+            NAME(write_window)(filters, maxima, four_places, LANE_OF(w), best + w * p->c_row,
+                               place_at(places, w * p->c_row));
     else
         for (ptrdiff_t w = 0; w < windows; w++)
-            NAME(write_window)(filters, maxima, four_places, LANE_OF(w), best + w * p->c_row, places + w * p->c_row);
+            NAME(write_window)(filters, maxima, four_places, LANE_OF(w), best + w * p->c_row,
+                               place_at(places, w * p->c_row));
 }
 
 #undef LANE_OF
@@ -200,7 +205,7 @@ TARGET ALWAYS_INLINE void NAME(pool_filters)(const int filters, const product *p
 #define CASE(filters)                                                                                                   \
     case filters:                                                                                                       \
         NAME(pool_filters)(filters, p, b_line, count, a + f, b + 2 * w, bias ? bias + f : bias, best + w * p->c_row + f, \
-                           places + w * p->c_row + f);                                                                  \
+                           place_at(places, w * p->c_row + f));                                                         \
         break;
 
 TARGET static void NAME(pool_planes)(ptrdiff_t filters, ptrdiff_t windows, const product *p, ptrdiff_t b_line,
@@ -253,7 +258,7 @@ TARGET static void NAME(pool_block)(ptrdiff_t windows, const product *p, ptrdiff
             sums[i] += bias[i % p->columns];
         for (ptrdiff_t j = 0; j < p->columns; j++)
             NAME(max_cell)(sums + j, 2, 2, 2 * p->columns, p->columns, p->relu, best + w * p->c_row + j,
-                           places + w * p->c_row + j);
+                           place_at(places, w * p->c_row + j));
     }
 }
 
@@ -272,7 +277,7 @@ TARGET static void NAME(pool_planes)(ptrdiff_t filters, ptrdiff_t windows, const
                             * b[p->b_runs[r] + k * p->b_depth + i / 2 * b_line + 2 * w + i % 2];
                 sums[i] += bias ? bias[f] : 0;
             }
-            NAME(max_cell)(sums, 2, 2, 2, 1, p->relu, best + w * p->c_row + f, places + w * p->c_row + f);
+            NAME(max_cell)(sums, 2, 2, 2, 1, p->relu, best + w * p->c_row + f, place_at(places, w * p->c_row + f));
         }
 }
 

@@ -62,7 +62,7 @@ TARGET ALWAYS_INLINE MASK NAME(load_places)(const uint8_t *places)
 #endif
 }
 
-/* The largest cell of a window and its place. */
+/* The largest cell of a window and its place, if that is asked for. */
 TARGET ALWAYS_INLINE void NAME(max_window)(const REAL *cells, const int height, const int width, ptrdiff_t row_step,
                                            ptrdiff_t channels, int gated, REAL *best, uint8_t *places)
 {
@@ -74,7 +74,8 @@ TARGET ALWAYS_INLINE void NAME(max_window)(const REAL *cells, const int height, 
     if (gated)
         NAME(gate_cells)(&most, &place);
     STORE(best, most);
-    NAME(store_places)(place, places);
+    if (places)
+        NAME(store_places)(place, places);
 }
 
 #endif
@@ -93,7 +94,8 @@ TARGET ALWAYS_INLINE void NAME(max_cell)(const REAL *cells, const int height, co
         }
     const int closed = gated && most <= 0;
     *best = closed ? 0 : most;
-    *places = (uint8_t)(closed ? CLOSED : place);
+    if (places)
+        *places = (uint8_t)(closed ? CLOSED : place);
 }
 
 /* One row of whole windows. `channels` lie side by side in the image, of which the first `kept` are pooled. */
@@ -111,10 +113,12 @@ TARGET ALWAYS_INLINE void NAME(max_row)(const REAL *image, const int height, con
         ptrdiff_t c = 0;
 #ifdef VECTOR_BYTES
         for (; c < kept && to + c + LANES <= end && from + c + LANES <= reach; c += LANES)
-            NAME(max_window)(image + from + c, height, width, row_step, channels, gated, best + to + c, places + to + c);
+            NAME(max_window)(image + from + c, height, width, row_step, channels, gated, best + to + c,
+                             place_at(places, to + c));
 #endif
         for (; c < kept; c++)
-            NAME(max_cell)(image + from + c, height, width, row_step, channels, gated, best + to + c, places + to + c);
+            NAME(max_cell)(image + from + c, height, width, row_step, channels, gated, best + to + c,
+                             place_at(places, to + c));
     }
 }
 
@@ -149,7 +153,8 @@ TARGET static void NAME(max_plane_row)(const void *rows_, ptrdiff_t height, ptrd
             }
         const int closed = gated && most <= 0;
         best[column * channels] = closed ? 0 : most;
-        places[column * channels] = (uint8_t)(closed ? CLOSED : place);
+        if (places)
+            places[column * channels] = (uint8_t)(closed ? CLOSED : place);
     }
 }
 

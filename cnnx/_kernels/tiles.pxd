@@ -21,6 +21,7 @@ cdef struct geometry:
     Py_ssize_t band                                 # output rows at a time
     bint copied                                     # False: read the image where it lies
     Py_ssize_t pool_height, pool_width              # windows pooled after the convolution; 1 for none
+    bint pools                                      # whether only the largest of each window is written
     const uint8_t *places                           # where an image read is a pooled gradient: its maxima
 
 

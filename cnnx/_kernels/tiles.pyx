@@ -51,6 +51,7 @@ cdef geometry measure(
         g.tile_width = width
     g.band = rows
     g.pool_height = g.pool_width = 1
+    g.pools = False
     g.places = NULL
     return g
 

@@ -147,14 +147,14 @@ cdef void write_lines(
     while line < end:
         at = stretch_of(p, line, end)
         count = min(at.count, unit)
-        if argmax == NULL:
+        if not g.pools:
             outputs = out + (at.image * g.rows + 2 * at.first) * g.columns * g.filters
         for i in range(count):
             loops_for(sizeof(floating)).winograd_outputs(
                 tiles, g.filters, width, products + (line - begin + i) * tiles * width, plane, bias,
-                relu and argmax == NULL, g.rows - 2 * (at.first + i), g.columns,
+                relu and not g.pools, g.rows - 2 * (at.first + i), g.columns,
                 outputs + 2 * i * g.columns * g.filters, g.columns * g.filters)
-        if argmax != NULL:
+        if g.pools:
             pool_band(
                 g, at.image, 2 * at.first, min(2 * count, g.rows - 2 * at.first), outputs, g.filters, relu, out, argmax)
         line += count
@@ -186,7 +186,7 @@ cdef int winograd(
     cdef Py_ssize_t tiles = line_tiles(p), all_lines = g.images * image_lines(p)
     # Lines that hold whole rows of windows.
     cdef Py_ssize_t unit = in_twos(g.pool_height) if g.pool_height % 2 == 0 else g.pool_height
-    unit = 1 if argmax == NULL else min(unit, image_lines(p))
+    unit = min(unit, image_lines(p)) if g.pools else 1
     cdef Py_ssize_t units = (image_lines(p) + unit - 1) // unit * g.images
     cdef double operations = 2.0 * all_lines * tiles * ELEMENTS * g.channels * g.filters
     cdef Py_ssize_t most = lines_at_a_time(tiles, g.channels + padded_columns(cut), sizeof(floating))
@@ -212,7 +212,7 @@ cdef int by_lines(
     cdef Py_ssize_t tiles = line_tiles(p), width = padded_columns(cut), most = (units + tasks - 1) // tasks * unit
     cdef Py_ssize_t pixels_plane = plane_size(most * tiles, g.channels), products_plane = plane_size(most * tiles, width)
     cdef Py_ssize_t rows_size = rows_room(p, min(most, image_lines(p)))
-    cdef Py_ssize_t private = ELEMENTS * (pixels_plane + products_plane) + rows_size + outputs_size(g, unit, argmax)
+    cdef Py_ssize_t private = ELEMENTS * (pixels_plane + products_plane) + rows_size + outputs_size(g, unit)
     cdef floating *wide_bias = <floating *>allocate((bias_room(cut) + threads * private) * <Py_ssize_t>sizeof(floating))
     cdef floating *pixels
     cdef floating *products
@@ -247,7 +247,7 @@ cdef int by_elements(
     else."""
     cdef Py_ssize_t width = padded_columns(cut), tiles = g.images * image_lines(p) * line_tiles(p)
     cdef Py_ssize_t pixels_plane = plane_size(tiles, g.channels), products_plane = plane_size(tiles, width)
-    cdef Py_ssize_t rows_size = rows_room(p, unit), private = rows_size + outputs_size(g, unit, argmax)
+    cdef Py_ssize_t rows_size = rows_room(p, unit), private = rows_size + outputs_size(g, unit)
     cdef floating *pixels = <floating *>allocate(
         (ELEMENTS * (pixels_plane + products_plane) + bias_room(cut) + threads * private) * <Py_ssize_t>sizeof(floating))
     cdef floating *products = pixels + ELEMENTS * pixels_plane
@@ -272,9 +272,9 @@ cdef int by_elements(
     return 0
 
 
-cdef Py_ssize_t outputs_size(geometry g, Py_ssize_t unit, const uint8_t *argmax) noexcept nogil:
+cdef Py_ssize_t outputs_size(geometry g, Py_ssize_t unit) noexcept nogil:
     """Elements of the rows that a thread has before they are pooled."""
-    return 0 if argmax == NULL else lines(2 * unit * g.columns * g.filters)
+    return lines(2 * unit * g.columns * g.filters) if g.pools else 0
 
 
 cdef Py_ssize_t line_of(geometry p, Py_ssize_t unit, Py_ssize_t number) noexcept nogil:

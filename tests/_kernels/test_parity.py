@@ -132,6 +132,10 @@ def test_convolution_with_pooling_agrees_with_its_twin(instruction_set, case, fi
         arguments = [x, W, b, stride, padding, size_before, pool_size, relu]
         assert_twins_agree("convolution_pool_forward", arguments, [y, argmax], exact=True)
         convolution.convolution_pool_forward(*arguments, y, argmax)
+        for module in (_compiled["convolution"], convolution):
+            without_places = np.full_like(y, np.nan)
+            module.convolution_pool_forward(*arguments, without_places, None)
+            np.testing.assert_array_equal(without_places, y)
         grad = rng.integers(-3, 4, y.shape).astype(dtype)
         window = [stride, padding, size_before, pool_size]
         assert_twins_agree("convolution_pool_input_gradient", [grad, argmax, W, *window], [x], exact=True)

@@ -54,6 +54,9 @@ def test_small_integers_give_exactly_what_the_twins_give(
     window = [(1, 1), padding, output, pool_size]
     assert_twins_agree("convolution_pool_forward", [x, W, b, *window, True], [y, argmax], exact=True)
     convolution.convolution_pool_forward(x, W, b, *window, True, y, argmax)
+    without_places = np.full_like(y, np.nan)
+    _compiled["convolution"].convolution_pool_forward(x, W, b, *window, True, without_places, None)
+    np.testing.assert_array_equal(without_places, y)
     assert_twins_agree("convolution_pool_input_gradient", [y, argmax, W, *window], [x], exact=True)
     assert_twins_agree("convolution_pool_weight_gradient", [x, y, argmax, *window], [W, b], exact=True)
 

@@ -81,14 +81,16 @@ def convolution_pool_forward(
     pool_size: Pair,
     relu: bool,
     out: Array,
-    argmax: Array,
+    argmax: Array | None,
     prepared: Prepared | None = None,
 ) -> None:
     """Convolution to `size` positions, ReLU if `relu`, then the largest of each window of `pool_size`.
 
     Windows do not overlap. The place of a maximum that ReLU has made 0 is `CLOSED`: its gradient goes nowhere.
-    `prepared` as in `convolution_forward`.
+    Without an `argmax` the places are not kept. `prepared` as in `convolution_forward`.
     """
+    if argmax is None:
+        argmax = np.empty(out.shape, np.uint8)
     y = np.empty((len(x), *size, out.shape[3]), out.dtype)
     convolution_forward(x, W, b, stride, padding, (1, 1), relu, y)
     max_pool_forward(y, pool_size, pool_size, (0, 0), out, argmax)

@@ -37,6 +37,9 @@ cdef enum:
     SLACK = 16
     # Fewer channels or filters than these, and the transforms cost more than they save.
     FEWEST_CHANNELS = 24
+    # In smaller images some weights meet a pixel or two. Where these are zero, so is the gradient, but the transforms would
+    # leave a rounding error of it, which optimizers such as Adam turn into whole steps.
+    SMALLEST_IMAGE = 4
     MOST_BLOCKS = 8  # each has a gradient of its own: of 128 by 128 channels, 600 KB
     BLOCK_TILES = 128
 
@@ -46,7 +49,8 @@ cdef bint winograd_is_faster(geometry g) noexcept nogil:
     return (
         g.filter_height == 3 and g.filter_width == 3 and g.row_stride == 1 and g.column_stride == 1
         and g.row_dilation == 1 and g.column_dilation == 1 and g.row_spread == 1 and g.column_spread == 1
-        and g.rows > 1 and g.columns > 1 and min(g.channels, g.filters) >= FEWEST_CHANNELS
+        and g.rows > 1 and g.columns > 1 and min(g.height, g.width) >= SMALLEST_IMAGE
+        and min(g.channels, g.filters) >= FEWEST_CHANNELS
     )
 
 

@@ -61,6 +61,19 @@ def test_small_integers_give_exactly_what_the_twins_give(
     assert_twins_agree("convolution_pool_weight_gradient", [x, y, argmax, *window], [W, b], exact=True)
 
 
+@on_every_instruction_set
+def test_weights_that_meet_nothing_but_zeros_have_a_gradient_of_zero(instruction_set, dtype, rng):
+    """In a small image that is likely; a rounding error in its place would be a whole step for Adam."""
+    _kernels.use_instruction_set(instruction_set)
+    x = rng.standard_normal((8, 2, 2, 32)).astype(dtype)
+    grad = rng.standard_normal((8, 2, 2, 24)).astype(dtype)
+    x[:, 0, 0] = 0
+    W, b = np.full((3, 3, 32, 24), np.nan, dtype), np.empty(24, dtype)
+    _compiled["convolution"].convolution_weight_gradient(x, grad, *STRAIGHT, (1, 1), W, b)
+    assert (W[0, 0] == 0).all()
+    assert (W[1, 1] != 0).any()
+
+
 def _rms(array):
     return np.sqrt(np.mean(np.square(array)))
 

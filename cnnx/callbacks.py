@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnnx._typing import Array
@@ -278,6 +277,8 @@ class Checkpoint(Callback):
 
     def on_train_begin(self, run: TrainingRun) -> None:
         """Before an hour of training, not after it: the folder must be there."""
+        from pathlib import Path
+
         folder = Path(self.path).resolve().parent
         if not folder.is_dir():
             raise FileNotFoundError(f"Checkpoint: path: the folder {folder} does not exist")
@@ -303,6 +304,8 @@ class _Log(Callback):
     """A file with a line for each epoch; a run that is resumed goes on behind the epochs that it had done."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        from pathlib import Path
+
         self.path = Path(path)
 
     def on_train_begin(self, run: TrainingRun) -> None:

@@ -3,7 +3,7 @@
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from benchmarks.interleave import Measurement
@@ -21,6 +21,7 @@ MODULES = {
 }
 TO_NUMPY = "cnnx / numpy"
 SIZE = "cnnx, MB"
+SOURCES = (".pyx", ".pxd", ".h")  # of the kernels: an editable install has them, an ordinary one has not
 
 
 def run(settings: Settings) -> Iterator[Row]:
@@ -43,7 +44,11 @@ def run(settings: Settings) -> Iterator[Row]:
 
     row = Row("footprint", "installed size, the package's own folder", skipped=skipped)
     row.values = {
-        f"{name} MB": sum(folder_bytes(Path(place)) for place in spec.submodule_search_locations or ()) / 1e6
+        f"{name} MB": sum(
+            folder_bytes(Path(place), SOURCES if name == "cnnx" else ())
+            for place in spec.submodule_search_locations or ()
+        )
+        / 1e6
         for name, spec in present.items()
     }
     row.figures[SIZE] = row.values["cnnx MB"]
@@ -57,7 +62,7 @@ def import_seconds(module: str, threads: int) -> float:
     return float(done.stdout.split()[-1])
 
 
-def folder_bytes(folder: Path) -> int:
-    """Without bytecode, which Python writes itself."""
+def folder_bytes(folder: Path, left_out: Collection[str]) -> int:
+    """Without bytecode, which Python writes itself, and without files of some kinds."""
     files = (path for path in folder.rglob("*") if "__pycache__" not in path.parts and not path.is_symlink())
-    return sum(path.stat().st_size for path in files if path.is_file())
+    return sum(path.stat().st_size for path in files if path.is_file() and path.suffix not in left_out)

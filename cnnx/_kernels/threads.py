@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 # How long an idle OpenMP thread spins before it sleeps: long enough to span the few microseconds between two
 # kernels, short enough to leave the processor to others. Where another process wants the same processors, the
@@ -50,16 +49,22 @@ def _usable_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+def _cgroup_quota(root: str | os.PathLike[str] = "/sys/fs/cgroup") -> int | None:
     """Whole processors that the container's quota allows, at least 1; None where there is no quota."""
     try:
-        quota, period = (root / "cpu.max").read_text().split()  # cgroup v2
+        quota, period = _read(root, "cpu.max").split()  # cgroup v2
     except (OSError, ValueError):
         try:
-            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()  # cgroup v1
-            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+            quota = _read(root, "cpu/cpu.cfs_quota_us").strip()  # cgroup v1
+            period = _read(root, "cpu/cpu.cfs_period_us").strip()
         except OSError:
             return None
     if not quota.isdecimal() or not period.isdecimal() or int(period) == 0:  # "max" or -1: no limit
         return None
     return max(1, int(quota) // int(period))
+
+
+def _read(root: str | os.PathLike[str], name: str) -> str:
+    # Importing pathlib would take as long as a quarter of this package.
+    with open(os.path.join(root, name), encoding="ascii") as file:
+        return file.read()

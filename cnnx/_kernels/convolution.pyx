@@ -13,9 +13,10 @@ weight gradient  W[K, F] = sum of columns[band, K]^T . grad[band, F]       weigh
 K = filter_height * filter_width * channels. Bands and blocks depend on the shapes alone.
 
 Where ReLU and a max pooling of windows that do not overlap follow, the forward pass writes only the pooled rows, with
-the place of each maximum if it is asked for, and both gradients are taken from these. What lies between is never in memory. Most of it
-would be zero and is passed over, which saves more than Winograd's products. So these are not used for the gradients of
-a convolution and a pooling one by one either, whose bits would differ: they know the size of the windows, too.
+the place of each maximum if it is asked for, and both gradients are taken from these. What lies between is never in
+memory. Most of it would be zero and is passed over, which saves more than Winograd's products. So these are not used for
+the gradients of a convolution and a pooling one by one either, whose bits would differ: they know the size of the
+windows, too.
 """
 
 from libc.stdint cimport uint8_t, uintptr_t
@@ -63,6 +64,11 @@ cdef bint is_one(pair p) noexcept nogil:
     return p.height == 1 and p.width == 1
 
 
+cdef bint is_window(pair pool) noexcept nogil:
+    """Whether each place has a byte of its own; the sides first, for their product may overflow."""
+    return 1 <= pool.height < CLOSED and 1 <= pool.width < CLOSED and pool.height * pool.width < CLOSED
+
+
 cdef bint reaches_too_far(
     const Py_ssize_t *x, const Py_ssize_t *W, pair size, pair stride, pair padding, pair dilation,
 ) noexcept nogil:
@@ -81,7 +87,7 @@ cdef int check(
     cdef bint fits = (
         min(stride.height, stride.width) >= 1 and min(padding.height, padding.width) >= 0
         and min(dilation.height, dilation.width) >= 1
-        and 1 <= pool.height < CLOSED and 1 <= pool.width < CLOSED and pool.height * pool.width < CLOSED
+        and is_window(pool)
         and min(min(W[0], W[1]), min(W[2], W[3])) >= 1 and W[2] == x[3] and W[3] == out[3] and filters == out[3]
         and x[0] == out[0] and min(x[1], x[2]) >= 1 and min(out[1], out[2]) >= 1
         and (argmax == NULL or same_shape(argmax, out, 4))
@@ -102,7 +108,7 @@ cdef int check(
 
 
 cdef int check_pool(const char *name, pair pool) except -1:
-    if min(pool.height, pool.width) < 1 or max(pool.height, pool.width) >= CLOSED:
+    if not is_window(pool):
         raise ValueError(f"{name.decode()}: pooling {pool.height, pool.width} does not have windows of 1 to 254 places")
     return 0
 

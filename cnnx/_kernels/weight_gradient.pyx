@@ -144,7 +144,7 @@ cdef int weight_gradient(
     these have no gradient, and leaving them out changes no bit."""
     if gradient_by_windows(g):
         return window_gradient(g, all_rows * all_columns, x, grad, W_grad, b_grad)
-    if g.places == NULL and g.pool_height * g.pool_width == 1 and gradient_by_planes(g, sizeof(floating)):
+    if gradient_by_planes(g, sizeof(floating)):
         return plane_gradient(g, x, grad, W_grad, b_grad)
     cdef Py_ssize_t depth = g.filter_height * g.filter_width * g.channels, F = g.filters
     cdef panels cut = cut_panels[floating](depth, F, 0)

@@ -13,7 +13,7 @@ from libc.string cimport memset
 from cnnx._kernels.floating cimport floating
 from cnnx._kernels.instruction_sets cimport CLOSED, in_use, loops_for, window_band
 from cnnx._kernels.parallel cimport allocate, deal, release, shares, take, threads_for_product
-from cnnx._kernels.tiles cimport bands, fill_planes, geometry, image_blocks, lines, pooled_offset, tile_size
+from cnnx._kernels.tiles cimport band_rows, bands, fill_planes, geometry, image_blocks, lines, pooled_offset, tile_size
 
 cdef enum:
     MANY_WEIGHTS = 200
@@ -54,11 +54,6 @@ cdef window_band lay_out(geometry g, Py_ssize_t itemsize) noexcept nogil:
     return p
 
 
-cdef Py_ssize_t whole_windows(geometry g, Py_ssize_t most) noexcept nogil:
-    """Rows of a band, at most about so many: whole windows."""
-    return min(g.rows, max(1, most // g.pool_height) * g.pool_height)
-
-
 cdef void add_band(
     geometry g, window_band *p, const floating *grad, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
     Py_ssize_t filter, const uint8_t *open_places, const floating *columns, floating *sums, floating *totals,
@@ -91,7 +86,8 @@ cdef int window_gradient(
     g.copied = True
     g.tile_width = (g.columns - 1) * g.column_stride + g.window_width
     cdef window_band laid_out = lay_out(g, sizeof(floating))
-    g.band = whole_windows(g, TILE // (g.row_stride * laid_out.x_row * <Py_ssize_t>sizeof(floating)))
+    g.band = band_rows(
+        g, TILE // (g.row_stride * laid_out.x_row * <Py_ssize_t>sizeof(floating)), g.pool_height)
     cdef Py_ssize_t blocks = image_blocks(g.images, positions), task, turn
     cdef double operations = 2.0 * g.images * positions * g.filters * g.filter_height * laid_out.filter_columns
     # With few blocks, several threads share one: each has some of the filters, and a copy of the tile.

@@ -8,7 +8,7 @@ from parity import dtypes, on_every_instruction_set, seeds
 import cnnx
 from cnnx import _kernels
 from cnnx._kernels import _compiled
-from cnnx._kernels.reference import convolution, pooling
+from cnnx._kernels.reference import convolution
 
 pytestmark = [
     pytest.mark.skipif(not _compiled, reason="the twins have one way for both"),
@@ -20,12 +20,6 @@ def _pooled_gradient(shape, pool_size, dtype, rng):
     """Gradients, and places of which some are those of maxima that ReLU has closed."""
     places = [*range(pool_size[0] * pool_size[1]), convolution.CLOSED]
     return rng.standard_normal(shape).astype(dtype), rng.choice(places, shape).astype(np.uint8)
-
-
-def _spread(grad, argmax, size, pool_size):
-    out = np.empty((len(grad), *size, grad.shape[3]), grad.dtype)
-    pooling.max_pool_backward(grad, argmax, pool_size, pool_size, (0, 0), out)
-    return out
 
 
 @on_every_instruction_set
@@ -52,7 +46,7 @@ def test_a_pooled_gradient_gives_the_bits_of_the_same_gradient_spread_out(
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((images, *size, channels)).astype(dtype)
     grad, argmax = _pooled_gradient((images, *pooled, filters), pool_size, dtype, rng)
-    spread = _spread(grad, argmax, output, pool_size)
+    spread = convolution._spread(grad, argmax, output, pool_size)
     results = []
     for threads in (1, 3):
         cnnx.set_num_threads(threads)
@@ -102,7 +96,7 @@ def test_nothing_is_read_past_an_image_or_written_past_a_gradient(dtype):
         assert all(np.isnan(a.base[:64]).all() and np.isnan(a.base[-64:]).all() for a in (W, b))
 
 
-@pytest.mark.parametrize("pool_size", [(0, 2), (2, -1), (255, 1)])
+@pytest.mark.parametrize("pool_size", [(0, 2), (2, -1), (255, 1), (16, 16)])
 def test_windows_of_no_size_are_an_error(pool_size, dtype):
     x, grad = np.zeros((1, 4, 4, 1), dtype), np.zeros((1, 3, 3, 1), dtype)
     W, b = np.zeros((2, 2, 1, 1), dtype), np.zeros(1, dtype)

@@ -18,7 +18,7 @@ PURE = os.environ.get("CNNX_PURE", "0") not in ("", "0")
 DEBUG = os.environ.get("CNNX_DEBUG", "0") not in ("", "0")
 IMITATE_AVX512 = os.environ.get("CNNX_IMITATE_AVX512", "0") not in ("", "0")
 # Cython's code for memoryviews, in a module of its own: a copy in every extension is 130 KB each.
-SHARED = "cnnx._kernels.memoryviews"
+SHARED = "cnnx._kernels.ground.memoryviews"
 
 
 def openmp_flags(compiler: str) -> tuple[list[str], list[str]]:
@@ -75,13 +75,14 @@ def extensions() -> list[Extension]:
     """One extension for each .pyx file, translated to C."""
     from Cython.Build import cythonize
 
-    headers = [str(path) for path in sorted(FOLDER.glob("*.h"))]
+    headers = [str(path) for path in sorted(FOLDER.rglob("*.h"))]
+    folders = [str(FOLDER / name) for name in ("ground", "loops")]
     return cythonize(
         [
-            Extension(f"cnnx._kernels.{path.stem}", [str(path)], include_dirs=[str(FOLDER)], depends=headers)
-            for path in sorted(FOLDER.glob("*.pyx"))
+            Extension(str(path.with_suffix("")).replace(os.sep, "."), [str(path)], include_dirs=folders, depends=headers)
+            for path in sorted(FOLDER.rglob("*.pyx"))
         ]
-        + [Extension(SHARED, [f"{FOLDER}/memoryviews.c"])],
+        + [Extension(SHARED, [f"{SHARED.replace('.', '/')}.c"])],
         shared_utility_qualified_name=SHARED,
         build_dir="build/cython",
         annotate=DEBUG,

@@ -13,7 +13,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING
 
-from cnnx._kernels.threads import brief_spinning, default_threads
+from cnnx._kernels.ground.threads import brief_spinning, default_threads
 
 if TYPE_CHECKING:  # the names that `__getattr__` finds below
     from cnnx._kernels.reference.activation import (
@@ -176,19 +176,21 @@ KERNELS = {
         "bilinear_upsample_backward",
     ),
 }
-# What these are built on: compiled modules without a kernel of their own.
-SHARED = (
-    "correlation",
-    "gemm",
-    "instruction_sets",
-    "memoryviews",
-    "parallel",
-    "plane_gradient",
-    "scatter",
-    "tiles",
-    "weight_gradient",
-    "winograd",
-)
+# What these are built on: compiled modules without a kernel of their own, by the folder that has them.
+FOUNDATIONS = {
+    "ground": ("instruction_sets", "memoryviews", "parallel"),
+    "products": (
+        "correlation",
+        "gemm",
+        "plane_gradient",
+        "scatter",
+        "tiles",
+        "weight_gradient",
+        "window_gradient",
+        "winograd",
+    ),
+}
+MODULES = {"families": tuple(KERNELS), **FOUNDATIONS}
 FAMILIES = {function: family for family, functions in KERNELS.items() for function in functions}
 BACKENDS = ("compiled", "numpy")
 SUFFIXES = tuple(EXTENSION_SUFFIXES)
@@ -198,10 +200,8 @@ class CompiledModules(dict[str, ModuleType]):
     """The compiled modules by their names, each imported when it is first asked for."""
 
     def __missing__(self, name: str) -> ModuleType:
-        module = self[name] = importlib.import_module(f"cnnx._kernels.{name}")
-        if name in FAMILIES:
-            # The import has hidden a kernel of the same name, `dropout`, behind its module.
-            globals().pop(name, None)
+        folder = next(folder for folder, names in MODULES.items() if name in names)
+        module = self[name] = importlib.import_module(f"cnnx._kernels.{folder}.{name}")
         return module
 
 
@@ -213,13 +213,18 @@ def _find_compiled() -> tuple[CompiledModules, str]:
         with brief_spinning():
             modules["parallel"], modules["instruction_sets"], modules["dense"]
         # All or none: a kernel that is missing would be noticed in the middle of training.
-        present = {file.partition(".")[0] for file in os.listdir(__path__[0]) if file.endswith(SUFFIXES)}
-        missing = sorted({*KERNELS, *SHARED} - present)
+        missing = sorted(name for folder, names in MODULES.items() for name in set(names) - _built(folder))
         if missing:
             raise ImportError(f"there is no compiled {', '.join(missing)}")
     except (ImportError, OSError) as error:
         return CompiledModules(), str(error)
     return modules, ""
+
+
+def _built(folder: str) -> set[str]:
+    """The compiled modules that lie in a folder."""
+    files = os.listdir(os.path.join(__path__[0], folder))
+    return {file.partition(".")[0] for file in files if file.endswith(SUFFIXES)}
 
 
 _compiled, unavailable = _find_compiled()

@@ -35,6 +35,16 @@ def test_the_compiled_kernels_are_the_ones_in_use():
         assert not _kernels._compiled[module].__file__.endswith(".py")
 
 
+def test_every_compiled_module_is_in_the_list_that_a_build_is_checked_against():
+    folder = Path(_kernels.__file__).parent
+    sources = {(path.parent.name, path.stem) for path in folder.rglob("*.pyx")}
+    listed = {(place, name) for place, names in _kernels.MODULES.items() for name in names}
+    # Cython writes the code of memoryviews itself.
+    assert sources | {("ground", "memoryviews")} == listed
+    twins = {path.stem for path in (folder / "reference").glob("*.py")} - {"__init__", "windows"}
+    assert twins == set(_kernels.KERNELS)
+
+
 def test_use_backend_switches_every_kernel_and_restores_it():
     before = cnnx.backend_in_use()
     with cnnx.use_backend("numpy"):
@@ -70,7 +80,7 @@ def test_an_unknown_cnnx_backend_is_an_error():
 @pytest.mark.parametrize(
     ("hidden", "reason"),
     [
-        ("import sys; sys.modules['cnnx._kernels.parallel'] = None\n", "cnnx._kernels.parallel"),
+        ("import sys; sys.modules['cnnx._kernels.ground.parallel'] = None\n", "cnnx._kernels.ground.parallel"),
         (
             "import os; files = os.listdir\n"
             "os.listdir = lambda folder: [file for file in files(folder) if not file.startswith('pooling.')]\n",
@@ -92,7 +102,7 @@ def test_a_missing_compiled_module_is_said_once_with_the_reason(hidden, reason):
     assert out.splitlines()[-1] == "(1, 10)"
     assert "could not be loaded" in out.splitlines()[1]
     assert errors.count("RuntimeWarning: cnnx: the compiled kernels could not be loaded") == 1
-    assert (reason if _kernels._compiled else "cnnx._kernels.parallel") in errors
+    assert (reason if _kernels._compiled else "cnnx._kernels.ground.parallel") in errors
 
 
 @compiled_only
@@ -143,7 +153,7 @@ def test_set_num_threads_is_remembered_and_checked():
 
 
 def test_a_container_quota_limits_the_threads(tmp_path):
-    from cnnx._kernels.threads import _cgroup_quota
+    from cnnx._kernels.ground.threads import _cgroup_quota
 
     assert _cgroup_quota(tmp_path) is None
     (tmp_path / "cpu.max").write_text("max 100000\n")

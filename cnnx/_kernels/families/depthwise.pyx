@@ -1,0 +1,386 @@
+"""Depthwise convolution of NHWC images: each channel has filters of its own, and no sum runs over channels.
+
+An output is a sum of few products, one for each tap of the filter, so memory and the edges of images matter as much as
+arithmetic. Images are read where they lie. The taps that fall into the image are the same for whole runs
+of neighbouring positions: those are found once for each call, and depthwise.h takes a run at a time with its
+taps alone, so that no zeros are read or written around an image.
+
+forward          taps of output oh at rows oh*stride - padding + i*dilation                 task: a band of an image
+input gradient   taps of pixel h at output rows (h + padding - i*dilation) / stride, where
+                 that is whole: a run is every stride-th pixel                              task: a band of an image
+weight gradient  the taps of the forward pass, summed over rectangles of positions          task: a block of images
+
+With a multiplier m, output channel c*m + k reads channel c. The image rows that a band needs are copied with every
+channel repeated m times, or a row of the input gradient is folded, and all else is as with a multiplier of 1.
+
+Bands, blocks and runs depend on the shapes alone.
+"""
+
+from cython.parallel cimport prange, threadid
+from libc.string cimport memset
+
+from cnnx._kernels.ground.floating cimport floating
+from cnnx._kernels.ground.instruction_sets cimport depthwise_window, loops as loops_table, loops_for
+from cnnx._kernels.ground.parallel cimport allocate, deal, release, shares, take, threads_for
+
+cdef enum:
+    BAND = 16384            # elements of a band's outputs, about
+    TILE = 24576            # elements of the repeated rows behind a band, about
+    GRADIENT_BAND = 16384   # elements of a band of gradients
+    MOST_BLOCKS = 16        # blocks of images with a partial weight gradient each,
+    BLOCK_POSITIONS = 2048  # of at least so many positions
+
+
+cdef struct axis:
+    # Tap t of position o reads source (o*stride + offset + t*step) / spread, where that is whole and inside. A
+    # position's taps are walked so that their sources ascend.
+    Py_ssize_t sources, positions, taps
+    Py_ssize_t stride, offset, step, spread
+    Py_ssize_t tap_step, source_step    # from one tap of a position to the next, and from its source to the next
+
+
+cdef struct run:
+    # Positions first, first + spread, ... read the same taps; `source` is that of the first position's first tap.
+    Py_ssize_t first, count
+    Py_ssize_t tap, taps, source
+
+
+cdef struct geometry:
+    Py_ssize_t images, channels, multiplier     # channels of filters, with the multiplier
+    bint repeated, folded                       # channels of the image read, and of the image written, are fewer
+    axis rows, columns
+
+
+cdef axis make_axis(
+    Py_ssize_t sources, Py_ssize_t positions, Py_ssize_t taps,
+    Py_ssize_t stride, Py_ssize_t offset, Py_ssize_t step, Py_ssize_t spread,
+) noexcept nogil:
+    cdef axis a
+    a.sources, a.positions, a.taps = sources, positions, taps
+    a.stride, a.offset, a.step, a.spread = stride, offset, step, spread
+    a.tap_step = 1
+    while a.tap_step * step % spread:
+        a.tap_step += 1
+    a.source_step = a.tap_step * step // spread
+    if a.source_step < 0:  # taken from the last tap on, sources come in the order of memory
+        a.tap_step, a.source_step = -a.tap_step, -a.source_step
+    return a
+
+
+cdef run taps_at(axis a, Py_ssize_t position) noexcept nogil:
+    """A run of one position."""
+    cdef run r
+    cdef Py_ssize_t t, source
+    r.first, r.count, r.tap, r.taps, r.source = position, 1, 0, 0, 0
+    for t in range(a.taps):
+        source = position * a.stride + a.offset + t * a.step
+        if source < 0 or source % a.spread or source // a.spread >= a.sources:
+            continue
+        if r.taps == 0 or a.tap_step < 0:
+            r.tap, r.source = t, source // a.spread
+        r.taps += 1
+    return r
+
+
+cdef Py_ssize_t find_runs(axis a, run *runs) noexcept nogil:
+    """All runs of an axis, of which there are at most as many as positions; returns their number."""
+    cdef Py_ssize_t phase, position, n = 0
+    cdef run r
+    for phase in range(min(a.spread, a.positions)):
+        position = phase
+        while position < a.positions:
+            r = taps_at(a, position)
+            if position > phase and runs[n - 1].tap == r.tap and runs[n - 1].taps == r.taps:
+                runs[n - 1].count += 1
+            else:
+                runs[n] = r
+                n += 1
+            position += a.spread
+    return n
+
+
+cdef depthwise_window window_of(geometry g, bint relu) noexcept nogil:
+    cdef depthwise_window p
+    p.channels, p.rows, p.columns = g.channels, 0, 0
+    p.x_row = g.rows.source_step * g.columns.sources * g.channels
+    p.x_column = g.columns.source_step * g.channels
+    p.w_row = g.rows.tap_step * g.columns.taps * g.channels
+    p.w_column = g.columns.tap_step * g.channels
+    p.x_step, p.out_step = g.columns.stride * g.channels, g.columns.spread * g.channels
+    p.x_line, p.out_line = g.rows.stride * g.columns.sources * g.channels, g.columns.positions * g.channels
+    p.relu = relu
+    return p
+
+
+cdef void take_taps(depthwise_window *p, run row, run column) noexcept nogil:
+    p.rows, p.columns = row.taps, column.taps
+    if row.taps == 0 or column.taps == 0:
+        p.rows = p.columns = 0
+
+
+cdef void repeat_channels(
+    const floating *x, Py_ssize_t size, Py_ssize_t multiplier, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t i, k
+    for i in range(size):
+        for k in range(multiplier):
+            out[i * multiplier + k] = x[i]
+
+
+cdef void fold_channels(
+    const floating *x, Py_ssize_t size, Py_ssize_t multiplier, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t i, k
+    cdef floating total
+    for i in range(size):
+        total = x[i * multiplier]
+        for k in range(1, multiplier):
+            total += x[i * multiplier + k]
+        out[i] = total
+
+
+cdef Py_ssize_t rows_behind(axis a, Py_ssize_t count) noexcept nogil:
+    """Most rows of the image that `count` neighbouring output rows read."""
+    return min(a.sources, (count - 1) * a.stride + (a.taps - 1) * a.step + 1)
+
+
+cdef const floating *source_rows(
+    geometry g, const floating *x, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, floating *tile,
+    Py_ssize_t *origin,
+) noexcept nogil:
+    """An image with all filters' channels, from row `origin` on; copied as far as output rows need it."""
+    cdef Py_ssize_t C = g.channels // g.multiplier, width = g.columns.sources, begin, end
+    origin[0] = 0
+    if not g.repeated:
+        return x + image * g.rows.sources * width * g.channels
+    begin = max(0, first * g.rows.stride + g.rows.offset)
+    end = min(g.rows.sources, (first + count - 1) * g.rows.stride + g.rows.offset + (g.rows.taps - 1) * g.rows.step + 1)
+    if begin < end:
+        repeat_channels(
+            x + (image * g.rows.sources + begin) * width * C, (end - begin) * width * C, g.multiplier, tile)
+    origin[0] = begin
+    return tile
+
+
+cdef Py_ssize_t band_rows(geometry g, Py_ssize_t elements) noexcept nogil:
+    """Output rows at a time."""
+    cdef Py_ssize_t most = elements // (g.columns.positions * g.channels)
+    if g.repeated:
+        most = min(most, (TILE // (g.columns.sources * g.channels) - (g.rows.taps - 1) * g.rows.step) // g.rows.stride)
+    return max(1, min(most, g.rows.positions))
+
+
+cdef void correlate_band(
+    geometry g, const floating *x, const floating *W, const floating *bias, bint relu, const run *runs,
+    Py_ssize_t run_count, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, floating *out, floating *room,
+) noexcept nogil:
+    cdef const loops_table *loops = loops_for(sizeof(floating))
+    cdef Py_ssize_t C = g.channels, size = g.columns.positions * C, row, origin, i
+    cdef const floating *pixels = source_rows(g, x, image, first, count, room, &origin)
+    cdef const floating *under
+    cdef floating *target
+    cdef depthwise_window p = window_of(g, relu)
+    cdef run taps
+    for row in range(first, first + count):
+        taps = taps_at(g.rows, row)
+        target = room if g.folded else out + (image * g.rows.positions + row) * size
+        for i in range(run_count):
+            take_taps(&p, taps, runs[i])
+            under = pixels
+            if p.rows:
+                under = pixels + ((taps.source - origin) * g.columns.sources + runs[i].source) * C
+            loops.depthwise_row(
+                runs[i].count, &p, under, W + (taps.tap * g.columns.taps + runs[i].tap) * C, bias,
+                target + runs[i].first * C)
+        if g.folded:
+            size = g.columns.positions * C // g.multiplier
+            fold_channels(target, size, g.multiplier, out + (image * g.rows.positions + row) * size)
+
+
+cdef int correlate(
+    geometry g, const floating *x, const floating *W, const floating *bias, bint relu, floating *out,
+) except -1 nogil:
+    """out[n, h, w, c] = bias[c] + sum of W[i, j, c] times the pixel of channel c under that tap; then ReLU."""
+    cdef Py_ssize_t band = band_rows(g, BAND), bands = (g.rows.positions + band - 1) // band
+    cdef Py_ssize_t tasks = g.images * bands, task, turn, room = 0
+    cdef shares dealt
+    cdef int threads = threads_for(
+        tasks, 2.0 * g.images * g.rows.positions * g.columns.positions * g.channels * g.rows.taps * g.columns.taps)
+    if g.repeated:
+        room = rows_behind(g.rows, band) * g.columns.sources * g.channels
+    if g.folded:
+        room = g.columns.positions * g.channels
+    room = (room + 15) // 16 * 16
+    cdef floating *rooms = <floating *>allocate(
+        threads * room * sizeof(floating) + g.columns.positions * sizeof(run))
+    cdef run *runs = <run *>(rooms + threads * room)
+    cdef Py_ssize_t run_count = find_runs(g.columns, runs)
+    deal(&dealt, tasks, threads)
+    for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
+        task = take(&dealt, threadid())
+        correlate_band(
+            g, x, W, bias, relu, runs, run_count, task // bands, task % bands * band,
+            min(band, g.rows.positions - task % bands * band), out, rooms + threadid() * room)
+    release(rooms)
+    return 0
+
+
+cdef void weight_gradient_block(
+    geometry g, const floating *x, const floating *grad, const run *row_runs, Py_ssize_t row_run_count,
+    const run *runs, Py_ssize_t run_count, Py_ssize_t band, Py_ssize_t begin, Py_ssize_t end,
+    floating *sums, floating *bias_sums, floating *tile,
+) noexcept nogil:
+    """Sums over the images begin .. end, a band of rows with the same taps at a time."""
+    cdef const loops_table *loops = loops_for(sizeof(floating))
+    cdef Py_ssize_t C = g.channels, image, first, last, count, origin, i, j
+    cdef const floating *pixels
+    cdef const floating *under
+    cdef depthwise_window p = window_of(g, False)
+    cdef run row
+    memset(sums, 0, g.rows.taps * g.columns.taps * C * sizeof(floating))
+    memset(bias_sums, 0, C * sizeof(floating))
+    for image in range(begin, end):
+        for i in range(row_run_count):
+            row = row_runs[i]
+            first, last = row.first, row.first + row.count
+            while first < last:
+                count = min(band, last - first)
+                pixels = source_rows(g, x, image, first, count, tile, &origin)
+                origin -= row.source + (first - row.first) * g.rows.stride
+                for j in range(run_count):
+                    take_taps(&p, row, runs[j])
+                    under = pixels
+                    if p.rows:
+                        under = pixels + (runs[j].source - origin * g.columns.sources) * C
+                    loops.depthwise_weights(
+                        count, runs[j].count, &p, under,
+                        grad + ((image * g.rows.positions + first) * g.columns.positions + runs[j].first) * C,
+                        sums + (row.tap * g.columns.taps + runs[j].tap) * C, bias_sums)
+                first += count
+
+
+cdef int weight_gradient(
+    geometry g, const floating *x, const floating *grad, floating *W_grad, floating *b_grad,
+) except -1 nogil:
+    cdef Py_ssize_t band = band_rows(g, GRADIENT_BAND), positions = g.rows.positions * g.columns.positions
+    cdef Py_ssize_t size = g.rows.taps * g.columns.taps * g.channels, sums = size + g.channels
+    cdef Py_ssize_t blocks = max(1, min(
+        min(g.images, MOST_BLOCKS), g.images * positions // BLOCK_POSITIONS))
+    cdef int threads = threads_for(blocks, 2.0 * g.images * positions * size)
+    cdef Py_ssize_t room = 0, block, turn, i
+    cdef shares dealt
+    if g.repeated:
+        room = rows_behind(g.rows, band) * g.columns.sources * g.channels
+    # Whole cache lines each, so that no two threads write to one.
+    sums, room = (sums + 15) // 16 * 16, (room + 15) // 16 * 16
+    cdef floating *partial = <floating *>allocate(
+        (blocks * sums + threads * room) * sizeof(floating)
+        + (g.rows.positions + g.columns.positions) * sizeof(run))
+    cdef floating *tiles = partial + blocks * sums
+    cdef run *runs = <run *>(tiles + threads * room)
+    cdef Py_ssize_t run_count = find_runs(g.columns, runs)
+    cdef run *row_runs = runs + run_count
+    cdef Py_ssize_t row_run_count = find_runs(g.rows, row_runs)
+    deal(&dealt, blocks, threads)
+    for turn in prange(blocks, num_threads=threads, schedule="dynamic"):
+        block = take(&dealt, threadid())
+        weight_gradient_block(
+            g, x, grad, row_runs, row_run_count, runs, run_count, band,
+            g.images * block // blocks, g.images * (block + 1) // blocks,
+            partial + block * sums, partial + block * sums + size, tiles + threadid() * room)
+    for block in range(1, blocks):
+        for i in range(size + g.channels):
+            partial[i] += partial[block * sums + i]
+    for i in range(size):
+        W_grad[i] = partial[i]
+    for i in range(g.channels):
+        b_grad[i] = partial[size + i]
+    release(partial)
+    return 0
+
+
+# -- The door -----------------------------------------------------------------------------------------
+
+cdef int check(str name, x, W, biases, out, stride, padding, dilation) except -1:
+    """Shapes that fit together: a kernel trusts them without bounds checks."""
+    if (
+        min(stride) < 1 or min(padding) < 0 or min(dilation) < 1 or min(W.shape) < 1
+        or W.shape[2] != x.shape[3] or W.shape[2] * W.shape[3] != out.shape[3] or biases != out.shape[3]
+        or x.shape[0] != out.shape[0] or min(x.shape[1:]) < 1 or min(out.shape[1:]) < 1
+    ):
+        raise ValueError(
+            f"{name}: shapes do not fit: images {x.shape}, weights {W.shape}, {biases} biases, outputs {out.shape}, "
+            f"stride {stride}, padding {padding}, dilation {dilation}")
+    return 0
+
+
+cdef geometry measure(x, W, out, stride, padding, dilation) except *:
+    """The geometry of the forward pass."""
+    cdef geometry g
+    g.images, g.channels, g.multiplier = x.shape[0], out.shape[3], W.shape[3]
+    g.repeated, g.folded = g.multiplier > 1, False
+    g.rows = make_axis(x.shape[1], out.shape[1], W.shape[0], stride[0], -padding[0], dilation[0], 1)
+    g.columns = make_axis(x.shape[2], out.shape[2], W.shape[1], stride[1], -padding[1], dilation[1], 1)
+    return g
+
+
+cdef _forward(
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b,
+    stride, padding, dilation, bint relu, floating[:, :, :, ::1] out,
+):
+    cdef geometry g = measure(x, W, out, stride, padding, dilation)
+    if g.images == 0:
+        return
+    with nogil:
+        correlate(g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0])
+
+
+cdef _input_gradient(
+    const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, stride, padding, dilation,
+    floating[:, :, :, ::1] out,
+):
+    cdef geometry g = measure(out, W, grad, stride, padding, dilation)
+    g.repeated, g.folded = False, g.multiplier > 1
+    g.rows = make_axis(grad.shape[1], out.shape[1], W.shape[0], 1, padding[0], -dilation[0], stride[0])
+    g.columns = make_axis(grad.shape[2], out.shape[2], W.shape[1], 1, padding[1], -dilation[1], stride[1])
+    if g.images == 0:
+        return
+    with nogil:
+        correlate(g, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], <const floating *>NULL, False, &out[0, 0, 0, 0])
+
+
+cdef _weight_gradient(
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, stride, padding, dilation,
+    floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
+):
+    cdef geometry g = measure(x, W_grad, grad, stride, padding, dilation)
+    if g.images == 0:
+        W_grad[...] = 0
+        b_grad[...] = 0
+        return
+    with nogil:
+        weight_gradient(g, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
+
+
+def depthwise_forward(x, W, b, stride, padding, dilation, relu, out):
+    check("depthwise_forward", x, W, b.shape[0], out, stride, padding, dilation)
+    if out.dtype.char == "f":
+        _forward[float](x, W, b, stride, padding, dilation, relu, out)
+    else:
+        _forward[double](x, W, b, stride, padding, dilation, relu, out)
+
+
+def depthwise_input_gradient(grad, W, stride, padding, dilation, out):
+    check("depthwise_input_gradient", out, W, grad.shape[3], grad, stride, padding, dilation)
+    if out.dtype.char == "f":
+        _input_gradient[float](grad, W, stride, padding, dilation, out)
+    else:
+        _input_gradient[double](grad, W, stride, padding, dilation, out)
+
+
+def depthwise_weight_gradient(x, grad, stride, padding, dilation, W_grad, b_grad):
+    check("depthwise_weight_gradient", x, W_grad, b_grad.shape[0], grad, stride, padding, dilation)
+    if W_grad.dtype.char == "f":
+        _weight_gradient[float](x, grad, stride, padding, dilation, W_grad, b_grad)
+    else:
+        _weight_gradient[double](x, grad, stride, padding, dilation, W_grad, b_grad)

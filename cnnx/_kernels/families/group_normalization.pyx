@@ -1,0 +1,551 @@
+"""Layer and group normalization: moments of each group of channels in each example, and the passes that use them.
+
+An array is seen as (examples, positions, channels), with channels in groups of neighbours. With few channels several
+positions are taken side by side as one row, so that inner loops run over many neighbouring elements. Rows are summed
+in the array's own precision, a block of them at a time; a block is folded into its groups, or channels, in double
+precision. A task is a run of whole examples, which it goes over while they are in cache.
+
+An example of one position, as in layer normalization, is a single row: its groups are summed along the row, without a
+row of means or scales beside it.
+"""
+
+from cython.parallel cimport prange
+from libc.math cimport sqrt
+from libc.string cimport memset
+
+from cnnx._kernels.ground.floating cimport floating
+from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
+from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
+
+cdef enum:
+    LANES = 16      # elements of the widest vector
+    ROW = 64        # a row has at least so many elements, if the example has
+    ROWS = 64       # a block has so many rows
+    RUN = 16384     # a task has about so many elements, or one example
+    TASKS = 32      # of a sum over examples, at most, so that few partial sums are kept
+
+
+cdef struct cutting:
+    Py_ssize_t examples, channels, groups, group    # examples, channels, groups, channels of a group
+    Py_ssize_t size, count          # elements of an example, and of one of its groups
+    Py_ssize_t width                # of a row, which holds whole positions
+    Py_ssize_t share, tasks         # examples of a task, tasks
+
+
+cdef cutting cut(
+    Py_ssize_t examples, Py_ssize_t positions, Py_ssize_t channels, Py_ssize_t groups, Py_ssize_t tasks,
+) noexcept nogil:
+    """Up to `tasks` tasks; as many as there are runs if it is 0."""
+    cdef cutting w
+    cdef Py_ssize_t together = 1
+    if channels < ROW:
+        while together < positions and (together * channels < ROW or together * channels % LANES):
+            together += 1
+    w.examples, w.channels, w.groups, w.group = examples, channels, groups, channels // groups
+    w.size, w.count = positions * channels, positions * w.group
+    w.width = together * channels
+    w.share = max(<Py_ssize_t>1, RUN // w.size)
+    if tasks:
+        w.share = max(w.share, (examples + tasks - 1) // tasks)
+    w.tasks = (examples + w.share - 1) // w.share
+    return w
+
+
+cdef void spread_groups(const floating *values, cutting w, floating *row) noexcept nogil:
+    """A value for each group, repeated for each channel and each position of a row."""
+    cdef Py_ssize_t g, c
+    for g in range(w.groups):
+        for c in range(w.group):
+            row[g * w.group + c] = values[g]
+    repeat(w, row)
+
+
+cdef void spread_channels(const floating *values, cutting w, floating *row) noexcept nogil:
+    """A value for each channel, repeated for each position of a row."""
+    cdef Py_ssize_t c
+    for c in range(w.channels):
+        row[c] = values[c]
+    repeat(w, row)
+
+
+cdef void repeat(cutting w, floating *row) noexcept nogil:
+    """The first position of a row for the others."""
+    cdef Py_ssize_t i
+    for i in range(w.channels, w.width):
+        row[i] = row[i - w.channels]
+
+
+cdef double run_sum(const floating *values, Py_ssize_t count) noexcept nogil:
+    cdef double[8] lanes
+    cdef Py_ssize_t i = 0, lane
+    cdef double total = 0
+    if count >= 8:
+        memset(lanes, 0, sizeof(lanes))
+        while i + 8 <= count:
+            for lane in range(8):
+                lanes[lane] += values[i + lane]
+            i += 8
+        total = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+    while i < count:
+        total += values[i]
+        i += 1
+    return total
+
+
+cdef void fold_groups(const floating *row, cutting w, double *sums) noexcept nogil:
+    """Add a row to the sums of the groups."""
+    cdef Py_ssize_t p, g
+    for p in range(w.width // w.channels):
+        for g in range(w.groups):
+            sums[g] += run_sum(row + p * w.channels + g * w.group, w.group)
+
+
+cdef void fold_channels(const floating *row, cutting w, double *sums) noexcept nogil:
+    """Add a row to the sums of the channels."""
+    cdef Py_ssize_t p, c
+    for p in range(w.width // w.channels):
+        for c in range(w.channels):
+            sums[c] += row[p * w.channels + c]
+
+
+cdef double folded(const floating *lanes) noexcept nogil:
+    """Sum of as many partial sums as there are lanes, in pairs."""
+    cdef double[8] sums
+    cdef Py_ssize_t lane
+    for lane in range(8):
+        sums[lane] = <double>lanes[lane] + lanes[lane + 8]
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
+
+
+# -- Forward ------------------------------------------------------------------------------------------
+
+cdef inline floating squared(floating deviation) noexcept nogil:
+    return deviation * deviation
+
+
+cdef void group_deviations(
+    const floating *x, const floating *centre, bint square, cutting w, floating *total, double *sums,
+) noexcept nogil:
+    """Sums over each group of x - centre, or of their squares."""
+    cdef Py_ssize_t start = 0, row, i, count
+    memset(sums, 0, w.groups * sizeof(double))
+    while start < w.size:
+        memset(total, 0, w.width * sizeof(floating))
+        for row in range(ROWS):
+            count = min(w.width, w.size - start)
+            if count <= 0:
+                break
+            if square:
+                for i in range(count):
+                    total[i] += squared(x[start + i] - centre[i])
+            else:
+                for i in range(count):
+                    total[i] += x[start + i] - centre[i]
+            start += w.width
+        fold_groups(<const floating *>total, w, sums)
+
+
+cdef void normalize_example(
+    const floating *x, const floating *mean, const floating *scale, const floating *beta, cutting w, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t start = 0, i, count
+    while start < w.size:
+        count = min(w.width, w.size - start)
+        for i in range(count):
+            out[start + i] = (x[start + i] - mean[i]) * scale[i] + beta[i]
+        start += w.width
+
+
+cdef double deviation_sum(const floating *x, floating centre, bint square, Py_ssize_t count) noexcept nogil:
+    """Sum along a group of x - centre, or of their squares."""
+    cdef floating[LANES] lanes
+    cdef Py_ssize_t i = 0, lane
+    cdef double total
+    memset(lanes, 0, sizeof(lanes))
+    if square:
+        while i + LANES <= count:
+            for lane in range(LANES):
+                lanes[lane] += squared(x[i + lane] - centre)
+            i += LANES
+    else:
+        while i + LANES <= count:
+            for lane in range(LANES):
+                lanes[lane] += x[i + lane] - centre
+            i += LANES
+    total = folded(<const floating *>lanes)
+    while i < count:
+        total += squared(x[i] - centre) if square else x[i] - centre
+        i += 1
+    return total
+
+
+cdef void normalize_row(
+    const floating *x, const floating *gamma, const floating *beta, double epsilon, Py_ssize_t count,
+    floating *mean, floating *inv_std, floating *out,
+) noexcept nogil:
+    """One group of an example of one position."""
+    cdef Py_ssize_t i
+    cdef floating centre = <floating>(x[0] + deviation_sum(x, x[0], False, count) / count)
+    cdef floating scale = <floating>(1 / sqrt(deviation_sum(x, centre, True, count) / count + epsilon))
+    for i in range(count):
+        out[i] = (x[i] - centre) * (scale * gamma[i]) + beta[i]
+    mean[0] = centre
+    inv_std[0] = scale
+
+
+cdef void forward_rows(
+    const floating *x, const floating *gamma, const floating *beta, double epsilon, cutting w, Py_ssize_t task,
+    floating *mean, floating *inv_std, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t n, g, start
+    for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
+        for g in range(w.groups):
+            start = n * w.size + g * w.group
+            normalize_row(
+                x + start, gamma + g * w.group, beta + g * w.group, epsilon, w.group,
+                mean + n * w.groups + g, inv_std + n * w.groups + g, out + start)
+
+
+cdef void forward_task(
+    const floating *x, const floating *gamma, const floating *beta, double epsilon, cutting w, Py_ssize_t task,
+    double *sums, floating *rows, floating *mean, floating *inv_std, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t n, g, i
+    cdef const floating *example
+    cdef floating *total = rows
+    cdef floating *centre = rows + w.width
+    cdef floating *gammas = rows + 2 * w.width
+    cdef floating *betas = rows + 3 * w.width
+    if w.size == w.channels:
+        forward_rows(x, gamma, beta, epsilon, w, task, mean, inv_std, out)
+        return
+    spread_channels(gamma, w, gammas)
+    spread_channels(beta, w, betas)
+    for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
+        example = x + n * w.size
+        # Sums of differences from a group's first value: a mean far from zero costs no digits.
+        for g in range(w.groups):
+            mean[n * w.groups + g] = example[g * w.group]
+        spread_groups(<const floating *>(mean + n * w.groups), w, centre)
+        group_deviations(example, <const floating *>centre, False, w, total, sums)
+        for g in range(w.groups):
+            mean[n * w.groups + g] = <floating>(example[g * w.group] + sums[g] / w.count)
+        spread_groups(<const floating *>(mean + n * w.groups), w, centre)
+        group_deviations(example, <const floating *>centre, True, w, total, sums)
+        for g in range(w.groups):
+            inv_std[n * w.groups + g] = <floating>(1 / sqrt(sums[g] / w.count + epsilon))
+        spread_groups(<const floating *>(inv_std + n * w.groups), w, total)
+        for i in range(w.width):
+            total[i] *= gammas[i]
+        normalize_example(
+            example, <const floating *>centre, <const floating *>total, <const floating *>betas, w, out + n * w.size)
+
+
+cdef int forward(
+    const floating *x, const floating *gamma, const floating *beta, double epsilon, cutting w,
+    floating *mean, floating *inv_std, floating *out,
+) except -1 nogil:
+    cdef Py_ssize_t task
+    cdef double *sums = <double *>allocate(w.tasks * (w.groups * sizeof(double) + 4 * w.width * sizeof(floating)))
+    cdef floating *rows = <floating *>(sums + w.tasks * w.groups)
+    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 4.0 * w.examples * w.size), schedule="static"):
+        forward_task(
+            x, gamma, beta, epsilon, w, task, sums + task * w.groups, rows + task * 4 * w.width, mean, inv_std, out)
+    release(sums)
+    return 0
+
+
+# -- Backward -----------------------------------------------------------------------------------------
+
+cdef void add_row_gradients(
+    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, cutting w,
+    floating *gradients, floating *products,
+) noexcept nogil:
+    """An example of one position, group by group."""
+    cdef Py_ssize_t g, i
+    cdef floating centre, scale
+    for g in range(w.groups):
+        centre, scale = mean[g], inv_std[g]
+        for i in range(g * w.group, (g + 1) * w.group):
+            gradients[i] += grad[i]
+            products[i] += grad[i] * ((x[i] - centre) * scale)
+
+
+cdef void add_gradients(
+    const floating *grad, const floating *x, Py_ssize_t count, const floating *mean, const floating *scale,
+    floating *gradients, floating *products,
+) noexcept nogil:
+    """A row, or what there is of it."""
+    cdef Py_ssize_t i
+    for i in range(count):
+        gradients[i] += grad[i]
+        products[i] += grad[i] * ((x[i] - mean[i]) * scale[i])
+
+
+cdef void parameter_gradient_task(
+    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, cutting w,
+    Py_ssize_t task, double *sums, floating *rows,
+) noexcept nogil:
+    cdef Py_ssize_t n, start, here, done = 0
+    cdef bint single = w.size == w.channels
+    cdef floating *means = rows
+    cdef floating *scales = rows + w.width
+    cdef floating *gradients = rows + 2 * w.width
+    cdef floating *products = rows + 3 * w.width
+    memset(sums, 0, 2 * w.channels * sizeof(double))
+    memset(gradients, 0, 2 * w.width * sizeof(floating))
+    for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
+        if not single:
+            spread_groups(mean + n * w.groups, w, means)
+            spread_groups(inv_std + n * w.groups, w, scales)
+        start = 0
+        while start < w.size:
+            here = n * w.size + start
+            if single:
+                add_row_gradients(
+                    grad + here, x + here, mean + n * w.groups, inv_std + n * w.groups, w, gradients, products)
+            else:
+                add_gradients(
+                    grad + here, x + here, min(w.width, w.size - start), <const floating *>means,
+                    <const floating *>scales, gradients, products)
+            start += w.width
+            done += 1
+            if done == ROWS:
+                fold_channels(<const floating *>gradients, w, sums)
+                fold_channels(<const floating *>products, w, sums + w.channels)
+                memset(gradients, 0, 2 * w.width * sizeof(floating))
+                done = 0
+    fold_channels(<const floating *>gradients, w, sums)
+    fold_channels(<const floating *>products, w, sums + w.channels)
+
+
+cdef int parameter_gradient(
+    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, cutting w,
+    floating *gamma_grad, floating *beta_grad,
+) except -1 nogil:
+    cdef Py_ssize_t task, c, own = 2 * w.channels
+    cdef double gamma_sum, beta_sum
+    cdef double *sums = <double *>allocate(w.tasks * (own * sizeof(double) + 4 * w.width * sizeof(floating)))
+    cdef floating *rows = <floating *>(sums + w.tasks * own)
+    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 2.0 * w.examples * w.size), schedule="static"):
+        parameter_gradient_task(grad, x, mean, inv_std, w, task, sums + task * own, rows + task * 4 * w.width)
+    for c in range(w.channels):
+        beta_sum = gamma_sum = 0
+        for task in range(w.tasks):
+            beta_sum += sums[task * own + c]
+            gamma_sum += sums[task * own + w.channels + c]
+        beta_grad[c] = <floating>beta_sum
+        gamma_grad[c] = <floating>gamma_sum
+    release(sums)
+    return 0
+
+
+cdef void group_gradients(
+    const floating *grad, const floating *x, const floating *mean, const floating *gamma, cutting w,
+    floating *gradients, floating *products, double *sums,
+) noexcept nogil:
+    """Sums over each group of g * gamma, and behind them those of g * gamma * (x - mean)."""
+    cdef Py_ssize_t start = 0, row, i, count
+    cdef floating scaled
+    memset(sums, 0, 2 * w.groups * sizeof(double))
+    while start < w.size:
+        memset(gradients, 0, w.width * sizeof(floating))
+        memset(products, 0, w.width * sizeof(floating))
+        for row in range(ROWS):
+            count = min(w.width, w.size - start)
+            if count <= 0:
+                break
+            for i in range(count):
+                scaled = grad[start + i] * gamma[i]
+                gradients[i] += scaled
+                products[i] += scaled * (x[start + i] - mean[i])
+            start += w.width
+        fold_groups(<const floating *>gradients, w, sums)
+        fold_groups(<const floating *>products, w, sums + w.groups)
+
+
+cdef void example_input_gradient(
+    const floating *grad, const floating *x, const floating *mean, const floating *scale, const floating *gamma,
+    const floating *average, const floating *slope, cutting w, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t start = 0, i, count
+    while start < w.size:
+        count = min(w.width, w.size - start)
+        for i in range(count):
+            out[start + i] = scale[i] * (
+                (grad[start + i] * gamma[i] - average[i]) - (x[start + i] - mean[i]) * slope[i])
+        start += w.width
+
+
+cdef void row_input_gradient(
+    const floating *grad, const floating *x, floating mean, floating scale, const floating *gamma, Py_ssize_t count,
+    floating *out,
+) noexcept nogil:
+    """One group of an example of one position."""
+    cdef floating[LANES] gradients
+    cdef floating[LANES] products
+    cdef Py_ssize_t i = 0, lane
+    cdef double gradient_sum, product_sum
+    cdef floating scaled, average, slope
+    memset(gradients, 0, sizeof(gradients))
+    memset(products, 0, sizeof(products))
+    while i + LANES <= count:
+        for lane in range(LANES):
+            gradients[lane] += grad[i + lane] * gamma[i + lane]
+            products[lane] += grad[i + lane] * gamma[i + lane] * (x[i + lane] - mean)
+        i += LANES
+    gradient_sum, product_sum = folded(<const floating *>gradients), folded(<const floating *>products)
+    while i < count:
+        scaled = grad[i] * gamma[i]
+        gradient_sum += scaled
+        product_sum += scaled * (x[i] - mean)
+        i += 1
+    average = <floating>(gradient_sum / count)
+    slope = <floating>(product_sum / count) * scale * scale
+    for i in range(count):
+        out[i] = scale * ((grad[i] * gamma[i] - average) - (x[i] - mean) * slope)
+
+
+cdef void input_gradient_rows(
+    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, const floating *gamma,
+    cutting w, Py_ssize_t task, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t n, g, start
+    for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
+        for g in range(w.groups):
+            start = n * w.size + g * w.group
+            row_input_gradient(
+                grad + start, x + start, mean[n * w.groups + g], inv_std[n * w.groups + g], gamma + g * w.group,
+                w.group, out + start)
+
+
+cdef void input_gradient_task(
+    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, const floating *gamma,
+    cutting w, Py_ssize_t task, double *sums, floating *values, floating *rows, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t n, g
+    cdef floating scale
+    cdef floating *means = rows
+    cdef floating *scales = rows + w.width
+    cdef floating *gammas = rows + 2 * w.width
+    cdef floating *averages = rows + 3 * w.width
+    cdef floating *slopes = rows + 4 * w.width
+    if w.size == w.channels:
+        input_gradient_rows(grad, x, mean, inv_std, gamma, w, task, out)
+        return
+    spread_channels(gamma, w, gammas)
+    for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
+        spread_groups(mean + n * w.groups, w, means)
+        spread_groups(inv_std + n * w.groups, w, scales)
+        # The rows of averages and slopes are free until their sums are known.
+        group_gradients(
+            grad + n * w.size, x + n * w.size, <const floating *>means, <const floating *>gammas, w,
+            averages, slopes, sums)
+        for g in range(w.groups):
+            values[g] = <floating>(sums[g] / w.count)
+        spread_groups(<const floating *>values, w, averages)
+        for g in range(w.groups):
+            scale = inv_std[n * w.groups + g]
+            values[g] = <floating>(sums[w.groups + g] / w.count) * scale * scale
+        spread_groups(<const floating *>values, w, slopes)
+        example_input_gradient(
+            grad + n * w.size, x + n * w.size, <const floating *>means, <const floating *>scales,
+            <const floating *>gammas, <const floating *>averages, <const floating *>slopes, w, out + n * w.size)
+
+
+cdef int input_gradient(
+    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, const floating *gamma,
+    cutting w, floating *out,
+) except -1 nogil:
+    cdef Py_ssize_t task, own = 5 * w.width + w.groups
+    cdef double *sums = <double *>allocate(w.tasks * (2 * w.groups * sizeof(double) + own * sizeof(floating)))
+    cdef floating *rows = <floating *>(sums + w.tasks * 2 * w.groups)
+    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 4.0 * w.examples * w.size), schedule="static"):
+        input_gradient_task(
+            grad, x, mean, inv_std, gamma, w, task, sums + task * 2 * w.groups, rows + task * own + 5 * w.width,
+            rows + task * own, out)
+    release(sums)
+    return 0
+
+
+# -- The door -----------------------------------------------------------------------------------------
+
+cdef int check(
+    const char *name, Py_ssize_t[3] x, Py_ssize_t[3] other, Py_ssize_t[2] mean, Py_ssize_t[2] inv_std,
+    Py_ssize_t a, Py_ssize_t b,
+) except -1:
+    """Two arrays of one shape, a value for each example and group, and one for each channel."""
+    if not (
+        same_shape(x, other, 3) and same_shape(mean, inv_std, 2) and mean[0] == x[0] and x[1] >= 1 and x[2] >= 1
+        and mean[1] >= 1 and x[2] % mean[1] == 0 and x[2] == a == b
+    ):
+        raise ValueError(
+            f"{name.decode()}: shapes do not fit: {as_tuple(x, 3)}, {as_tuple(other, 3)}, groups "
+            f"{as_tuple(mean, 2)}, {as_tuple(inv_std, 2)}, channels {(a, b)}")
+    return 0
+
+
+cdef _forward(
+    const floating[:, :, ::1] x, const floating[::1] gamma, const floating[::1] beta, double epsilon,
+    floating[:, ::1] mean, floating[:, ::1] inv_std, floating[:, :, ::1] out,
+):
+    check("group_norm_forward", x.shape, out.shape, mean.shape, inv_std.shape, gamma.shape[0], beta.shape[0])
+    if x.shape[0] == 0:
+        return
+    with nogil:
+        forward(
+            &x[0, 0, 0], &gamma[0], &beta[0], epsilon, cut(x.shape[0], x.shape[1], x.shape[2], mean.shape[1], 0),
+            &mean[0, 0], &inv_std[0, 0], &out[0, 0, 0])
+
+
+cdef _parameter_gradient(
+    const floating[:, :, ::1] grad, const floating[:, :, ::1] x, const floating[:, ::1] mean,
+    const floating[:, ::1] inv_std, floating[::1] gamma_grad, floating[::1] beta_grad,
+):
+    check(
+        "group_norm_parameter_gradient", x.shape, grad.shape, mean.shape, inv_std.shape, gamma_grad.shape[0],
+        beta_grad.shape[0])
+    if x.shape[0] == 0:
+        gamma_grad[...] = 0
+        beta_grad[...] = 0
+        return
+    with nogil:
+        parameter_gradient(
+            &grad[0, 0, 0], &x[0, 0, 0], &mean[0, 0], &inv_std[0, 0],
+            cut(x.shape[0], x.shape[1], x.shape[2], mean.shape[1], TASKS), &gamma_grad[0], &beta_grad[0])
+
+
+cdef _input_gradient(
+    const floating[:, :, ::1] grad, const floating[:, :, ::1] x, const floating[:, ::1] mean,
+    const floating[:, ::1] inv_std, const floating[::1] gamma, floating[:, :, ::1] out,
+):
+    cdef Py_ssize_t C = gamma.shape[0]
+    check("group_norm_input_gradient", x.shape, grad.shape, mean.shape, inv_std.shape, C, C)
+    check("group_norm_input_gradient", x.shape, out.shape, mean.shape, inv_std.shape, C, C)
+    if x.shape[0] == 0:
+        return
+    with nogil:
+        input_gradient(
+            &grad[0, 0, 0], &x[0, 0, 0], &mean[0, 0], &inv_std[0, 0], &gamma[0],
+            cut(x.shape[0], x.shape[1], x.shape[2], mean.shape[1], 0), &out[0, 0, 0])
+
+
+def group_norm_forward(x, gamma, beta, epsilon, mean, inv_std, out):
+    if out.dtype.char == "f":
+        _forward[float](x, gamma, beta, epsilon, mean, inv_std, out)
+    else:
+        _forward[double](x, gamma, beta, epsilon, mean, inv_std, out)
+
+
+def group_norm_parameter_gradient(grad, x, mean, inv_std, gamma_grad, beta_grad):
+    if gamma_grad.dtype.char == "f":
+        _parameter_gradient[float](grad, x, mean, inv_std, gamma_grad, beta_grad)
+    else:
+        _parameter_gradient[double](grad, x, mean, inv_std, gamma_grad, beta_grad)
+
+
+def group_norm_input_gradient(grad, x, mean, inv_std, gamma, out):
+    if out.dtype.char == "f":
+        _input_gradient[float](grad, x, mean, inv_std, gamma, out)
+    else:
+        _input_gradient[double](grad, x, mean, inv_std, gamma, out)

@@ -1,0 +1,467 @@
+"""Batch normalization: moments of each channel, and the passes that use them.
+
+An array is seen as (positions, channels). With few channels several positions are taken side by side as one row,
+so that every inner loop runs over a multiple of 16 neighbouring elements. Rows are cut into blocks that stay
+in cache between the sum and the sum of squared deviations, so that main memory is read once. A block is summed in the
+array's own precision, four rows at a time; blocks are added up in double precision, in order, by a fixed
+number of tasks.
+
+Each pass is bound by memory. The backward passes therefore compute the sign of the output again, from what
+they read anyway, where a ReLU follows: that costs three operations, and reading the output costs a third array.
+"""
+
+from cython.parallel cimport prange, threadid
+from libc.string cimport memcpy, memset
+
+from cnnx._kernels.ground.floating cimport floating
+from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
+from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
+
+cdef enum:
+    LANES = 16      # elements of the widest vector
+    ROW = 64        # a row has at least so many elements,
+    ROWS = 16       # a block so many rows,
+    BLOCK = 16384   # and about so many elements
+    TASKS = 32      # at most, so that few partial sums are kept
+
+
+cdef struct cutting:
+    Py_ssize_t positions, channels
+    Py_ssize_t size         # elements of the array,
+    Py_ssize_t width        # of a row, which holds whole positions,
+    Py_ssize_t block        # of a block, which holds whole rows
+    Py_ssize_t blocks, share, tasks     # blocks, blocks of a task, tasks
+
+
+cdef cutting cut_blocks(Py_ssize_t positions, Py_ssize_t channels) noexcept nogil:
+    cdef cutting w
+    cdef Py_ssize_t together = 1
+    if channels < ROW:
+        while together * channels < ROW or together * channels % LANES:
+            together += 1
+    w.positions, w.channels, w.size = positions, channels, positions * channels
+    w.width = together * channels
+    w.block = max(<Py_ssize_t>ROWS, BLOCK // w.width) * w.width
+    w.blocks = (w.size + w.block - 1) // w.block
+    w.share = (w.blocks + TASKS - 1) // TASKS
+    w.tasks = (w.blocks + w.share - 1) // w.share if w.blocks else 0
+    return w
+
+
+cdef void spread(const floating *values, cutting w, floating *row) noexcept nogil:
+    """A value for each channel, repeated for each position of a row."""
+    cdef Py_ssize_t p, c
+    for p in range(w.width // w.channels):
+        for c in range(w.channels):
+            row[p * w.channels + c] = values[c]
+
+
+cdef void fold(const floating *row, cutting w, double *total) noexcept nogil:
+    """Add the positions of a row to the sums of the channels."""
+    cdef Py_ssize_t p, c
+    for p in range(w.width // w.channels):
+        for c in range(w.channels):
+            total[c] += row[p * w.channels + c]
+
+
+# -- Moments ------------------------------------------------------------------------------------------
+
+cdef void add_deviations(
+    const floating *x, Py_ssize_t size, Py_ssize_t width, const floating *shift, floating *total,
+) noexcept nogil:
+    cdef Py_ssize_t i, start = 0
+    cdef const floating *a
+    cdef const floating *b
+    cdef const floating *c
+    cdef const floating *d
+    while start + 4 * width <= size:
+        a = x + start
+        b, c, d = a + width, a + 2 * width, a + 3 * width
+        for i in range(width):
+            total[i] += ((a[i] - shift[i]) + (b[i] - shift[i])) + ((c[i] - shift[i]) + (d[i] - shift[i]))
+        start += 4 * width
+    while start < size:
+        for i in range(min(width, size - start)):
+            total[i] += x[start + i] - shift[i]
+        start += width
+
+
+cdef inline floating squared(floating deviation) noexcept nogil:
+    return deviation * deviation
+
+
+cdef void add_squared_deviations(
+    const floating *x, Py_ssize_t size, Py_ssize_t width, const floating *mean, floating *total,
+) noexcept nogil:
+    cdef Py_ssize_t i, start = 0
+    cdef const floating *a
+    cdef const floating *b
+    cdef const floating *c
+    cdef const floating *d
+    while start + 4 * width <= size:
+        a = x + start
+        b, c, d = a + width, a + 2 * width, a + 3 * width
+        for i in range(width):
+            total[i] += (
+                (squared(a[i] - mean[i]) + squared(b[i] - mean[i]))
+                + (squared(c[i] - mean[i]) + squared(d[i] - mean[i])))
+        start += 4 * width
+    while start < size:
+        for i in range(min(width, size - start)):
+            total[i] += squared(x[start + i] - mean[i])
+        start += width
+
+
+cdef void combine(
+    double count, double *mean, double *squares,
+    double other_count, const double *other_mean, const double *other_squares, Py_ssize_t channels,
+) noexcept nogil:
+    """Moments of two sets from those of each. Chan, Golub, LeVeque, "Updating Formulae", 1979, (2.1)."""
+    cdef Py_ssize_t c
+    cdef double share = other_count / (count + other_count), weight = count * share, difference
+    for c in range(channels):
+        difference = other_mean[c] - mean[c]
+        mean[c] += difference * share
+        squares[c] += other_squares[c] + difference * difference * weight
+
+
+cdef Py_ssize_t first_position(cutting w, Py_ssize_t task) noexcept nogil:
+    return min(task * w.share * w.block, w.size) // w.channels
+
+
+cdef void moments_task(const floating *x, cutting w, Py_ssize_t task, double *moments, floating *rows) noexcept nogil:
+    """Means and sums of squared deviations of a task's positions; behind them, room for those of a block."""
+    cdef Py_ssize_t block, start, size, c, done = 0
+    cdef double *mean = moments
+    cdef double *squares = moments + w.channels
+    cdef double *block_mean = moments + 2 * w.channels
+    cdef double *block_squares = moments + 3 * w.channels
+    cdef floating *total = rows
+    cdef floating *centre = rows + w.width
+    memset(mean, 0, 2 * w.channels * sizeof(double))
+    for block in range(task * w.share, min((task + 1) * w.share, w.blocks)):
+        start = block * w.block
+        size = min(w.block, w.size - start)
+        memset(block_mean, 0, 2 * w.channels * sizeof(double))
+        memset(total, 0, w.width * sizeof(floating))
+        # Sums of differences from the first position: a mean far from zero costs no digits.
+        spread(x + start, w, centre)
+        add_deviations(x + start, size, w.width, <const floating *>centre, total)
+        fold(total, w, block_mean)
+        for c in range(w.channels):
+            block_mean[c] = x[start + c] + block_mean[c] / (size // w.channels)
+            total[c] = <floating>block_mean[c]
+        spread(<const floating *>total, w, centre)
+        memset(total, 0, w.width * sizeof(floating))
+        add_squared_deviations(x + start, size, w.width, <const floating *>centre, total)
+        fold(total, w, block_squares)
+        combine(done, mean, squares, size // w.channels, block_mean, block_squares, w.channels)
+        done += size // w.channels
+
+
+cdef int moments(const floating *x, cutting w, floating *mean, floating *variance) except -1 nogil:
+    cdef Py_ssize_t task, c, own = 4 * w.channels
+    cdef double *partial = <double *>allocate(w.tasks * (own * sizeof(double) + 2 * w.width * sizeof(floating)))
+    cdef floating *rows = <floating *>(partial + w.tasks * own)
+    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 2.0 * w.size), schedule="static"):
+        moments_task(x, w, task, partial + task * own, rows + task * 2 * w.width)
+    for task in range(1, w.tasks):
+        combine(
+            first_position(w, task), partial, partial + w.channels,
+            first_position(w, task + 1) - first_position(w, task),
+            partial + task * own, partial + task * own + w.channels, w.channels)
+    for c in range(w.channels):
+        mean[c] = <floating>partial[c]
+        variance[c] = <floating>(partial[w.channels + c] / w.positions)
+    release(partial)
+    return 0
+
+
+# -- Forward ------------------------------------------------------------------------------------------
+
+cdef inline floating normalized(floating x, floating mean, floating scale, floating beta) noexcept nogil:
+    return (x - mean) * scale + beta
+
+
+cdef void forward_block(
+    const floating *x, Py_ssize_t size, Py_ssize_t width,
+    const floating *mean, const floating *scale, const floating *beta, bint relu, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t i, start = 0, count
+    cdef floating y
+    while start < size:
+        count = min(width, size - start)
+        if relu:
+            for i in range(count):
+                y = normalized(x[i], mean[i], scale[i], beta[i])
+                out[i] = 0 if y <= 0 else y
+        else:
+            for i in range(count):
+                out[i] = normalized(x[i], mean[i], scale[i], beta[i])
+        x += width
+        out += width
+        start += width
+
+
+cdef void spread_parameters(
+    const floating *mean, const floating *inv_std, const floating *gamma, const floating *beta, cutting w,
+    floating *rows,
+) noexcept nogil:
+    """Rows of mean, gamma * inv_std and beta."""
+    cdef Py_ssize_t c
+    # The row of beta is free until its turn.
+    for c in range(w.channels):
+        rows[2 * w.width + c] = gamma[c] * inv_std[c]
+    spread(mean, w, rows)
+    spread(<const floating *>(rows + 2 * w.width), w, rows + w.width)
+    spread(beta, w, rows + 2 * w.width)
+
+
+cdef int forward(
+    const floating *x, const floating *mean, const floating *inv_std, const floating *gamma, const floating *beta,
+    bint relu, cutting w, floating *out,
+) except -1 nogil:
+    cdef Py_ssize_t block
+    cdef floating *rows = <floating *>allocate(3 * w.width * sizeof(floating))
+    spread_parameters(mean, inv_std, gamma, beta, w, rows)
+    for block in prange(w.blocks, num_threads=threads_for(w.blocks, 2.0 * w.size), schedule="static"):
+        forward_block(
+            x + block * w.block, min(w.block, w.size - block * w.block), w.width,
+            <const floating *>rows, <const floating *>(rows + w.width), <const floating *>(rows + 2 * w.width),
+            relu, out + block * w.block)
+    release(rows)
+    return 0
+
+
+# -- Backward -----------------------------------------------------------------------------------------
+
+cdef inline floating gated(
+    floating grad, floating x, floating mean, floating scale, floating beta,
+) noexcept nogil:
+    """The gradient behind a ReLU, from the output that `normalized` gave to it."""
+    return 0 if normalized(x, mean, scale, beta) <= 0 else grad
+
+
+cdef void add_gradients(
+    const floating *grad, const floating *x, Py_ssize_t size, Py_ssize_t width,
+    const floating *mean, const floating *scale, const floating *beta, bint relu,
+    floating *gradients, floating *products, floating *behind,
+) noexcept nogil:
+    """Sums of g and of g * (x - mean); `behind` is room for one row of g."""
+    cdef Py_ssize_t i, start = 0, count
+    cdef const floating *g = grad
+    while start < size:
+        count = min(width, size - start)
+        if relu:
+            # In a loop of its own, for compilers give up on vectors where the choice and the sums stand together.
+            for i in range(count):
+                behind[i] = gated(grad[i], x[i], mean[i], scale[i], beta[i])
+            g = behind
+        for i in range(count):
+            gradients[i] += g[i]
+            products[i] += g[i] * (x[i] - mean[i])
+        grad += width
+        x += width
+        g += width
+        start += width
+
+
+cdef void parameter_gradient_task(
+    const floating *grad, const floating *x, const floating *rows, bint relu, cutting w, Py_ssize_t task,
+    double *sums, floating *totals,
+) noexcept nogil:
+    cdef Py_ssize_t block, start
+    memset(sums, 0, 2 * w.channels * sizeof(double))
+    for block in range(task * w.share, min((task + 1) * w.share, w.blocks)):
+        start = block * w.block
+        memset(totals, 0, 2 * w.width * sizeof(floating))
+        add_gradients(
+            grad + start, x + start, min(w.block, w.size - start), w.width,
+            rows, rows + w.width, rows + 2 * w.width, relu, totals, totals + w.width, totals + 2 * w.width)
+        fold(totals, w, sums)
+        fold(totals + w.width, w, sums + w.channels)
+
+
+cdef int parameter_gradient(
+    const floating *grad, const floating *x, const floating *mean, const floating *inv_std,
+    const floating *gamma, const floating *beta, bint relu, cutting w, floating *gamma_grad, floating *beta_grad,
+) except -1 nogil:
+    cdef Py_ssize_t task, c, own = 2 * w.channels
+    cdef double gamma_sum, beta_sum
+    cdef double *sums = <double *>allocate(
+        w.tasks * own * sizeof(double) + (3 + 3 * w.tasks) * w.width * sizeof(floating))
+    cdef floating *rows = <floating *>(sums + w.tasks * own)
+    spread_parameters(mean, inv_std, gamma, beta, w, rows)
+    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 2.0 * w.size), schedule="static"):
+        parameter_gradient_task(
+            grad, x, <const floating *>rows, relu, w, task, sums + task * own, rows + (3 + 3 * task) * w.width)
+    for c in range(w.channels):
+        beta_sum = gamma_sum = 0
+        for task in range(w.tasks):
+            beta_sum += sums[task * own + c]
+            gamma_sum += sums[task * own + w.channels + c]
+        beta_grad[c] = <floating>beta_sum
+        gamma_grad[c] = <floating>(gamma_sum * inv_std[c])
+    release(sums)
+    return 0
+
+
+cdef void input_gradient_block(
+    const floating *grad, const floating *x, Py_ssize_t size, Py_ssize_t width,
+    const floating *mean, const floating *scale, const floating *beta,
+    const floating *average, const floating *slope, bint relu, floating *row, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t i, start = 0, count
+    while start < size:
+        count = min(width, size - start)
+        # `out` may be `x`, and only of arrays that lie apart does the compiler take whole vectors.
+        memcpy(row, x, count * sizeof(floating))
+        if relu:
+            for i in range(count):
+                out[i] = scale[i] * (
+                    (gated(grad[i], row[i], mean[i], scale[i], beta[i]) - average[i]) - (row[i] - mean[i]) * slope[i])
+        else:
+            for i in range(count):
+                out[i] = scale[i] * ((grad[i] - average[i]) - (row[i] - mean[i]) * slope[i])
+        grad += width
+        x += width
+        out += width
+        start += width
+
+
+cdef int input_gradient(
+    const floating *grad, const floating *x, const floating *mean, const floating *inv_std,
+    const floating *gamma, const floating *beta, const floating *gamma_grad, const floating *beta_grad,
+    bint relu, cutting w, floating *out,
+) except -1 nogil:
+    cdef Py_ssize_t block, c, own = (w.width + LANES - 1) // LANES * LANES
+    cdef int threads = threads_for(w.blocks, 2.0 * w.size)
+    cdef floating *rows = <floating *>allocate((5 * w.width + max(w.channels, threads * own)) * sizeof(floating))
+    cdef floating *values = rows + 5 * w.width
+    spread_parameters(mean, inv_std, gamma, beta, w, rows)
+    for c in range(w.channels):
+        values[c] = beta_grad[c] / w.positions
+    spread(<const floating *>values, w, rows + 3 * w.width)
+    for c in range(w.channels):
+        values[c] = inv_std[c] * gamma_grad[c] / w.positions
+    spread(<const floating *>values, w, rows + 4 * w.width)
+    for block in prange(w.blocks, num_threads=threads, schedule="static"):
+        input_gradient_block(
+            grad + block * w.block, x + block * w.block, min(w.block, w.size - block * w.block), w.width,
+            <const floating *>rows, <const floating *>(rows + w.width), <const floating *>(rows + 2 * w.width),
+            <const floating *>(rows + 3 * w.width), <const floating *>(rows + 4 * w.width), relu,
+            values + threadid() * own, out + block * w.block)
+    release(rows)
+    return 0
+
+
+# -- The door -----------------------------------------------------------------------------------------
+
+cdef int check(
+    const char *name, Py_ssize_t[2] x, Py_ssize_t[2] other, Py_ssize_t a, Py_ssize_t b, Py_ssize_t c, Py_ssize_t d,
+    Py_ssize_t e, Py_ssize_t f,
+) except -1:
+    """Two arrays of one shape, and a value of each kind for each channel."""
+    if not same_shape(x, other, 2) or x[1] < 1 or not x[1] == a == b == c == d == e == f:
+        raise ValueError(
+            f"{name.decode()}: shapes do not fit: {as_tuple(x, 2)}, {as_tuple(other, 2)}, "
+            f"channels {(a, b, c, d, e, f)}")
+    return 0
+
+
+cdef _statistics(const floating[:, ::1] x, floating[::1] mean, floating[::1] variance):
+    cdef Py_ssize_t C = mean.shape[0]
+    check("batch_norm_statistics", x.shape, x.shape, C, variance.shape[0], C, C, C, C)
+    if x.shape[0] == 0:
+        mean[...] = 0
+        variance[...] = 0
+        return
+    with nogil:
+        moments(&x[0, 0], cut_blocks(x.shape[0], C), &mean[0], &variance[0])
+
+
+cdef _forward(
+    const floating[:, ::1] x, const floating[::1] mean, const floating[::1] inv_std, const floating[::1] gamma,
+    const floating[::1] beta, bint relu, floating[:, ::1] out,
+):
+    cdef Py_ssize_t C = mean.shape[0]
+    check(
+        "batch_norm_forward", x.shape, out.shape, C, inv_std.shape[0], gamma.shape[0], beta.shape[0], C, C)
+    if x.shape[0] == 0:
+        return
+    with nogil:
+        forward(
+            &x[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], relu, cut_blocks(x.shape[0], C), &out[0, 0])
+
+
+cdef _parameter_gradient(
+    const floating[:, ::1] grad, const floating[:, ::1] x, const floating[::1] mean, const floating[::1] inv_std,
+    const floating[::1] gamma, const floating[::1] beta, bint relu, floating[::1] gamma_grad, floating[::1] beta_grad,
+):
+    cdef Py_ssize_t C = mean.shape[0]
+    check(
+        "batch_norm_parameter_gradient", x.shape, grad.shape, C, inv_std.shape[0], gamma.shape[0], beta.shape[0],
+        gamma_grad.shape[0], beta_grad.shape[0])
+    if x.shape[0] == 0:
+        gamma_grad[...] = 0
+        beta_grad[...] = 0
+        return
+    with nogil:
+        parameter_gradient(
+            &grad[0, 0], &x[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], relu, cut_blocks(x.shape[0], C),
+            &gamma_grad[0], &beta_grad[0])
+
+
+cdef _input_gradient(
+    const floating[:, ::1] grad, const floating[:, ::1] x, const floating[::1] mean, const floating[::1] inv_std,
+    const floating[::1] gamma, const floating[::1] beta, const floating[::1] gamma_grad,
+    const floating[::1] beta_grad, bint relu, floating[:, ::1] out,
+):
+    cdef Py_ssize_t C = mean.shape[0]
+    check(
+        "batch_norm_input_gradient", x.shape, grad.shape, C, inv_std.shape[0], gamma.shape[0], beta.shape[0],
+        gamma_grad.shape[0], beta_grad.shape[0])
+    check("batch_norm_input_gradient", x.shape, out.shape, C, C, C, C, C, C)
+    if x.shape[0] == 0:
+        return
+    with nogil:
+        input_gradient(
+            &grad[0, 0], &x[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], &gamma_grad[0], &beta_grad[0], relu,
+            cut_blocks(x.shape[0], C), &out[0, 0])
+
+
+cdef rows_of(array):
+    """(..., channels) as (positions, channels)."""
+    return array.reshape(-1, array.shape[array.ndim - 1])
+
+
+def batch_norm_statistics(x, mean, variance):
+    if mean.dtype.char == "f":
+        _statistics[float](rows_of(x), mean, variance)
+    else:
+        _statistics[double](rows_of(x), mean, variance)
+
+
+def batch_norm_forward(x, mean, inv_std, gamma, beta, relu, out):
+    if out.dtype.char == "f":
+        _forward[float](rows_of(x), mean, inv_std, gamma, beta, relu, rows_of(out))
+    else:
+        _forward[double](rows_of(x), mean, inv_std, gamma, beta, relu, rows_of(out))
+
+
+def batch_norm_parameter_gradient(grad, x, mean, inv_std, gamma, beta, relu, gamma_grad, beta_grad):
+    if gamma_grad.dtype.char == "f":
+        _parameter_gradient[float](
+            rows_of(grad), rows_of(x), mean, inv_std, gamma, beta, relu, gamma_grad, beta_grad)
+    else:
+        _parameter_gradient[double](
+            rows_of(grad), rows_of(x), mean, inv_std, gamma, beta, relu, gamma_grad, beta_grad)
+
+
+def batch_norm_input_gradient(grad, x, mean, inv_std, gamma, beta, gamma_grad, beta_grad, relu, out):
+    if out.dtype.char == "f":
+        _input_gradient[float](
+            rows_of(grad), rows_of(x), mean, inv_std, gamma, beta, gamma_grad, beta_grad, relu, rows_of(out))
+    else:
+        _input_gradient[double](
+            rows_of(grad), rows_of(x), mean, inv_std, gamma, beta, gamma_grad, beta_grad, relu, rows_of(out))

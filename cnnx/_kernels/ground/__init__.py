@@ -1,0 +1,1 @@
+"""What all kernels stand on: instruction sets, threads, working memory, shapes."""

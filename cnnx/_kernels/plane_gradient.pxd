@@ -1,8 +1,0 @@
-from cnnx._kernels.floating cimport floating
-from cnnx._kernels.tiles cimport geometry
-
-
-cdef bint gradient_by_planes(geometry g, Py_ssize_t itemsize) noexcept nogil
-cdef int plane_gradient(
-    geometry g, const floating *x, const floating *grad, floating *W_grad, floating *b_grad,
-) except -1 nogil

@@ -1,0 +1,1 @@
+"""The products that convolutions and dense layers are made of."""

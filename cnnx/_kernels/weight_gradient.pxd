@@ -1,8 +1,0 @@
-from cnnx._kernels.floating cimport floating
-from cnnx._kernels.tiles cimport geometry
-
-
-cdef int weight_gradient(
-    geometry g, Py_ssize_t all_rows, Py_ssize_t all_columns, const floating *x, const floating *grad,
-    floating *W_grad, floating *b_grad,
-) except -1 nogil

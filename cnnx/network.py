@@ -4,7 +4,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,28 +22,21 @@ from cnnx.checks import (
     check_shape,
 )
 from cnnx.errors import DivergenceError
-from cnnx.fusion import fuse
-from cnnx.layers.base import (
-    Layer,
-    backward_through,
-    check_free,
-    choose_initializers,
-    skip_input_gradients,
-    walk,
-)
+from cnnx.layers.base import Layer, check_free, choose_initializers
 from cnnx.layers.loss import OutputLayer
 from cnnx.layers.standardize import StandardizeLayer
+from cnnx.memory.context import FRESH
 from cnnx.optimizers import SGD, Optimizer, check_optimizer
-from cnnx.parameters import decaying_ranges, gather
+from cnnx.plan.parameters import decaying_ranges, gather
+from cnnx.plan.plan import Plan
 from cnnx.regularizers import Regularizer
 from cnnx.schedules import Schedule
-from cnnx.sharing import share
 
 if TYPE_CHECKING:
     from cnnx.augmentation.base import AnyStep
     from cnnx.data import Batches
     from cnnx.range_test import RangeTest
-    from cnnx.verification import Report
+    from cnnx.inspection.verification import Report
     from cnnx.weighting import ClassWeight
 
 # Examples at a time, where `train` and `evaluate` are not told.
@@ -73,9 +66,9 @@ class Model:
     fixed : bool
         Whether the parameters are in memory that cannot be written, as in a model that `folded` gave.
 
-    steps : list of Layer
-        What the passes run over: the layers, neighbours that are computed together as one (`cnnx.fusion`). They
-        exist once the model is built.
+    plan : Plan
+        What a step does: which layers are computed together, and the memory that they share; ``print(model.plan)``
+        shows it. For training, or in a model that `folded` gave for serving. It exists once the model is built.
 
     Examples
     --------
@@ -146,14 +139,13 @@ class Model:
         self._connect(fixed)
 
     def _connect(self, fixed: bool) -> None:
-        """What stands on the arrays of all layers: the vectors that these are views into, and the steps."""
+        """What stands on the arrays of all layers: the vectors that these are views into, and the plans."""
         self.fixed = fixed
         self.parameters, self.gradients = gather(self.layers, self.dtype, fixed)
         self.decaying = decaying_ranges(self.layers)
-        skip_input_gradients(self.layers)
-        self.steps = fuse(self.layers)
-        self.shared_arrays = share(self.steps)
-        self._walked_steps = tuple(walk(self.steps))
+        self._serving = Plan(self.layers, training=False, fixed=fixed)
+        self.plan = self._serving if fixed else Plan(self.layers, training=True)
+        self._by_hand: Plan | None = None
         self.built = True
 
     def __getstate__(self) -> dict[str, Any]:
@@ -453,34 +445,34 @@ class Model:
         `X`, `y` and, where examples have them, `weights` are checked arrays of one length; a number is the learning
         rate of plain gradient descent. `DivergenceError` is raised before any weight changes.
         """
-        output = self._output_layer("step")
+        self._output_layer("step")
         if not isinstance(optimizer, Optimizer):
             optimizer = SGD(optimizer)
-        with self._keeping_arrays():
-            x = check_batch(X, self.input_shape, self.dtype, "X")
-            targets = output.encode(y, training=True)
-            states = [layer.state for layer in self.layers]
-            for step in self.steps[:-1]:
-                x = step.forward(x, training=True)
-            predictions, losses = output.loss(x, targets, training=True)
-            rates = output.rate(predictions, targets)
-            if weights is None:
-                loss, metric = _mean(losses), _mean(rates)
-            else:
-                loss, metric = float((weights * losses).sum()) / len(X), _weighted_mean(rates, weights)
-                weights = weights.astype(self.dtype)
+        x = check_batch(X, self.input_shape, self.dtype, "X")
+        states = [layer.state for layer in self.layers]
+        try:
+            loss, metric = _means(self.plan.gradients(x, y, weights), len(x))
             if math.isfinite(loss):
-                self._backward(targets, weights)
                 for regularizer in regularizers:
                     loss += regularizer.penalize(self.parameters, self.gradients, self.decaying)
             if not math.isfinite(loss):
-                for layer, state in zip(self.layers, states, strict=True):
-                    layer.state = state
                 raise DivergenceError(_divergence(loss, X, optimizer.rate))
-            optimizer.step(self.parameters, self.gradients, self.decaying)
-            for regularizer in regularizers:
-                regularizer.constrain(self.layers)
+        except BaseException:
+            self.plan.forget()
+            for layer, state in zip(self.layers, states, strict=True):
+                layer.state = state
+            raise
+        optimizer.step(self.parameters, self.gradients, self.decaying)
+        for regularizer in regularizers:
+            regularizer.constrain(self.layers)
         return loss, metric
+
+    def measure(self, X: Array, y: Array, weights: Array | None = None) -> Array:
+        """Sums over a batch of weight times loss, weight times metric, and weight, (3,), for a loop that evaluates.
+
+        `X`, `y` and, where examples have them, `weights` are checked arrays of one length.
+        """
+        return self._serving.measure(check_batch(X, self.input_shape, self.dtype, "X"), y, weights)
 
     def forward(self, X: Any, training: bool = False) -> Array:
         """The output for a batch; with `training`, each layer keeps what `backward` needs.
@@ -497,9 +489,13 @@ class Model:
         """
         self._require_built("forward")
         x = check_batch(X, self.input_shape, self.dtype, "X")
-        for step in self.steps:
-            x = step.forward(x, training)
-        return x
+        return self._hand_plan().forward(x) if training else self._serving.forward(x)
+
+    def _hand_plan(self) -> Plan:
+        """A plan for a user's own loop, whose arrays are all fresh: the user may keep them."""
+        if self._by_hand is None:
+            self._by_hand = Plan(self.layers, training=True, arrays=FRESH)
+        return self._by_hand
 
     def backward(self, y: Any) -> None:
         """Fill `gradients` with those of the mean loss of the batch that `forward(X, training=True)` has seen.
@@ -514,10 +510,7 @@ class Model:
         """
         output = self._output_layer("backward")
         self._require_built("backward")
-        self._backward(output.targets(y))
-
-    def _backward(self, targets: Array, weights: Array | None = None) -> None:
-        backward_through(self.steps[:-1], self._output_layer("backward").loss_backward(targets, weights))
+        self._hand_plan().backward(output.targets(y))
 
     # -- Prediction ----------------------------------------------------------------------------------
 
@@ -605,20 +598,11 @@ class Model:
             y = self._check_data(X, y, "evaluate")
             batch_size = check_count(EVALUATION_BATCH_SIZE if batch_size is None else batch_size, "batch_size")
             source = ArrayBatches(X, y, batch_size, self._weights(y, class_weight, sample_weight, "evaluate"))
-        total, metric, weight = 0.0, 0.0, 0.0
+        sums = np.zeros(3)
         with closing(prepare(source, self).epoch(None)) as batches:
             for X, y, weights in batches:
-                x = check_batch(X, self.input_shape, self.dtype, "X")
-                targets = output.encode(y)
-                for step in self.steps[:-1]:
-                    x = step.forward(x)
-                predictions, losses = output.loss(x, targets)
-                rates = output.rate(predictions, targets)
-                if weights is not None:
-                    losses, rates = weights * losses, weights * rates
-                total += float(losses.sum(dtype=np.float64))
-                metric += float(rates.sum(dtype=np.float64))
-                weight += len(x) if weights is None else float(weights.sum())
+                sums += self.measure(X, y, weights)
+        total, metric, weight = sums.tolist()
         if not weight:
             raise ValueError("evaluate: expected a weight above 0, all are 0")
         return total / weight, metric / weight
@@ -627,10 +611,10 @@ class Model:
 
     def summary(self, batch_size: int = 64) -> None:
         """Print the table of layers: shapes, parameters, and memory of a training step on `batch_size` examples."""
-        from cnnx.summary import summarize
+        from cnnx.inspection.summary import summarize
 
         self._require_built("summary")
-        print(summarize(self, check_count(batch_size, "batch_size")))
+        print(summarize(self.layers, self.plan, check_count(batch_size, "batch_size")))
 
     def verify(self, X: Any, y: Any, tolerance: float | None = None) -> "Report":
         """Compare the compiled kernels with their NumPy twins on your own data, layer by layer.
@@ -652,14 +636,19 @@ class Model:
         VerificationError
             If a difference is above the tolerance.
         """
-        from cnnx.verification import verify
+        from cnnx.inspection.verification import verify
 
-        self._output_layer("verify")
+        output = self._output_layer("verify")
         X, y = check_numbers(X, "X"), check_numbers(y, "y")
         check_same_length(X, y)
         if not self.built:
             self.build(X.shape[1:])
-        return verify(self, X, self._check_data(X, y, "verify"), tolerance)
+        y = self._check_data(X, y, "verify")
+        gradients = self.gradients.copy()
+        try:
+            return verify(self.layers[:-1], output, check_batch(X, self.input_shape, self.dtype, "X"), y, tolerance)
+        finally:
+            self.gradients[...] = gradients
 
     def folded(self) -> "Model":
         """A new model for inference, with batch normalization folded into the weights before it.
@@ -679,10 +668,13 @@ class Model:
         RuntimeError
             If this model is not built.
         """
-        from cnnx.folding import fold
+        from cnnx.plan.folding import fold
 
         self._require_built("folded")
-        return fold(self)
+        copies = fold(self.layers)
+        folded = Model(*(layer for layer, _ in copies))
+        folded.build(self.input_shape, dtype=self.dtype, params=[values for _, values in copies], fixed=True)
+        return folded
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture and weights to a safetensors file, which can hold no code."""
@@ -756,19 +748,6 @@ class Model:
 
         return example_weights(y, class_weight, sample_weight, self._output_layer(name), name)
 
-    @contextmanager
-    def _keeping_arrays(self) -> Iterator[None]:
-        """Inside a step no array reaches the user, so all of them can be used again in the next step."""
-        for step in self._walked_steps:
-            step.keeps_arrays = True
-        try:
-            yield
-        finally:
-            for step in self._walked_steps:
-                step.keeps_arrays = False
-            for step in self.steps:
-                step.forget()
-
 
 def _checked_pair(X: Any, y: Any, where: str) -> tuple[Array, Array]:
     """Arrays of as many examples as labels."""
@@ -784,16 +763,10 @@ def _batches(examples: int, batch_size: int) -> Iterator[slice]:
         yield slice(start, start + batch_size)
 
 
-def _mean(values: Array) -> float:
-    """`values.mean()`, bit for bit: of one small batch, that takes longer than a layer's pass."""
-    total = np.add.reduce(values)
-    return float(total / total.dtype.type(len(values)))
-
-
-def _weighted_mean(values: Array, weights: Array) -> float:
-    """Zero where all weights are."""
-    weight = float(weights.sum())
-    return float((weights * values).sum()) / weight if weight else 0.0
+def _means(sums: Array, examples: int) -> tuple[float, float]:
+    """A batch's loss, divided by its examples, and its weighted mean metric, which is 0 where all weights are."""
+    loss, metric, weight = sums.tolist()
+    return loss / examples, metric / weight if weight else 0.0
 
 
 def _set_aside(X: Array, y: Array, validation_data: Any, validation_split: float) -> tuple[Array, Array, Any]:

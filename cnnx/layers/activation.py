@@ -28,6 +28,8 @@ from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks import check_positive
 from cnnx.layers.base import Layer
+from cnnx.memory.context import Context
+from cnnx.memory.uses import Uses
 
 
 class ActivationLayer(Layer):
@@ -36,29 +38,24 @@ class ActivationLayer(Layer):
     A subclass says what it keeps for the backward pass, and fills `out` in `apply` and `apply_backward`.
     """
 
-    reads_input: ClassVar[bool] = False
+    # The output, unless a subclass says that it is the input.
+    uses: ClassVar[Uses] = Uses(input=False)
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
         """No parameters; the shape stays."""
-        self._reserve("output", input_shape)
-        self._reserve("input_gradient", input_shape)
         return input_shape
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def compute(self, x: Array, context: Context) -> Array:
         """(batch, ...) to the same shape."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
+        y = context.array("output", len(x))
         self.apply(x, y)
-        if training:
-            self._cache = (x if self.reads_input else y,)
+        context.keep(x if self.uses.input else y)
         return y
 
-    def backward(self, grad: Array) -> Array | None:
+    def backpropagate(self, grad: Array, context: Context) -> Array | None:
         """(batch, ...) to the same shape."""
-        grad, kept = self._use_up_cache(grad)
-        if not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(kept))
+        (kept,) = context.kept()
+        out = context.array("input_gradient", len(kept))
         self.apply_backward(grad, kept, out)
         return out
 
@@ -162,25 +159,21 @@ class PReluLayer(Layer):
             raise ValueError(f"{self.name}: expected examples of shape (..., channels), got {input_shape}")
         channels = input_shape[-1:]
         self._add_parameter("slope", channels, lambda: np.full(channels, self.slope))
-        self._reserve("output", input_shape)
-        self._reserve("input_gradient", input_shape)
         return input_shape
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def compute(self, x: Array, context: Context) -> Array:
         """(batch, ..., channels) to the same shape."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
+        y = context.array("output", len(x))
         _kernels.prelu_forward(x, self.params["slope"], y)
-        if training:
-            self._cache = (x,)
+        context.keep(x)
         return y
 
-    def backward(self, grad: Array) -> Array | None:
+    def backpropagate(self, grad: Array, context: Context) -> Array | None:
         """(batch, ..., channels) to the same shape."""
-        grad, x = self._use_up_cache(grad)
-        out = self._array("input_gradient", len(x))
+        (x,) = context.kept()
+        out = context.array("input_gradient", len(x))
         _kernels.prelu_backward(grad, x, self.params["slope"], self.grads["slope"], out)
-        return out if self.needs_input_gradient else None
+        return out if context.wants_gradient else None
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -261,8 +254,7 @@ class GeluLayer(ActivationLayer):
 
     # Like ReLU it passes about half of what comes in.
     preferred_initializer: ClassVar[str | None] = "he_normal"
-    reads_input = True
-    reads_output = False
+    uses: ClassVar[Uses] = Uses(output=False)
 
     def apply(self, x: Array, out: Array) -> None:
         """x * Phi(x)."""
@@ -284,8 +276,7 @@ class SiluLayer(ActivationLayer):
 
     # Like ReLU it passes about half of what comes in.
     preferred_initializer: ClassVar[str | None] = "he_normal"
-    reads_input = True
-    reads_output = False
+    uses: ClassVar[Uses] = Uses(output=False)
 
     def apply(self, x: Array, out: Array) -> None:
         """x * sigmoid(x)."""
@@ -346,8 +337,7 @@ class HardSwishLayer(ActivationLayer):
 
     # Like ReLU it passes about half of what comes in.
     preferred_initializer: ClassVar[str | None] = "he_normal"
-    reads_input = True
-    reads_output = False
+    uses: ClassVar[Uses] = Uses(output=False)
 
     def apply(self, x: Array, out: Array) -> None:
         """0 up to -3, x from 3 on, a parabola between them."""

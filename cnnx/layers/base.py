@@ -1,19 +1,18 @@
-"""What every layer has in common: building, parameters, working arrays, and the cache for the backward pass."""
+"""What every layer has in common: building, parameters, and the door to its mathematics."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnx._typing import Array, DTypeLike, Prepared, Seed, Shape
+from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks import check_batch, check_dtype
-
-if TYPE_CHECKING:
-    from cnnx.sharing import SharedArray
+from cnnx.memory.arrays import Reservation
+from cnnx.memory.context import FRESH, Context
+from cnnx.memory.uses import Uses
 
 # The initializer of weights that no activation follows.
 UNGATED = "glorot_uniform"
@@ -22,7 +21,8 @@ UNGATED = "glorot_uniform"
 class Layer:
     """A layer: its mathematics, its parameters, and nothing of its neighbours.
 
-    A subclass implements `create` (parameters and output shape), `forward`, `backward` and `config`.
+    A subclass implements `create` (parameters and output shape), `compute`, `backpropagate` and `config`. One that
+    needs no working memory of a model may override `forward` and `backward` instead, and is then called by these.
 
     Attributes
     ----------
@@ -41,28 +41,19 @@ class Layer:
         Shapes of one example; known once the layer is built.
     dtype : numpy.dtype
         float32 or float64.
-    needs_input_gradient : bool
-        False lets `backward` leave out the gradient for the layer below, and return None: a `Model` says so
-        of its first layer.
+    reserved : dict of str to Reservation
+        The working arrays that `compute` and `backpropagate` take; known once the layer is built.
     sublayers : dict of str to Layer
         The layers that this one holds, by their paths inside it; empty for most. Their `params`, `grads` and `state`
         are this layer's own, under keys such as "0.W": path, dot, key.
     """
 
+    # What the passes do with their arrays.
+    uses: ClassVar[Uses] = Uses()
     # An activation names the initializer that suits the weights before it.
     preferred_initializer: ClassVar[str | None] = None
     # A layer with weights shields the weights before it from that choice.
     has_weights: ClassVar[bool] = False
-    # What `backward` reads of the arrays of the forward pass, so that others may be used again before it; whether it
-    # reads the input for the last time before it writes the input gradient, or can write the one over the other; and
-    # whether `recompute` can write the output again.
-    reads_input: ClassVar[bool] = True
-    reads_output: ClassVar[bool] = True
-    frees_input: ClassVar[bool] = False
-    overwrites_input: ClassVar[bool] = False
-    # Whether the output is a view of the input.
-    hands_on: ClassVar[bool] = False
-    recomputes: ClassVar[bool] = False
     # The parameters that weight decay and penalties act on; biases, and what scales and shifts, are left alone.
     decays: ClassVar[tuple[str, ...]] = ("W",)
 
@@ -75,16 +66,8 @@ class Layer:
         self.rng: np.random.Generator | None = None
         self.built = False
         self.default_initializer = UNGATED
-        self.needs_input_gradient = True
-        self.keeps_arrays = False
-        self._reserved: dict[str, tuple[Shape, np.dtype[Any]]] = {}
-        self._kept: dict[str, Array] = {}
-        self.borrowed: dict[str, SharedArray] = {}
-        # The layer whose output must be computed again before this one's backward pass.
-        self.source: Layer | None = None
+        self.reserved: dict[str, Reservation] = {}
         self._cache: tuple[Any, ...] | None = None
-        # Where kernels keep what they make of parameters that are fixed.
-        self.prepared: Prepared | None = None
         self._given: Mapping[str, Array] | None = None
 
     def build(
@@ -119,28 +102,68 @@ class Layer:
         self.dtype = check_dtype(dtype)
         self.input_shape: Shape = tuple(input_shape)
         self.params, self.grads, self.state = {}, {}, {}
-        self._reserved, self._kept, self.borrowed = {}, {}, {}
-        self._cache, self.source, self.prepared = None, None, None
-        self._given = params
+        self.reserved, self._cache, self._given = {}, None, params
         self.output_shape: Shape = self.create(self.input_shape, np.random.default_rng(seed))
         expected = self.params.keys() | self.state.keys()
         if params is not None and params.keys() != expected:
             raise ValueError(f"{self.name}: expected parameters {sorted(expected)}, got {sorted(params)}")
         self._given = None
+        if not self.uses.view:
+            self._reserve("output", self.output_shape)
+            self._reserve("input_gradient", self.input_shape)
         self.built = True
         return self.output_shape
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
-        """Create `params` and `grads`, reserve the working arrays, and return the output shape."""
+        """Create `params` and `grads`, reserve working arrays beside "output" and "input_gradient"; the output shape."""
+        raise NotImplementedError
+
+    def compute(self, x: Array, context: Context) -> Array:
+        """The output, (batch, *input_shape) to (batch, *output_shape); `backpropagate` is kept what it needs."""
+        raise NotImplementedError
+
+    def backpropagate(self, grad: Array, context: Context) -> Array | None:
+        """Fill `grads` and return the gradient with respect to the input, unless the context wants none."""
+        raise NotImplementedError
+
+    def recompute(self, context: Context) -> None:
+        """Write the output of the last `compute` again, where `uses` says that it can be."""
         raise NotImplementedError
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        """The layer's output; with `training` it keeps in its cache what `backward` needs."""
-        raise NotImplementedError
+        """The layer's output; with `training` it keeps in its cache what `backward` needs.
 
-    def backward(self, grad: Array) -> Array | None:
-        """Fill `grads` and return the gradient with respect to the input; uses the cache up."""
-        raise NotImplementedError
+        Parameters
+        ----------
+        x : array_like of shape (batch, *input_shape)
+        training : bool
+
+        Returns
+        -------
+        ndarray of shape (batch, *output_shape)
+        """
+        x, context = self._checked_input(x), self._context(training)
+        y = self.compute(x, context)
+        if training:
+            self._cache = (x, context)
+        return y
+
+    def backward(self, grad: Array) -> Array:
+        """Fill `grads` and return the gradient with respect to the input; uses the cache up.
+
+        Parameters
+        ----------
+        grad : array_like of shape (batch, *output_shape)
+            The gradient of the loss with respect to the output.
+
+        Returns
+        -------
+        ndarray of shape (batch, *input_shape)
+        """
+        grad, _, context = self._use_up_cache(grad)
+        below = self.backpropagate(grad, context)
+        assert below is not None  # the context wants it
+        return below
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as plain JSON values."""
@@ -156,8 +179,8 @@ class Layer:
         return {"layer": type(self).__name__, **self.config()}
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy or a pickle is made of: no working arrays, and nothing of the model that holds the layer."""
-        state = {**self.__dict__, "_kept": {}, "borrowed": {}, "_cache": None, "source": None, "prepared": None}
+        """What a copy or a pickle is made of: no working arrays."""
+        state = {**self.__dict__, "_cache": None}
         if "params" in state:  # of a layer that holds others, they are these layers'
             state["params"] = dict(state["params"])
         return state
@@ -176,32 +199,6 @@ class Layer:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
         return f"{type(self).__name__}({arguments})"
-
-    def array_bytes(self, batch_size: int) -> int:
-        """Bytes of its own working arrays that a training step on `batch_size` examples keeps."""
-        return sum(
-            batch_size * self.bytes_per_example(name)
-            for name in self._reserved
-            if name not in self.borrowed and self.reserves(name)
-        ) + sum(layer.array_bytes(batch_size) for layer in self.sublayers.values())
-
-    def reserves(self, name: str) -> bool:
-        """Whether a training step takes a working array of this name."""
-        return name in self._reserved and (self.needs_input_gradient or name != "input_gradient")
-
-    def bytes_per_example(self, name: str) -> int:
-        """Size of a working array."""
-        shape, dtype = self._reserved[name]
-        return math.prod(shape) * dtype.itemsize
-
-    def borrow(self, name: str, shared: SharedArray) -> None:
-        """Take a working array from a shared one where arrays are kept from step to step."""
-        shared.reserve(self.bytes_per_example(name))
-        self.borrowed[name] = shared
-
-    def recompute(self) -> None:
-        """Write the output of the last forward pass again; for a layer that `recomputes`."""
-        raise NotImplementedError
 
     def forget(self) -> None:
         """Let go of what `forward` kept for `backward`."""
@@ -242,25 +239,13 @@ class Layer:
             raise ValueError(f"{self.name}: parameter {key}: expected {self.dtype} {shape}, got {came}")
         return value.copy()
 
-    def _reserve(self, name: str, shape: Shape, dtype: DTypeLike | None = None) -> None:
-        """Declare a working array with `shape` for each example."""
-        self._reserved[name] = (shape, self.dtype if dtype is None else np.dtype(dtype))
+    def _reserve(self, name: str, shape: Shape, dtype: DTypeLike | None = None, per_example: bool = True) -> None:
+        """Declare a working array, with `shape` for each example, or once for the batch."""
+        self.reserved[name] = Reservation(shape, self.dtype if dtype is None else np.dtype(dtype), per_example)
 
-    def _array(self, name: str, batch: int, training: bool = True) -> Array:
-        """A reserved array for this batch, with any content.
-
-        It is kept from step to step only where the caller has said that it hands none of them out
-        (`keeps_arrays`): fresh memory costs more than the arithmetic of a small network.
-        """
-        shape, dtype = self._reserved[name]
-        if not (training and self.keeps_arrays):
-            return np.empty((batch, *shape), dtype)
-        kept, shared = self._kept.get(name), self.borrowed.get(name)
-        if shared is not None and (kept is None or len(kept) < batch or kept.base is not shared.memory):
-            kept = self._kept[name] = shared.array(batch, shape, dtype)
-        elif kept is None or len(kept) < batch:
-            kept = self._kept[name] = np.empty((batch, *shape), dtype)
-        return kept if len(kept) == batch else kept[:batch]
+    def _context(self, training: bool) -> Context:
+        """What the layer's mathematics is given where no model gives it."""
+        return Context(self.name, self.reserved, FRESH, training)
 
     def _checked_input(self, x: Array) -> Array:
         if not self.built:
@@ -294,13 +279,15 @@ def leaves(layers: Iterable[Layer]) -> Iterator[Layer]:
 
 def check_free(layers: Sequence[Layer], owner: str) -> None:
     """Layers, each of which stands nowhere else."""
+    before: set[int] = set()
     for index, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise TypeError(f"{owner}: expected layers, got {layer!r} at position {index}")
-        if any(layer is other for other in layers[:index]) or layer.name != type(layer).__name__:
+        if id(layer) in before or layer.name != type(layer).__name__:
             raise ValueError(
                 f"{owner}: {layer.name} at position {index} already stands in a model or a block; make a new one"
             )
+        before.add(id(layer))
 
 
 def choose_initializers(layers: Sequence[Layer], following: str = UNGATED) -> str:
@@ -310,14 +297,6 @@ def choose_initializers(layers: Sequence[Layer], following: str = UNGATED) -> st
     return following
 
 
-def skip_input_gradients(layers: Iterable[Layer]) -> None:
-    """The first layer with parameters and those below it leave out the gradient that only the data would get."""
-    below = True
-    for layer in layers:
-        layer.needs_input_gradient = not below
-        below = below and not layer.params
-
-
 def forward_through(layers: Iterable[Layer], x: Array, training: bool) -> Array:
     """The output of layers in a row."""
     for layer in layers:
@@ -325,18 +304,11 @@ def forward_through(layers: Iterable[Layer], x: Array, training: bool) -> Array:
     return x
 
 
-def backward_through(layers: Sequence[Layer], grad: Array) -> Array | None:
-    """The input gradient of layers in a row; None if they leave it out."""
-    below: Array | None = grad
+def backward_through(layers: Sequence[Layer], grad: Array) -> Array:
+    """The input gradient of layers in a row."""
     for layer in reversed(layers):
-        if below is None:
-            # Below the first layer with parameters there is nothing to compute.
-            layer.forget()
-        else:
-            if layer.source is not None and layer.source.keeps_arrays:
-                layer.source.recompute()
-            below = layer.backward(below)
-    return below
+        grad = layer.backward(grad)
+    return grad
 
 
 def walk_parameters(layers: Iterable[Layer]) -> Iterator[tuple[Array, bool]]:

@@ -15,17 +15,18 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from cnnx import _kernels
-from cnnx._typing import Array, Shape
+from cnnx._typing import Array, Prepared, Shape
 from cnnx.checks import check_count
 from cnnx.geometry import Padding, check_image_shape, check_padding, pair, slide
 from cnnx.initializers import check_initializer, find_initializer
 from cnnx.layers.product import ProductLayer
+from cnnx.memory.uses import Uses
 
 
 class ConvolutionLayer(ProductLayer):
@@ -70,6 +71,8 @@ class ConvolutionLayer(ProductLayer):
     "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016.
     """
 
+    uses: ClassVar[Uses] = ProductLayer.uses._replace(prepares=True)
+
     def __init__(
         self,
         filters: int,
@@ -101,74 +104,43 @@ class ConvolutionLayer(ProductLayer):
         windows = slide((height, width), self.filter_size, self.stride, self.padding, self.name, self.dilation)
         self.offset = windows.padding
         self.window = (self.stride, self.offset, self.dilation)
-        self.pooled_by = (1, 1)  # set by `fuse` to the windows of the max pooling that follows
         pixels = self.filter_size[0] * self.filter_size[1]
         initialize = find_initializer(self.initializer, self.default_initializer)
         seen, seeing = channels // self.groups, self.filters // self.groups
         shape = (*self.filter_size, seen, self.filters)
         self._add_parameter("W", shape, lambda: initialize(rng, shape, pixels * seen, pixels * seeing))
         self._add_parameter("b", (self.filters,), lambda: np.zeros(self.filters))
-        output_shape = (*windows.output, self.filters)
-        self._reserve("output", output_shape)
-        self._reserve("input_gradient", input_shape)
-        if self.groups > 1 and not self.depthwise:
-            self._reserve("part_input", (height, width, seen))
-            self._reserve("part_output", (*windows.output, seeing))
-        return output_shape
+        return (*windows.output, self.filters)
 
-    def product(self, x: Array, training: bool, relu: bool, out: Array) -> None:
+    def product(self, x: Array, relu: bool, out: Array, prepared: Prepared | None) -> None:
         """(batch, height, width, channels) to (batch, rows, columns, filters), perhaps with ReLU."""
         W, b, window = self.params["W"], self.params["b"], self.window
         if self.depthwise:
-            W = self._by_channel(W)
-            _kernels.depthwise_forward(x, W, b, *window, relu, out)
+            _kernels.depthwise_forward(x, self._by_channel(W), b, *window, relu, out)
         elif self.groups == 1:
-            _kernels.convolution_forward(x, W, b, *window, relu, out, self.prepared)
+            _kernels.convolution_forward(x, W, b, *window, relu, out, prepared)
         else:
-            for channels, filters in self._parts():
-                x_part, y_part = (self._array(name, len(x), training) for name in ("part_input", "part_output"))
-                x_part[...] = x[..., channels]
-                W_part = np.ascontiguousarray(W[..., filters])
-                _kernels.convolution_forward(x_part, W_part, b[filters], *window, relu, y_part)
-                out[..., filters] = y_part
+            _kernels.grouped_convolution_forward(x, W, b, *window, self.groups, relu, out)
 
     def weight_gradient(self, x: Array, grad: Array) -> None:
         """(batch, height, width, channels) and (batch, rows, columns, filters) to `grads`."""
         W_grad, b_grad, window = self.grads["W"], self.grads["b"], self.window
         if self.depthwise:
-            W_grad = self._by_channel(W_grad)
-            _kernels.depthwise_weight_gradient(x, grad, *window, W_grad, b_grad)
+            _kernels.depthwise_weight_gradient(x, grad, *window, self._by_channel(W_grad), b_grad)
         elif self.groups == 1:
-            _kernels.convolution_weight_gradient(x, grad, *window, self.pooled_by, W_grad, b_grad)
+            _kernels.convolution_weight_gradient(x, grad, *window, W_grad, b_grad)
         else:
-            for channels, filters in self._parts():
-                x_part, grad_part = self._array("part_input", len(x)), self._array("part_output", len(x))
-                x_part[...], grad_part[...] = x[..., channels], grad[..., filters]
-                W_part = np.empty_like(W_grad[..., filters], order="C")
-                _kernels.convolution_weight_gradient(x_part, grad_part, *window, (1, 1), W_part, b_grad[filters])
-                W_grad[..., filters] = W_part
+            _kernels.grouped_convolution_weight_gradient(x, grad, *window, self.groups, W_grad, b_grad)
 
     def input_gradient(self, grad: Array, out: Array) -> None:
         """(batch, rows, columns, filters) to (batch, height, width, channels)."""
         W, window = self.params["W"], self.window
         if self.depthwise:
-            W = self._by_channel(W)
-            _kernels.depthwise_input_gradient(grad, W, *window, out)
+            _kernels.depthwise_input_gradient(grad, self._by_channel(W), *window, out)
         elif self.groups == 1:
-            _kernels.convolution_input_gradient(grad, W, *window, self.pooled_by, out)
+            _kernels.convolution_input_gradient(grad, W, *window, out)
         else:
-            for channels, filters in self._parts():
-                out_part, grad_part = self._array("part_input", len(out)), self._array("part_output", len(out))
-                grad_part[...] = grad[..., filters]
-                W_part = np.ascontiguousarray(W[..., filters])
-                _kernels.convolution_input_gradient(grad_part, W_part, *window, (1, 1), out_part)
-                out[..., channels] = out_part
-
-    def _parts(self) -> Iterator[tuple[slice, slice]]:
-        """The channels and the filters of each group."""
-        seen, seeing = self.input_shape[2] // self.groups, self.filters // self.groups
-        for group in range(self.groups):
-            yield slice(group * seen, (group + 1) * seen), slice(group * seeing, (group + 1) * seeing)
+            _kernels.grouped_convolution_input_gradient(grad, W, *window, self.groups, out)
 
     def _by_channel(self, W: Array) -> Array:
         """Weights (filter_height, filter_width, 1, filters), seen as (..., channels, filters // channels)."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cnnx import _kernels
-from cnnx._typing import Array, Shape
+from cnnx._typing import Array, Prepared, Shape
 from cnnx.checks import check_count
 from cnnx.initializers import check_initializer, find_initializer
 from cnnx.layers.product import ProductLayer
@@ -55,11 +55,9 @@ class DenseLayer(ProductLayer):
         shape = (input_shape[0], self.units)
         self._add_parameter("W", shape, lambda: initialize(rng, shape, *shape))
         self._add_parameter("b", (self.units,), lambda: np.zeros(self.units))
-        self._reserve("output", (self.units,))
-        self._reserve("input_gradient", input_shape)
         return (self.units,)
 
-    def product(self, x: Array, training: bool, relu: bool, out: Array) -> None:
+    def product(self, x: Array, relu: bool, out: Array, prepared: Prepared | None) -> None:
         """(batch, inputs) to (batch, units), perhaps with ReLU."""
         _kernels.dense_forward(x, self.params["W"], self.params["b"], relu, out)
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from cnnx import _kernels
-from cnnx._typing import Array, Shape
+from cnnx._typing import Array, Prepared, Shape
 from cnnx.checks import check_count
 from cnnx.geometry import Padding, check_image_shape, check_padding, pair, slide
 from cnnx.initializers import check_initializer, find_initializer
@@ -91,12 +91,9 @@ class DepthwiseConvolutionLayer(ProductLayer):
         shape, filters = (*self.filter_size, channels, self.multiplier), channels * self.multiplier
         self._add_parameter("W", shape, lambda: initialize(rng, shape, pixels, pixels * self.multiplier))
         self._add_parameter("b", (filters,), lambda: np.zeros(filters))
-        output_shape = (*windows.output, filters)
-        self._reserve("output", output_shape)
-        self._reserve("input_gradient", input_shape)
-        return output_shape
+        return (*windows.output, filters)
 
-    def product(self, x: Array, training: bool, relu: bool, out: Array) -> None:
+    def product(self, x: Array, relu: bool, out: Array, prepared: Prepared | None) -> None:
         """(batch, height, width, channels) to (batch, rows, columns, channels * multiplier), perhaps with ReLU."""
         W, b = self.params["W"], self.params["b"]
         _kernels.depthwise_forward(x, W, b, self.stride, self.offset, self.dilation, relu, out)

@@ -8,6 +8,7 @@ draws one m for each channel of an image: neighbouring pixels are too much alike
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,8 @@ from cnnx._typing import Array, Seed, Shape
 from cnnx.checks import check_share
 from cnnx.geometry import check_image_shape
 from cnnx.layers.base import Layer
+from cnnx.memory.context import Context
+from cnnx.memory.uses import Uses
 
 # Random bits are compared with the rate 16 at a time: four values for each draw of the generator.
 LEVELS = 2**16
@@ -44,8 +47,7 @@ class DropoutLayer(Layer):
     Overfitting", JMLR 15, 2014, section 10 for the scaling in training.
     """
 
-    reads_input: ClassVar[bool] = False
-    reads_output: ClassVar[bool] = False
+    uses: ClassVar[Uses] = Uses(input=False, output=False)
 
     def __init__(self, rate: float, seed: Seed = None) -> None:
         super().__init__()
@@ -58,33 +60,36 @@ class DropoutLayer(Layer):
         # Drawn in any case, so that the weights of later layers do not depend on where this seed comes from.
         derived = int(rng.integers(2**63))
         self.rng = np.random.default_rng(derived if self.seed is None else self.seed)
-        self._reserve("output", input_shape)
-        self._reserve("input_gradient", input_shape)
         return input_shape
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def compute(self, x: Array, context: Context) -> Array:
         """(batch, ...) to the same shape."""
-        x = self._checked_input(x)
-        if not training:
+        if not context.training:
             return x
-        bits = self._draw(x.size)
-        self._cache = (x, bits)
-        return self._scaled(x, bits, "output")
+        bits = self.draw(len(x))
+        context.keep(bits)
+        y = context.array("output", len(x))
+        self.drop(x, bits, y)
+        return y
 
-    def backward(self, grad: Array) -> Array | None:
+    def backpropagate(self, grad: Array, context: Context) -> Array:
         """(batch, ...) to the same shape."""
-        grad, _, bits = self._use_up_cache(grad)
-        return self._scaled(grad, bits, "input_gradient") if self.needs_input_gradient else None
-
-    def _draw(self, count: int) -> Array:
-        """16 random bits for each of `count` choices."""
-        assert self.rng is not None  # made by create
-        return self.rng.integers(2**64, size=-(-count // 4), dtype=np.uint64).view(np.uint16)[:count]
-
-    def _scaled(self, values: Array, bits: Array, name: str) -> Array:
-        out = self._array(name, len(values))
-        _kernels.dropout(values, bits, self._dropped, out)
+        (bits,) = context.kept()
+        out = context.array("input_gradient", len(grad))
+        self.drop(grad, bits, out)
         return out
+
+    def draw(self, batch: int) -> Array:
+        """16 random bits for each value."""
+        return self._bits(batch * math.prod(self.input_shape))
+
+    def drop(self, values: Array, bits: Array, out: Array) -> None:
+        """out = values * m."""
+        _kernels.dropout(values, bits, self._dropped, out)
+
+    def _bits(self, choices: int) -> Array:
+        assert self.rng is not None  # made by create
+        return self.rng.integers(2**64, size=-(-choices // 4), dtype=np.uint64).view(np.uint16)[:choices]
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, but for the seed."""
@@ -120,17 +125,11 @@ class SpatialDropoutLayer(DropoutLayer):
         check_image_shape(input_shape, self.name)
         return super().create(input_shape, rng)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """(batch, height, width, channels) to the same shape."""
-        x = self._checked_input(x)
-        if not training:
-            return x
+    def draw(self, batch: int) -> Array:
+        """16 random bits for each channel of each example, (batch, channels)."""
         channels = self.input_shape[-1]
-        bits = self._draw(len(x) * channels).reshape(len(x), channels)
-        self._cache = (x, bits)
-        return self._scaled(x, bits, "output")
+        return self._bits(batch * channels).reshape(batch, channels)
 
-    def _scaled(self, values: Array, bits: Array, name: str) -> Array:
-        out = self._array(name, len(values))
+    def drop(self, values: Array, bits: Array, out: Array) -> None:
+        """out = values * m, with one m for each channel."""
         _kernels.spatial_dropout(values, bits, self._dropped, out)
-        return out

@@ -12,26 +12,23 @@ import numpy as np
 
 from cnnx._typing import Array, Shape
 from cnnx.layers.base import Layer
+from cnnx.memory.context import Context
+from cnnx.memory.uses import Uses
 
 
 class Flatten(Layer):
     """(batch, height, width, channels), or any shape, to (batch, features); a view, not a copy."""
 
-    hands_on: ClassVar[bool] = True
+    uses: ClassVar[Uses] = Uses(input=False, output=False, view=True)
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
         """No parameters; as many features as an example has values."""
         return (math.prod(input_shape),)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def compute(self, x: Array, context: Context) -> Array:
         """(batch, ...) to (batch, features)."""
-        x = self._checked_input(x)
-        if training:
-            self._cache = (x,)
         return x.reshape(len(x), *self.output_shape)
 
-    def backward(self, grad: Array) -> Array | None:
+    def backpropagate(self, grad: Array, context: Context) -> Array:
         """(batch, features) to (batch, ...)."""
-        grad, x = self._use_up_cache(grad)
-        reshaped: Array = grad.reshape(x.shape)
-        return reshaped
+        return grad.reshape(len(grad), *self.input_shape)

@@ -16,7 +16,7 @@ Training and inference are the same, and a batch may be of one example.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,11 +24,14 @@ from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks import check_count, check_positive
 from cnnx.layers.base import Layer
+from cnnx.memory.context import Context
+from cnnx.memory.uses import Uses
 
 
 class _SetNormalization(Layer):
     """What both have in common; a subclass says which values make a set."""
 
+    uses: ClassVar[Uses] = Uses(output=False)
     epsilon: float
     groups: int
 
@@ -45,31 +48,27 @@ class _SetNormalization(Layer):
         channels = input_shape[-1:]
         self._add_parameter("gamma", channels, lambda: np.ones(channels))
         self._add_parameter("beta", channels, lambda: np.zeros(channels))
-        self._reserve("output", input_shape)
-        self._reserve("input_gradient", input_shape)
         self._reserve("mean", self._moments_shape(input_shape))
         self._reserve("inv_std", self._moments_shape(input_shape))
         return input_shape
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def compute(self, x: Array, context: Context) -> Array:
         """(batch, ..., channels) to the same shape."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        mean, inv_std = (self._array(name, len(x), training).reshape(-1, self.groups) for name in ("mean", "inv_std"))
+        y = context.array("output", len(x))
+        mean, inv_std = (context.array(name, len(x)).reshape(-1, self.groups) for name in ("mean", "inv_std"))
         gamma, beta = self.params["gamma"], self.params["beta"]
         _kernels.group_norm_forward(self._view(x), gamma, beta, self.epsilon, mean, inv_std, self._view(y))
-        if training:
-            self._cache = (x, mean, inv_std)
+        context.keep(x, mean, inv_std)
         return y
 
-    def backward(self, grad: Array) -> Array | None:
+    def backpropagate(self, grad: Array, context: Context) -> Array | None:
         """(batch, ..., channels) to the same shape."""
-        grad, x, mean, inv_std = self._use_up_cache(grad)
+        x, mean, inv_std = context.kept()
         normalized = (self._view(grad), self._view(x), mean, inv_std)
         _kernels.group_norm_parameter_gradient(*normalized, self.grads["gamma"], self.grads["beta"])
-        if not self.needs_input_gradient:
+        if not context.wants_gradient:
             return None
-        out = self._array("input_gradient", len(x))
+        out = context.array("input_gradient", len(x))
         _kernels.group_norm_input_gradient(*normalized, self.params["gamma"], self._view(out))
         return out
 

@@ -25,6 +25,8 @@ from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks import check_positive, check_share
 from cnnx.layers.base import Layer
+from cnnx.memory.context import Context
+from cnnx.memory.uses import Uses
 
 
 class BatchNormLayer(Layer):
@@ -57,9 +59,7 @@ class BatchNormLayer(Layer):
     ICML 2015.
     """
 
-    reads_output: ClassVar[bool] = False
-    overwrites_input: ClassVar[bool] = True
-    recomputes: ClassVar[bool] = True
+    uses: ClassVar[Uses] = Uses(output=False, gradient_over_input=True, recomputed=True)
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5) -> None:
         super().__init__()
@@ -77,73 +77,69 @@ class BatchNormLayer(Layer):
         self._add_parameter("beta", channels, lambda: np.zeros(channels))
         self._add_state("mean", channels, lambda: np.zeros(channels))
         self._add_state("variance", channels, lambda: np.ones(channels))
-        self._reserve("output", input_shape)
-        self._reserve("input_gradient", input_shape)
+        for name in ("mean", "variance", "inv_std"):
+            self._reserve(name, channels, per_example=False)
         return input_shape
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """(batch, ..., channels) to the same shape; with `training`, the running averages take a step."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        mean, inv_std = self.normalize(x, training, False, y)
-        if training:
-            self._cache = (x, mean, inv_std)
+    def compute(self, x: Array, context: Context) -> Array:
+        """(batch, ..., channels) to the same shape; in training, the running averages take a step."""
+        return self.normalize(x, False, context)
+
+    def recompute(self, context: Context) -> None:
+        """Write the output of the last `compute` again."""
+        self.normalize_again(False, context)
+
+    def backpropagate(self, grad: Array, context: Context) -> Array | None:
+        """(batch, ..., channels) to the same shape."""
+        return self.gradients(grad, False, context)
+
+    def normalize(self, x: Array, relu: bool, context: Context) -> Array:
+        """The output, with ReLU in the same pass if `relu`."""
+        if context.training:
+            mean, variance = self._batch_statistics(x, context)
+        else:
+            mean, variance = self.state["mean"], self.state["variance"]
+        inv_std = context.array("inv_std")
+        _kernels.inverse_deviation(variance, self.epsilon, inv_std)
+        y = context.array("output", len(x))
+        _kernels.batch_norm_forward(x, mean, inv_std, self.params["gamma"], self.params["beta"], relu, y)
+        context.keep(x, mean, inv_std)
         return y
 
-    def recompute(self) -> None:
-        """The normalized values, from what `forward` has kept."""
-        if self._cache is not None:
-            x, mean, inv_std = self._cache
-            self.apply(x, mean, inv_std, False, self._array("output", len(x)))
+    def normalize_again(self, relu: bool, context: Context) -> None:
+        """Write the output of `normalize` again, from what that has kept."""
+        x, mean, inv_std = context.look()
+        y = context.array("output", len(x))
+        _kernels.batch_norm_forward(x, mean, inv_std, self.params["gamma"], self.params["beta"], relu, y)
 
-    def backward(self, grad: Array) -> Array | None:
-        """(batch, ..., channels) to the same shape."""
-        grad, x, mean, inv_std = self._use_up_cache(grad)
-        out = self._array("input_gradient", len(x)) if self.needs_input_gradient else None
-        self.normalize_backward(grad, x, mean, inv_std, False, out)
-        return out
-
-    def normalize(self, x: Array, training: bool, relu: bool, out: Array) -> tuple[Array, Array]:
-        """Fill `out`, with ReLU in the same pass if `relu`; returns the mean and 1 / deviation that were used."""
-        mean, variance = self._batch_statistics(x) if training else (self.state["mean"], self.state["variance"])
-        inv_std = 1 / np.sqrt(variance + self.dtype.type(self.epsilon))
-        self.apply(x, mean, inv_std, relu, out)
-        return mean, inv_std
-
-    def apply(self, x: Array, mean: Array, inv_std: Array, relu: bool, out: Array) -> None:
-        """Fill `out` with what given statistics make of `x`."""
-        _kernels.batch_norm_forward(x, mean, inv_std, self.params["gamma"], self.params["beta"], relu, out)
-
-    def normalize_backward(
-        self, grad: Array, x: Array, mean: Array, inv_std: Array, relu: bool, out: Array | None
-    ) -> None:
-        """Fill `grads` and, where it is wanted, the input gradient `out`."""
+    def gradients(self, grad: Array, relu: bool, context: Context) -> Array | None:
+        """Fill `grads`, and return the input gradient where it is wanted."""
+        x, mean, inv_std = context.kept()
         normalized = (grad, x, mean, inv_std, self.params["gamma"], self.params["beta"])
         gamma_grad, beta_grad = self.grads["gamma"], self.grads["beta"]
         _kernels.batch_norm_parameter_gradient(*normalized, relu, gamma_grad, beta_grad)
-        if out is not None:
-            _kernels.batch_norm_input_gradient(*normalized, gamma_grad, beta_grad, relu, out)
+        if not context.wants_gradient:
+            return None
+        out = context.array("input_gradient", len(x))
+        _kernels.batch_norm_input_gradient(*normalized, gamma_grad, beta_grad, relu, out)
+        return out
 
-    def _batch_statistics(self, x: Array) -> tuple[Array, Array]:
+    def _batch_statistics(self, x: Array, context: Context) -> tuple[Array, Array]:
         """Mean and biased variance of the batch, (channels,), which the running averages take in."""
         positions = len(x) * math.prod(self.input_shape[:-1])
         if positions == 1:
             raise ValueError(
                 f"{self.name}: expected more than one value for each channel in training, got shape {x.shape}"
             )
-        mean, variance = np.empty_like(self.params["beta"]), np.empty_like(self.params["beta"])
+        mean, variance = context.array("mean"), context.array("variance")
         _kernels.batch_norm_statistics(x, mean, variance)
         if positions:
-            unbiased = variance * (positions / (positions - 1))
-            self.state = {
-                "mean": self._running(self.state["mean"], mean),
-                "variance": self._running(self.state["variance"], unbiased),
-            }
+            state = {key: np.empty_like(value) for key, value in self.state.items()}
+            _kernels.running_average(self.state["mean"], mean, self.momentum, 1.0, state["mean"])
+            unbiased = positions / (positions - 1)
+            _kernels.running_average(self.state["variance"], variance, self.momentum, unbiased, state["variance"])
+            self.state = state
         return mean, variance
-
-    def _running(self, average: Array, batch: Array) -> Array:
-        running: Array = self.momentum * average + (1 - self.momentum) * batch
-        return running
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""

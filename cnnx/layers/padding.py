@@ -8,31 +8,16 @@ Each is the other's backward pass: the gradient of what was added goes nowhere, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnx._typing import Array, Pair, Shape
+from cnnx import _kernels
+from cnnx._typing import Array, Shape
 from cnnx.geometry import Margins, check_image_shape, check_margins
 from cnnx.layers.base import Layer
-
-
-def pad(x: Array, rows: Pair, columns: Pair, out: Array) -> None:
-    """Fill `out` with the images `x` and zeros around them."""
-    top, left = rows[0], columns[0]
-    height, width = x.shape[1:3]
-    out[:, :top] = 0
-    out[:, top + height :] = 0
-    middle = out[:, top : top + height]
-    middle[:, :, :left] = 0
-    middle[:, :, left + width :] = 0
-    middle[:, :, left : left + width] = x
-
-
-def crop(x: Array, rows: Pair, columns: Pair, out: Array) -> None:
-    """Fill `out` with the images `x` without their margins."""
-    top, left = rows[0], columns[0]
-    out[...] = x[:, top : top + out.shape[1], left : left + out.shape[2]]
+from cnnx.memory.context import Context
+from cnnx.memory.uses import Uses
 
 
 class PaddingLayer(Layer):
@@ -52,6 +37,8 @@ class PaddingLayer(Layer):
         If `padding` is not as above; from `build`, if examples are not images.
     """
 
+    uses: ClassVar[Uses] = Uses(input=False, output=False)
+
     def __init__(self, padding: Margins) -> None:
         super().__init__()
         self.padding = check_margins(padding, "padding", self.name)
@@ -60,27 +47,20 @@ class PaddingLayer(Layer):
         """No parameters."""
         height, width, channels = check_image_shape(input_shape, self.name)
         rows, columns = self.padding
-        output_shape = (height + sum(rows), width + sum(columns), channels)
-        self._reserve("output", output_shape)
-        self._reserve("input_gradient", input_shape)
-        return output_shape
+        return (height + sum(rows), width + sum(columns), channels)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def compute(self, x: Array, context: Context) -> Array:
         """(batch, height, width, channels) to (batch, rows, columns, channels)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        pad(x, *self.padding, y)
-        if training:
-            self._cache = (y,)
+        (top, _), (left, _) = self.padding
+        y = context.array("output", len(x))
+        _kernels.pad_images(x, top, left, y)
         return y
 
-    def backward(self, grad: Array) -> Array | None:
+    def backpropagate(self, grad: Array, context: Context) -> Array:
         """(batch, rows, columns, channels) to (batch, height, width, channels)."""
-        grad, _ = self._use_up_cache(grad)
-        if not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(grad))
-        crop(grad, *self.padding, out)
+        (top, _), (left, _) = self.padding
+        out = context.array("input_gradient", len(grad))
+        _kernels.crop_images(grad, top, left, out)
         return out
 
     def config(self) -> dict[str, Any]:
@@ -105,6 +85,8 @@ class CroppingLayer(Layer):
         If `cropping` is not as above; from `build`, if examples are not images, or nothing would be left of them.
     """
 
+    uses: ClassVar[Uses] = Uses(input=False, output=False)
+
     def __init__(self, cropping: Margins) -> None:
         super().__init__()
         self.cropping = check_margins(cropping, "cropping", self.name)
@@ -116,26 +98,20 @@ class CroppingLayer(Layer):
         output_shape = (height - sum(rows), width - sum(columns), channels)
         if min(output_shape) < 1:
             raise ValueError(f"{self.name}: cropping {self.cropping} leaves nothing of an image of {height}x{width}")
-        self._reserve("output", output_shape)
-        self._reserve("input_gradient", input_shape)
         return output_shape
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def compute(self, x: Array, context: Context) -> Array:
         """(batch, height, width, channels) to (batch, rows, columns, channels)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        crop(x, *self.cropping, y)
-        if training:
-            self._cache = (y,)
+        (top, _), (left, _) = self.cropping
+        y = context.array("output", len(x))
+        _kernels.crop_images(x, top, left, y)
         return y
 
-    def backward(self, grad: Array) -> Array | None:
+    def backpropagate(self, grad: Array, context: Context) -> Array:
         """(batch, rows, columns, channels) to (batch, height, width, channels)."""
-        grad, _ = self._use_up_cache(grad)
-        if not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(grad))
-        pad(grad, *self.cropping, out)
+        (top, _), (left, _) = self.cropping
+        out = context.array("input_gradient", len(grad))
+        _kernels.pad_images(grad, top, left, out)
         return out
 
     def config(self) -> dict[str, Any]:

@@ -10,20 +10,65 @@ and global pooling, where the whole image is one window.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from cnnx import _kernels
-from cnnx._typing import Array, Shape
+from cnnx._typing import Array, Pair, Shape
 from cnnx.geometry import Padding, check_image_shape, check_padding, pair, slide
 from cnnx.layers.base import Layer
+from cnnx.memory.context import Context
+from cnnx.memory.uses import Uses
 
 MODES = ("max", "average")
 
 
-class PoolLayer(Layer):
+class _Pooling(Layer):
+    """The passes of both: windows of `filter_size` pixels `stride` apart, the first one `offset` outside the image."""
+
+    uses: ClassVar[Uses] = Uses(input=False, output=False)
+    mode: str
+
+    def create_windows(self, filter_size: Pair, stride: Pair, offset: Pair, output: Pair, channels: int) -> None:
+        """Take the windows; the place of a largest pixel is a byte where that suffices."""
+        self.windows, self.pooled_shape = (filter_size, stride, offset), (*output, channels)
+        if self.mode == "max":
+            self._reserve("argmax", self.pooled_shape, np.uint8 if math.prod(filter_size) <= 256 else np.int32)
+
+    def compute(self, x: Array, context: Context) -> Array:
+        """(batch, height, width, channels) to the output."""
+        y = context.array("output", len(x))
+        pooled = y.reshape(len(x), *self.pooled_shape)
+        if self.mode == "max":
+            argmax = context.array("argmax", len(x))
+            _kernels.max_pool_forward(x, *self.windows, pooled, argmax)
+            context.keep(argmax)
+        else:
+            _kernels.average_pool_forward(x, *self.windows, pooled)
+        return y
+
+    def backpropagate(self, grad: Array, context: Context) -> Array:
+        """The output's gradient to (batch, height, width, channels)."""
+        out = context.array("input_gradient", len(grad))
+        pooled = grad.reshape(len(grad), *self.pooled_shape)
+        if self.mode == "max":
+            (argmax,) = context.kept()
+            _kernels.max_pool_backward(pooled, argmax, *self.windows, out)
+        else:
+            _kernels.average_pool_backward(pooled, *self.windows, out)
+        return out
+
+
+def _check_mode(mode: str, layer: str) -> str:
+    if mode not in MODES:
+        raise ValueError(f"{layer}: mode: expected one of {MODES}, got {mode!r}")
+    return mode
+
+
+class PoolLayer(_Pooling):
     """Max or average pooling of NHWC images: (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Parameters
@@ -46,9 +91,6 @@ class PoolLayer(Layer):
     NaN in a window gives NaN. The place of the largest pixel is kept in one byte for windows of up to 256 pixels.
     """
 
-    reads_input: ClassVar[bool] = False
-    reads_output: ClassVar[bool] = False
-
     def __init__(
         self,
         filter_size: int | Sequence[int],
@@ -59,9 +101,7 @@ class PoolLayer(Layer):
         super().__init__()
         self.filter_size = pair(filter_size, "filter_size", self.name)
         self.stride = self.filter_size if stride is None else pair(stride, "stride", self.name)
-        if mode not in MODES:
-            raise ValueError(f"{self.name}: mode: expected one of {MODES}, got {mode!r}")
-        self.mode = mode
+        self.mode = _check_mode(mode, self.name)
         self.padding = check_padding(padding, self.name)
         if not isinstance(self.padding, str) and any(
             p >= f for p, f in zip(self.padding, self.filter_size, strict=True)
@@ -74,44 +114,12 @@ class PoolLayer(Layer):
         """No parameters."""
         height, width, channels = check_image_shape(input_shape, self.name)
         windows = slide((height, width), self.filter_size, self.stride, self.padding, self.name)
-        self.offset = windows.padding
-        self.fits = self.offset == (0, 0) and all(
+        self.fits = windows.padding == (0, 0) and all(
             (positions - 1) * s + f <= n
             for positions, s, f, n in zip(windows.output, self.stride, self.filter_size, (height, width), strict=True)
         )
-        output_shape = (*windows.output, channels)
-        self._reserve("output", output_shape)
-        self._reserve("input_gradient", input_shape)
-        if self.mode == "max":
-            places = self.filter_size[0] * self.filter_size[1]
-            self._reserve("argmax", output_shape, np.uint8 if places <= 256 else np.int32)
-        return output_shape
-
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """(batch, height, width, channels) to (batch, rows, columns, channels)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        argmax = None
-        if self.mode == "max":
-            argmax = self._array("argmax", len(x), training)
-            _kernels.max_pool_forward(x, self.filter_size, self.stride, self.offset, y, argmax)
-        else:
-            _kernels.average_pool_forward(x, self.filter_size, self.stride, self.offset, y)
-        if training:
-            self._cache = (y, argmax)
-        return y
-
-    def backward(self, grad: Array) -> Array | None:
-        """(batch, rows, columns, channels) to (batch, height, width, channels)."""
-        grad, _, argmax = self._use_up_cache(grad)
-        if not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(grad))
-        if self.mode == "max":
-            _kernels.max_pool_backward(grad, argmax, self.filter_size, self.stride, self.offset, out)
-        else:
-            _kernels.average_pool_backward(grad, self.filter_size, self.stride, self.offset, out)
-        return out
+        self.create_windows(self.filter_size, self.stride, windows.padding, windows.output, channels)
+        return self.pooled_shape
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -123,7 +131,7 @@ class PoolLayer(Layer):
         }
 
 
-class GlobalPoolLayer(Layer):
+class GlobalPoolLayer(_Pooling):
     """Each channel of an image becomes one value: (batch, height, width, channels) to (batch, channels).
 
     Parameters
@@ -142,45 +150,13 @@ class GlobalPoolLayer(Layer):
 
     def __init__(self, mode: Literal["average", "max"] = "average") -> None:
         super().__init__()
-        if mode not in MODES:
-            raise ValueError(f"{self.name}: mode: expected one of {MODES}, got {mode!r}")
-        self.mode = mode
+        self.mode = _check_mode(mode, self.name)
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
         """No parameters; a value for each channel."""
         height, width, channels = check_image_shape(input_shape, self.name)
-        self.window = ((height, width), (1, 1), (0, 0))
-        self._reserve("output", (channels,))
-        self._reserve("input_gradient", input_shape)
-        if self.mode == "max":
-            self._reserve("argmax", (1, 1, channels), np.uint8 if height * width <= 256 else np.int32)
+        self.create_windows((height, width), (1, 1), (0, 0), (1, 1), channels)
         return (channels,)
-
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """(batch, height, width, channels) to (batch, channels)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        argmax = None
-        if self.mode == "max":
-            argmax = self._array("argmax", len(x), training)
-            _kernels.max_pool_forward(x, *self.window, y[:, np.newaxis, np.newaxis], argmax)
-        else:
-            _kernels.average_pool_forward(x, *self.window, y[:, np.newaxis, np.newaxis])
-        if training:
-            self._cache = (y, argmax)
-        return y
-
-    def backward(self, grad: Array) -> Array | None:
-        """(batch, channels) to (batch, height, width, channels)."""
-        grad, _, argmax = self._use_up_cache(grad)
-        if not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(grad))
-        if self.mode == "max":
-            _kernels.max_pool_backward(grad[:, np.newaxis, np.newaxis], argmax, *self.window, out)
-        else:
-            _kernels.average_pool_backward(grad[:, np.newaxis, np.newaxis], *self.window, out)
-        return out
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""

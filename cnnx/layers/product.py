@@ -2,42 +2,45 @@
 
 from typing import ClassVar
 
-from cnnx._typing import Array
+from cnnx._typing import Array, Prepared
 from cnnx.layers.base import Layer
+from cnnx.memory.context import Context
+from cnnx.memory.uses import Uses
 
 
 class ProductLayer(Layer):
     """The passes of such a layer.
 
-    A subclass fills `out` in `product` and `input_gradient`, and `grads` in `weight_gradient`; fused steps call these
+    A subclass fills `out` in `product` and `input_gradient`, and `grads` in `weight_gradient`; fused passes call these
     as well.
     """
 
+    uses: ClassVar[Uses] = Uses(output=False, gradient_over_input=True)
     has_weights: ClassVar[bool] = True
-    frees_input: ClassVar[bool] = True
-    reads_output: ClassVar[bool] = False
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def compute(self, x: Array, context: Context) -> Array:
         """(batch, *input_shape) to (batch, *output_shape)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        self.product(x, training, False, y)
-        if training:
-            self._cache = (x,)
+        y = context.array("output", len(x))
+        self.product(x, False, y, context.prepared)
+        context.keep(x)
         return y
 
-    def backward(self, grad: Array) -> Array | None:
+    def backpropagate(self, grad: Array, context: Context) -> Array | None:
         """(batch, *output_shape) to (batch, *input_shape)."""
-        grad, x = self._use_up_cache(grad)
+        (x,) = context.kept()
+        return self.gradients(x, grad, context)
+
+    def gradients(self, x: Array, grad: Array, context: Context) -> Array | None:
+        """Fill `grads`, and return the input gradient, where it is wanted, from the input and the output's gradient."""
         self.weight_gradient(x, grad)
-        if not self.needs_input_gradient:
+        if not context.wants_gradient:
             return None
-        out = self._array("input_gradient", len(x))
+        out = context.array("input_gradient", len(x))
         self.input_gradient(grad, out)
         return out
 
-    def product(self, x: Array, training: bool, relu: bool, out: Array) -> None:
-        """Fill `out` with x W + b, with ReLU in the same pass if `relu`."""
+    def product(self, x: Array, relu: bool, out: Array, prepared: Prepared | None) -> None:
+        """Fill `out` with x W + b, with ReLU in the same pass if `relu`; kernels may keep what they make of W."""
         raise NotImplementedError
 
     def weight_gradient(self, x: Array, grad: Array) -> None:

@@ -21,7 +21,6 @@ from cnnx.layers.base import (
     check_free,
     choose_initializers,
     forward_through,
-    skip_input_gradients,
 )
 from cnnx.layers.loss import OutputLayer
 from cnnx.layers.standardize import StandardizeLayer
@@ -102,29 +101,23 @@ class ResidualLayer(Layer):
                 f"{self.name}: expected equal shapes to add, got {through} through the layers and {past} past "
                 f"them{hint}"
             )
-        self._reserve("output", through)
-        self._reserve("input_gradient", input_shape)
-        # Which layers may leave it out depends on where the parameters are.
-        self.needs_input_gradient = self._needs_input_gradient
         return through
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        """(batch, ...) to (batch, ...)."""
+        """(batch, ...) to (batch, ...), the layers inside one by one; a model computes some of them together."""
         x = self._checked_input(x)
         through, past = forward_through(self.layers, x, training), forward_through(self.shortcut, x, training)
-        y = self._array("output", len(x), training)
+        y = self._context(training).array("output", len(x))
         _kernels.add(through, past, False, y)
         if training:
             self._cache = (x,)
         return y
 
-    def backward(self, grad: Array) -> Array | None:
+    def backward(self, grad: Array) -> Array:
         """(batch, ...) to (batch, ...)."""
         grad, x = self._use_up_cache(grad)
         through, past = backward_through(self.layers, grad), backward_through(self.shortcut, grad)
-        if through is None or past is None or not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(x))
+        out = self._context(False).array("input_gradient", len(x))
         _kernels.add(through, past, False, out)
         return out
 
@@ -156,20 +149,6 @@ class ResidualLayer(Layer):
     @state.setter
     def state(self, values: dict[str, Array]) -> None:
         self._to_sublayers("state", values)
-
-    @property
-    def needs_input_gradient(self) -> bool:
-        """Where it is not needed, the first layer with parameters on each way leaves it out, too."""
-        return self._needs_input_gradient
-
-    @needs_input_gradient.setter
-    def needs_input_gradient(self, value: bool) -> None:
-        self._needs_input_gradient = value
-        for layer in self.sublayers.values():
-            layer.needs_input_gradient = True
-        if not value and self.sublayers:
-            skip_input_gradients(self.layers)
-            skip_input_gradients(self.shortcut)
 
     def _of_sublayers(self, kind: str) -> dict[str, Array]:
         return {

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks import check_numbers, check_shape
 from cnnx.layers.base import Layer
+from cnnx.memory.context import Context
+from cnnx.memory.uses import Uses
 
 PER = ("channel", "value")
 # Values that `learn` converts to double precision at a time: 8 MiB.
@@ -60,6 +62,8 @@ class StandardizeLayer(Layer):
     LeCun, Bottou, Orr, Müller, "Efficient BackProp", 1998, section 4.3.
     """
 
+    uses: ClassVar[Uses] = Uses(input=False, output=False)
+
     def __init__(
         self,
         per: Literal["channel", "value"] = "channel",
@@ -94,8 +98,6 @@ class StandardizeLayer(Layer):
             self._add_state(key, shape, partial(np.full, shape, np.nan if values is None else values))
         width = math.prod(shape)
         self._one, self._zero = np.ones(width, self.dtype), np.zeros(width, self.dtype)
-        self._reserve("output", input_shape)
-        self._reserve("input_gradient", input_shape)
         return input_shape
 
     @property
@@ -179,27 +181,23 @@ class StandardizeLayer(Layer):
             raise ValueError(f"{self.name}: expected at least one example to learn from, got none")
         return first + mean, squares / count
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def compute(self, x: Array, context: Context) -> Array:
         """(batch, ...) to the same shape."""
-        x = self._checked_input(x)
         if not self.learned:
             raise RuntimeError(
                 f"{self.name}: the mean and deviation are not known; call learn(X) with the training data, or "
                 "Model.train, which does so"
             )
-        y = self._array("output", len(x), training)
+        y = context.array("output", len(x))
         state = self.state
         self._scale(x, state["mean"].reshape(-1), state["deviation"], y)
-        if training:
-            self._cache = (y, state["deviation"])
+        context.keep(state["deviation"])
         return y
 
-    def backward(self, grad: Array) -> Array | None:
+    def backpropagate(self, grad: Array, context: Context) -> Array:
         """(batch, ...) to the same shape."""
-        grad, y, deviation = self._use_up_cache(grad)
-        if not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(y))
+        (deviation,) = context.kept()
+        out = context.array("input_gradient", len(grad))
         self._scale(grad, self._zero, deviation, out)
         return out
 

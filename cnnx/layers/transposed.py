@@ -23,6 +23,8 @@ from cnnx.checks import check_count
 from cnnx.geometry import check_image_shape, pair
 from cnnx.initializers import check_initializer, find_initializer
 from cnnx.layers.base import Layer
+from cnnx.memory.context import Context
+from cnnx.memory.uses import Uses
 
 
 class TransposedConvolutionLayer(Layer):
@@ -64,9 +66,8 @@ class TransposedConvolutionLayer(Layer):
     Dumoulin, Visin, "A guide to convolution arithmetic for deep learning", 2016, chapter 4.
     """
 
+    uses: ClassVar[Uses] = Uses(output=False, gradient_over_input=True)
     has_weights: ClassVar[bool] = True
-    frees_input: ClassVar[bool] = True
-    reads_output: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -113,32 +114,29 @@ class TransposedConvolutionLayer(Layer):
         shape = (*self.filter_size, self.filters, channels)
         self._add_parameter("W", shape, lambda: initialize(rng, shape, windows * channels, pixels * self.filters))
         self._add_parameter("b", (self.filters,), lambda: np.zeros(self.filters))
+        # The kernels' biases are those of the convolution, which goes the other way and has none.
         self._no_bias = np.zeros(channels, self.dtype)
-        output_shape = (rows, columns, self.filters)
-        self._reserve("output", output_shape)
-        self._reserve("input_gradient", input_shape)
-        return output_shape
+        self._reserve("no_bias_gradient", (channels,), per_example=False)
+        return (rows, columns, self.filters)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def compute(self, x: Array, context: Context) -> Array:
         """(batch, height, width, channels) to (batch, rows, columns, filters)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        _kernels.convolution_input_gradient(x, self.params["W"], *self.window, (1, 1), y)
-        y += self.params["b"]
-        if training:
-            self._cache = (x,)
+        y = context.array("output", len(x))
+        _kernels.convolution_input_gradient(x, self.params["W"], *self.window, y)
+        _kernels.add_bias(self.params["b"], y)
+        context.keep(x)
         return y
 
-    def backward(self, grad: Array) -> Array | None:
+    def backpropagate(self, grad: Array, context: Context) -> Array | None:
         """(batch, rows, columns, filters) to (batch, height, width, channels)."""
-        grad, x = self._use_up_cache(grad)
-        # The kernel's biases are those of the convolution, which goes the other way and has none.
-        unused = np.empty_like(self._no_bias)
-        _kernels.convolution_weight_gradient(grad, x, *self.window, (1, 1), self.grads["W"], unused)
-        np.sum(grad, axis=(0, 1, 2), out=self.grads["b"])
-        if not self.needs_input_gradient:
+        (x,) = context.kept()
+        _kernels.convolution_weight_gradient(
+            grad, x, *self.window, self.grads["W"], context.array("no_bias_gradient")
+        )
+        _kernels.bias_gradient(grad, self.grads["b"])
+        if not context.wants_gradient:
             return None
-        out = self._array("input_gradient", len(x))
+        out = context.array("input_gradient", len(x))
         _kernels.convolution_forward(grad, self.params["W"], self._no_bias, *self.window, False, out)
         return out
 

@@ -11,7 +11,7 @@ that it took part in, with the same weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.geometry import check_image_shape, pair
 from cnnx.layers.base import Layer
+from cnnx.memory.context import Context
+from cnnx.memory.uses import Uses
 
 MODES = ("nearest", "bilinear")
 
@@ -39,6 +41,8 @@ class UpsampleLayer(Layer):
         If an argument is not as above; from `build`, if examples are not images.
     """
 
+    uses: ClassVar[Uses] = Uses(input=False, output=False)
+
     def __init__(self, size: int | Sequence[int] = 2, mode: Literal["nearest", "bilinear"] = "nearest") -> None:
         super().__init__()
         self.size = pair(size, "size", self.name)
@@ -49,29 +53,20 @@ class UpsampleLayer(Layer):
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
         """No parameters."""
         height, width, channels = check_image_shape(input_shape, self.name)
-        output_shape = (self.size[0] * height, self.size[1] * width, channels)
-        self._reserve("output", output_shape)
-        self._reserve("input_gradient", input_shape)
-        return output_shape
+        return (self.size[0] * height, self.size[1] * width, channels)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def compute(self, x: Array, context: Context) -> Array:
         """(batch, height, width, channels) to (batch, size_h * height, size_w * width, channels)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
+        y = context.array("output", len(x))
         if self.mode == "nearest":
             _kernels.nearest_upsample_forward(x, y)
         else:
             _kernels.bilinear_upsample_forward(x, y)
-        if training:
-            self._cache = (y,)
         return y
 
-    def backward(self, grad: Array) -> Array | None:
+    def backpropagate(self, grad: Array, context: Context) -> Array:
         """(batch, size_h * height, size_w * width, channels) to (batch, height, width, channels)."""
-        grad, _ = self._use_up_cache(grad)
-        if not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(grad))
+        out = context.array("input_gradient", len(grad))
         if self.mode == "nearest":
             _kernels.nearest_upsample_backward(grad, out)
         else:

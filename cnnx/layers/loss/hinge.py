@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cnnx import _kernels
 from cnnx._typing import Array
-from cnnx.layers.loss.output import ClassificationLayer, weigh
+from cnnx.layers.loss.output import ClassificationLayer
+from cnnx.memory.context import Context
 
 
 class HingeLayer(ClassificationLayer):
@@ -55,33 +57,17 @@ class HingeLayer(ClassificationLayer):
                 raise ValueError(f"{name}: labels: expected one-hot rows, got {checked[where]} at index {where}")
         return checked
 
-    def loss(self, x: Array, targets: Array, training: bool = False) -> tuple[Array, Array]:
-        """Scores (batch, classes) and the hinge loss of each example (batch,)."""
-        x = self._checked_input(x)
-        losses = self._array("losses", len(x), training)
-        # A loss that is not finite speaks for itself; training says so.
-        with np.errstate(over="ignore", invalid="ignore"):
-            violations = _violations(x, targets)
-            np.mean(violations**2 if self.squared else violations, axis=1, out=losses)
-        if training:
-            self._cache = (x,)
-        return x, losses
+    def fill_losses(self, x: Array, targets: Array, context: Context, losses: Array) -> Array:
+        """The hinge loss of each example (batch,); the predictions are the scores (batch, classes)."""
+        _kernels.hinge_forward(x, targets, self.squared, losses)
+        context.keep(x)
+        return x
 
-    def loss_backward(self, targets: Array, weights: Array | None = None) -> Array:
-        """As above, for each example times its weight; (batch, classes)."""
-        targets, x = self._use_up_cache(targets)
-        out = self._array("input_gradient", len(x))
-        violations = _violations(x, targets)
-        slopes = 2 * violations if self.squared else (violations > 0).astype(x.dtype)
-        out[...] = (slopes - targets * slopes.sum(axis=1, keepdims=True)) / max(x.size, 1)
-        return weigh(out, weights)
+    def fill_gradient(self, targets: Array, context: Context, out: Array) -> None:
+        """dL/dx as above, (batch, classes)."""
+        (x,) = context.kept()
+        _kernels.hinge_backward(x, targets, self.squared, out)
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {"squared": self.squared}
-
-
-def _violations(x: Array, targets: Array) -> Array:
-    """How far each class is above the right one less the margin, (batch, classes); 0 for the right one."""
-    right = np.take_along_axis(x, targets.argmax(axis=1, keepdims=True), axis=1)
-    return np.where(targets == 1, 0, np.maximum(0, 1 - right + x))

@@ -18,9 +18,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks import check_numbers, check_positive
-from cnnx.layers.loss.output import OutputLayer, weigh
+from cnnx.layers.loss.output import OutputLayer
+from cnnx.memory.context import Context
 
 LOSSES = ("squared", "absolute", "huber")
 
@@ -83,58 +85,38 @@ class RegressionLayer(OutputLayer):
             )
         return values
 
-    def encode(self, labels: Array, training: bool = False) -> Array:
+    def encode(self, labels: Array, out: Array) -> None:
         """Values, (batch, outputs)."""
-        targets = self._array("targets", len(labels), training)
-        targets[...] = labels.reshape(targets.shape)
-        return targets
+        out[...] = labels.reshape(out.shape)
 
-    def loss(self, x: Array, targets: Array, training: bool = False) -> tuple[Array, Array]:
-        """Values (batch, outputs) and the loss of each example (batch,)."""
-        x = self._checked_input(x)
-        losses = self._array("losses", len(x), training)
-        # A loss that is not finite speaks for itself; training says so.
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.mean(self._penalty(x - targets), axis=1, out=losses)
-        if training:
-            self._cache = (x,)
-        return x, losses
-
-    def _penalty(self, residuals: Array) -> Array:
-        """f(r), (batch, outputs)."""
+    def fill_losses(self, x: Array, targets: Array, context: Context, losses: Array) -> Array:
+        """The mean of f(r) of each example (batch,); the predictions are the values (batch, outputs)."""
         if self.kind == "squared":
-            return residuals**2
-        distances: Array = np.abs(residuals)
-        if self.kind == "absolute":
-            return distances
-        near = np.minimum(distances, self.delta)
-        # near^2 / 2 where it is the distance itself, else delta (distance - delta / 2).
-        huber: Array = near * (distances - near / 2)
-        return huber
-
-    def loss_backward(self, targets: Array, weights: Array | None = None) -> Array:
-        """f'(r) / (outputs * batch) for each example, times its weight; (batch, outputs)."""
-        targets, x = self._use_up_cache(targets)
-        out = self._array("input_gradient", len(x))
-        np.subtract(x, targets, out=out)
-        if self.kind == "squared":
-            out *= 2
+            _kernels.squared_error_forward(x, targets, losses)
         elif self.kind == "absolute":
-            np.sign(out, out=out)
+            _kernels.absolute_error_forward(x, targets, losses)
         else:
-            np.clip(out, -self.delta, self.delta, out=out)
-        out /= max(x.size, 1)
-        return weigh(out, weights)
+            _kernels.huber_forward(x, targets, self.delta, losses)
+        context.keep(x)
+        return x
+
+    def fill_gradient(self, targets: Array, context: Context, out: Array) -> None:
+        """f'(r) / (outputs * batch), (batch, outputs)."""
+        (x,) = context.kept()
+        if self.kind == "squared":
+            _kernels.squared_error_backward(x, targets, out)
+        elif self.kind == "absolute":
+            _kernels.absolute_error_backward(x, targets, out)
+        else:
+            _kernels.huber_backward(x, targets, self.delta, out)
 
     def decide(self, predictions: Array) -> Array:
         """The values, (batch, outputs), or (batch,) for one output."""
         return predictions[:, 0] if predictions.shape[1] == 1 else predictions
 
-    def rate(self, predictions: Array, targets: Array) -> Array:
+    def fill_rates(self, predictions: Array, targets: Array, out: Array) -> None:
         """The mean absolute error over the outputs, (batch,)."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            errors: Array = np.abs(predictions - targets).mean(axis=1)
-        return errors
+        _kernels.absolute_errors(predictions, targets, out)
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""

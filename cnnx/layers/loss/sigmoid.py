@@ -26,7 +26,9 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks import check_not_negative, check_numbers, check_positive
-from cnnx.layers.loss.output import OutputLayer, weigh
+from cnnx.layers.loss.output import OutputLayer
+from cnnx.memory.context import Context
+from cnnx.memory.uses import Uses
 
 
 class SigmoidLayer(OutputLayer):
@@ -56,6 +58,7 @@ class SigmoidLayer(OutputLayer):
         If an argument is not as above.
     """
 
+    uses: ClassVar[Uses] = Uses()
     metric: ClassVar[str] = "accuracy"
     may_be_hidden: ClassVar[bool] = True
     preferred_initializer: ClassVar[str | None] = "glorot_uniform"
@@ -69,28 +72,21 @@ class SigmoidLayer(OutputLayer):
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
         """No parameters; the shape stays."""
-        self._reserve("output", input_shape)
         if len(input_shape) == 1:
             self._reserve_losses(input_shape)
-        else:
-            self._reserve("input_gradient", input_shape)
         return input_shape
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def compute(self, x: Array, context: Context) -> Array:
         """Scores to probabilities, (batch, ...)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
+        y = context.array("output", len(x))
         _kernels.sigmoid_forward(x, y)
-        if training:
-            self._cache = (y, x)
+        context.keep(y, x)
         return y
 
-    def backward(self, grad: Array) -> Array | None:
+    def backpropagate(self, grad: Array, context: Context) -> Array:
         """(batch, ...) to the same shape."""
-        grad, y, _ = self._use_up_cache(grad)
-        if not self.needs_input_gradient:
-            return None
-        out = self._array("input_gradient", len(y))
+        y, _ = context.kept()
+        out = context.array("input_gradient", len(y))
         _kernels.sigmoid_backward(grad, y, out)
         return out
 
@@ -110,36 +106,28 @@ class SigmoidLayer(OutputLayer):
             raise ValueError(f"{name}: labels: expected numbers from 0 to 1, got {checked[index]} at index {where}")
         return checked.astype(np.intp) if checked.dtype.kind == "b" else checked
 
-    def encode(self, labels: Array, training: bool = False) -> Array:
+    def encode(self, labels: Array, out: Array) -> None:
         """Probabilities, (batch, classes)."""
-        targets = self._array("targets", len(labels), training)
-        targets[...] = labels.reshape(targets.shape)
-        return targets
+        out[...] = labels.reshape(out.shape)
 
-    def loss(self, x: Array, targets: Array, training: bool = False) -> tuple[Array, Array]:
-        """Probabilities (batch, classes) and the cross-entropy, or focal loss, of each example (batch,)."""
+    def fill_losses(self, x: Array, targets: Array, context: Context, losses: Array) -> Array:
+        """The cross-entropy, or focal loss, of each example (batch,), and the probabilities (batch, classes)."""
         self._classes()
-        x = self._checked_input(x)
-        y, losses = self._array("output", len(x), training), self._array("losses", len(x), training)
-        _kernels.sigmoid_cross_entropy_forward(x, targets, y, losses)
+        y = context.array("output", len(x))
         if self.focal:
-            # A loss that is not finite speaks for itself; training says so.
-            with np.errstate(over="ignore", invalid="ignore"):
-                losses[...] = _focal_losses(x, y, targets, self.focal)
-        if training:
-            self._cache = (y, x)
-        return y, losses
+            _kernels.sigmoid_focal_forward(x, targets, self.focal, y, losses)
+        else:
+            _kernels.sigmoid_cross_entropy_forward(x, targets, y, losses)
+        context.keep(y, x)
+        return y
 
-    def loss_backward(self, targets: Array, weights: Array | None = None) -> Array:
-        """(y - t) / (classes * batch) for each example, or the focal loss's gradient, times its weight."""
-        self._classes()
-        targets, y, x = self._use_up_cache(targets)
-        out = self._array("input_gradient", len(y))
+    def fill_gradient(self, targets: Array, context: Context, out: Array) -> None:
+        """(y - t) / (classes * batch), or the focal loss's gradient, (batch, classes)."""
+        y, x = context.kept()
         if self.focal:
-            out[...] = _focal_gradient(x, y, targets, self.focal)
+            _kernels.sigmoid_focal_backward(x, targets, self.focal, out)
         else:
             _kernels.sigmoid_cross_entropy_backward(y, targets, out)
-        return weigh(out, weights)
 
     def decide(self, predictions: Array) -> Array:
         """0 or 1: (batch, classes), or (batch,) for one output."""
@@ -152,10 +140,9 @@ class SigmoidLayer(OutputLayer):
             return predictions
         return np.concatenate([1 - predictions, predictions], axis=1)
 
-    def rate(self, predictions: Array, targets: Array) -> Array:
-        """Whether all of an example's classes are right, (batch,); a soft target above 0.5 counts as 1."""
-        right: Array = ((predictions > self.threshold) == (targets > 0.5)).all(axis=1)
-        return right
+    def fill_rates(self, predictions: Array, targets: Array, out: Array) -> None:
+        """Whether all of an example's classes are right, 1 or 0, (batch,); a soft target above 0.5 counts as 1."""
+        _kernels.labels_agree(predictions, targets, self.threshold, out)
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -168,27 +155,3 @@ class SigmoidLayer(OutputLayer):
                 f"{self.name}: as the output layer, expected examples of shape (classes,), got {self.input_shape}"
             )
         return self.input_shape[0]
-
-
-def _logarithms(x: Array) -> tuple[Array, Array]:
-    """log(y) and log(1 - y) from the scores: finite where a probability underflows."""
-    rest = np.log1p(np.exp(-np.abs(x)))
-    return np.minimum(x, 0) - rest, np.minimum(-x, 0) - rest
-
-
-def _focal_losses(x: Array, y: Array, targets: Array, gamma: float) -> Array:
-    """(batch, classes) to (batch,)."""
-    log_y, log_rest = _logarithms(x)
-    terms = targets * np.exp(log_rest) ** gamma * log_y + (1 - targets) * y**gamma * log_rest
-    losses: Array = -terms.mean(axis=1)
-    return losses
-
-
-def _focal_gradient(x: Array, y: Array, targets: Array, gamma: float) -> Array:
-    """The gradient of the batch's mean with respect to the scores, (batch, classes)."""
-    log_y, log_rest = _logarithms(x)
-    rest = np.exp(log_rest)
-    gradient: Array = targets * rest**gamma * (gamma * y * log_y - rest)
-    gradient += (1 - targets) * y**gamma * (y - gamma * rest * log_rest)
-    gradient /= max(x.size, 1)
-    return gradient

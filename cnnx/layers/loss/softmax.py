@@ -21,14 +21,14 @@ Lin, Goyal, Girshick, He, Dollár, "Focal Loss for Dense Object Detection", ICCV
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
+from typing import Any, ClassVar
 
 from cnnx import _kernels
-from cnnx._typing import Array, Shape
+from cnnx._typing import Array
 from cnnx.checks import check_not_negative, check_share
-from cnnx.layers.loss.output import ClassificationLayer, weigh
+from cnnx.layers.loss.output import ClassificationLayer
+from cnnx.memory.context import Context
+from cnnx.memory.uses import Uses
 
 
 class SoftmaxLayer(ClassificationLayer):
@@ -54,65 +54,44 @@ class SoftmaxLayer(ClassificationLayer):
         If an argument is not as above.
     """
 
+    uses: ClassVar[Uses] = Uses()
+
     def __init__(self, label_smoothing: float = 0.0, focal: float = 0.0) -> None:
         super().__init__()
         self.label_smoothing = check_share(label_smoothing, f"{self.name}: label_smoothing")
         self.focal = check_not_negative(focal, f"{self.name}: focal")
 
-    def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
-        """No parameters; the shape stays."""
-        self._reserve("output", super().create(input_shape, rng))
-        return input_shape
-
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def compute(self, x: Array, context: Context) -> Array:
         """Scores to probabilities, (batch, classes)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
+        y = context.array("output", len(x))
         _kernels.softmax_forward(x, y)
-        if training:
-            self._cache = (y, x)
+        context.keep(y, x)
         return y
 
-    def backward(self, grad: Array) -> Array | None:
+    def backpropagate(self, grad: Array, context: Context) -> Array:
         """The full Jacobian product, (batch, classes)."""
-        grad, y, _ = self._use_up_cache(grad)
-        out = self._array("input_gradient", len(y))
+        y, _ = context.kept()
+        out = context.array("input_gradient", len(y))
         _kernels.softmax_backward(grad, y, out)
         return out
 
-    def encode(self, labels: Array, training: bool = False) -> Array:
-        """Rows of probabilities, smoothed, (batch, classes)."""
-        targets = super().encode(labels, training)
-        if self.label_smoothing:
-            targets *= 1 - self.label_smoothing
-            targets += self.label_smoothing / self.input_shape[0]
-        return targets
-
-    def loss(self, x: Array, targets: Array, training: bool = False) -> tuple[Array, Array]:
-        """Probabilities (batch, classes) and the cross-entropy, or focal loss, of each example (batch,)."""
-        x = self._checked_input(x)
-        y = self._array("output", len(x), training)
-        losses = self._array("losses", len(x), training)
+    def fill_losses(self, x: Array, targets: Array, context: Context, losses: Array) -> Array:
+        """The cross-entropy, or focal loss, of each example (batch,), and the probabilities (batch, classes)."""
+        y = context.array("output", len(x))
         if self.focal:
-            _kernels.softmax_forward(x, y)
-            # A loss that is not finite speaks for itself; training says so.
-            with np.errstate(over="ignore", invalid="ignore"):
-                losses[...] = _focal_losses(_log_softmax(x), targets, self.focal)
+            _kernels.softmax_focal_forward(x, targets, self.focal, y, losses)
         else:
             _kernels.softmax_cross_entropy_forward(x, targets, y, losses)
-        if training:
-            self._cache = (y, x)
-        return y, losses
+        context.keep(y, x)
+        return y
 
-    def loss_backward(self, targets: Array, weights: Array | None = None) -> Array:
-        """(y - t) / batch for each example, or the focal loss's gradient, times its weight; (batch, classes)."""
-        targets, y, x = self._use_up_cache(targets)
-        out = self._array("input_gradient", len(y))
+    def fill_gradient(self, targets: Array, context: Context, out: Array) -> None:
+        """(y - t) / batch, or the focal loss's gradient, (batch, classes)."""
+        y, x = context.kept()
         if self.focal:
-            out[...] = _focal_gradient(_log_softmax(x), targets, self.focal)
+            _kernels.softmax_focal_backward(x, targets, self.focal, out)
         else:
             _kernels.softmax_cross_entropy_backward(y, targets, out)
-        return weigh(out, weights)
 
     def probabilities(self, predictions: Array) -> Array:
         """The predictions themselves, (batch, classes)."""
@@ -121,31 +100,3 @@ class SoftmaxLayer(ClassificationLayer):
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {"label_smoothing": self.label_smoothing, "focal": self.focal}
-
-
-def _log_softmax(x: Array) -> Array:
-    """Logarithms of the probabilities, from the scores: finite where a probability underflows."""
-    shifted = x - x.max(axis=1, keepdims=True)
-    log_y: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return log_y
-
-
-def _focal_losses(log_y: Array, targets: Array, gamma: float) -> Array:
-    """(batch, classes) to (batch,)."""
-    losses: Array = -_where_targeted(targets, (-np.expm1(log_y)) ** gamma * log_y).sum(axis=1)
-    return losses
-
-
-def _focal_gradient(log_y: Array, targets: Array, gamma: float) -> Array:
-    """The gradient of the batch's mean with respect to the scores, (batch, classes)."""
-    y, rest = np.exp(log_y), -np.expm1(log_y)
-    # log(y) / (1 - y) tends to -1 where y tends to 1.
-    ratio = np.divide(log_y, rest, out=np.full_like(y, -1), where=rest != 0)
-    c = _where_targeted(targets, rest**gamma * (gamma * y * ratio - 1))
-    gradient: Array = (c - y * c.sum(axis=1, keepdims=True)) / max(len(y), 1)
-    return gradient
-
-
-def _where_targeted(targets: Array, terms: Array) -> Array:
-    """Each term times its target; nothing where that is 0, for 0 * inf is not 0."""
-    return np.where(targets != 0, targets * terms, 0)

@@ -14,11 +14,10 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._kernels import use_backend
 from cnnx._typing import Array
-from cnnx.checks import check_batch
 from cnnx.layers.base import Layer
+from cnnx.layers.loss import OutputLayer
 from cnnx.layers.residual import ResidualLayer
-from cnnx.network import Model
-from cnnx.summary import format_table
+from cnnx.plan.tables import format_table
 
 GRADIENT = "gradient of "
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10}
@@ -70,34 +69,25 @@ class Report:
             table.append((row.layer, row.array, mark, f"{row.difference:.1e}"))
         verdict = "within" if self.passed else "ABOVE"
         last = f"Largest difference {self.largest:.1e}, {verdict} the tolerance {self.tolerance:.0e}."
-        return "\n".join([*format_table(table), last])
+        return "\n".join([*format_table(table, right=[3]), last])
 
 
-def verify(model: Model, X: Array, y: Array, tolerance: float | None) -> Report:
-    """One forward and one backward pass of each layer on both backends."""
+def verify(layers: Sequence[Layer], output: OutputLayer, x: Array, y: Array, tolerance: float | None) -> Report:
+    """One forward and one backward pass of each layer on both backends, from a checked batch; changes their `grads`."""
     if tolerance is None:
-        tolerance = TOLERANCES[model.dtype.name]
-    x = check_batch(X, model.input_shape, model.dtype, "X")
-    needed = [layer.needs_input_gradient for layer in model.layers]
-    gradients = model.gradients.copy()
+        tolerance = TOLERANCES[x.dtype.name]
     try:
-        for layer in model.layers:
-            layer.needs_input_gradient = True
-        report = Report(_compare(model, x, y), tolerance)
+        report = Report(_compare(layers, output, x, y), tolerance)
     finally:
-        model.gradients[...] = gradients
-        for layer, need in zip(model.layers, needed, strict=True):
-            layer.needs_input_gradient = need
+        for layer in (*layers, output):
             layer.forget()
     if not report.passed:
         raise VerificationError(f"the compiled kernels differ from their NumPy twins\n{report}")
     return report
 
 
-def _compare(model: Model, x: Array, y: Array) -> list[Row]:
-    output = model._output_layer("verify")
-    targets = output.encode(y)
-    *layers, _ = model.layers
+def _compare(layers: Sequence[Layer], output: OutputLayer, x: Array, y: Array) -> list[Row]:
+    targets = output.targets(y)
     with use_backend("numpy"):
         inputs = _inputs(layers, x)
 
@@ -151,9 +141,7 @@ def _pass(layer: Layer, x: Array, grad: Array) -> dict[str, Array]:
     """Copies of all that one forward and one backward pass compute; random numbers are the same each time."""
     with layer.rehearsal():
         results = {"output": layer.forward(x, training=True)}
-        input_gradient = layer.backward(grad)
-        assert input_gradient is not None  # needs_input_gradient is set
-        results["input gradient"] = input_gradient
+        results["input gradient"] = layer.backward(grad)
         results.update({f"{GRADIENT}{key}": value.copy() for key, value in layer.grads.items()})
         results.update(layer.state)
     return results

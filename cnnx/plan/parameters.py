@@ -30,7 +30,6 @@ def gather(layers: Sequence[Layer], dtype: np.dtype[Any], fixed: bool) -> tuple[
         if fixed:
             # Nor can an array be replaced by another.
             layer.params = cast(dict[str, Array], MappingProxyType(layer.params))
-            layer.prepared = {}
     return parameters, gradients
 
 

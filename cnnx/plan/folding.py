@@ -22,28 +22,20 @@ from cnnx.layers.dense import DenseLayer
 from cnnx.layers.depthwise import DepthwiseConvolutionLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.residual import ResidualLayer
-from cnnx.network import Model
 
 # Layers whose weights end with the axes of the output's channels.
-BEFORE = ConvolutionLayer | DepthwiseConvolutionLayer | DenseLayer
+BEFORE = (ConvolutionLayer, DepthwiseConvolutionLayer, DenseLayer)
 
 # A layer that is not built yet, and the values of its parameters and state.
 Copy = tuple[Layer, dict[str, Array]]
 
 
-def fold(model: Model) -> Model:
-    """A new model with the same predictions, but for rounding, without the batch normalization that can be folded."""
-    copies = _fold(model.layers)
-    folded = Model(*(layer for layer, _ in copies))
-    folded.build(model.input_shape, dtype=model.dtype, params=[values for _, values in copies], fixed=True)
-    return folded
-
-
-def _fold(layers: Sequence[Layer]) -> list[Copy]:
+def fold(layers: Sequence[Layer]) -> list[Copy]:
+    """Copies of a model's layers with the same predictions, without the batch normalization that can be folded."""
     copies: list[Copy] = []
     before: Layer | None = None
     for layer in layers:
-        if isinstance(layer, BatchNormLayer) and isinstance(before, BEFORE):
+        if type(layer) is BatchNormLayer and type(before) in BEFORE:
             copies[-1] = copies[-1][0], _folded_weights(copies[-1][1], layer)
         else:
             copies.append(_fold_block(layer) if isinstance(layer, ResidualLayer) else _copy(layer))
@@ -56,7 +48,7 @@ def _copy(layer: Layer) -> Copy:
 
 
 def _fold_block(block: ResidualLayer) -> Copy:
-    layers, shortcut = _fold(block.layers), _fold(block.shortcut)
+    layers, shortcut = fold(block.layers), fold(block.shortcut)
     folded = ResidualLayer(*(layer for layer, _ in layers), shortcut=[layer for layer, _ in shortcut] or None)
     copies = [*layers, *shortcut]
     return folded, {

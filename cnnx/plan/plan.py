@@ -1,0 +1,147 @@
+"""The plan of a pass over a batch, made once from a model's layers: what is computed together, and in which memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from cnnx._typing import Array
+from cnnx.layers.base import Layer
+from cnnx.layers.loss import OutputLayer
+from cnnx.memory.arrays import Arrays, Block, KeptArrays, WorkingArray
+from cnnx.memory.context import FRESH, Context
+from cnnx.plan.fusion import fuse
+from cnnx.plan.lifetimes import choose_recomputed, place, walk_through
+from cnnx.plan.output import OutputPass
+from cnnx.plan.passes import Chain, Pass
+from cnnx.plan.table import format_passes
+from cnnx.plan.tables import format_bytes
+
+
+class Plan:
+    """What a batch goes through, forward and, in training, backward.
+
+    ``print(plan)`` shows it as a table for batches of 64 examples, `table` for others.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Built, in order; where the last one is an output layer, the plan has its loss.
+    training : bool
+        For steps of training, or for serving: then nothing is kept for a way back, and batches may go through in
+        several threads at once.
+    arrays : Arrays, optional
+        Who gives working memory. By default a plan for training keeps and shares it from step to step, so that none
+        of its arrays may reach a user; for serving, each array is fresh.
+    fixed : bool
+        Whether the weights never change: kernels then keep what they make of them.
+
+    Attributes
+    ----------
+    passes : list of Pass
+        In order, those inside a residual block before the one that adds its ways.
+    blocks : list of Block
+        The memory of a step, each block with the arrays that share it.
+    training, fixed : bool
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], training: bool, arrays: Arrays | None = None, fixed: bool = False
+    ) -> None:
+        last = layers[-1]
+        self.training, self.fixed = training, fixed
+        self.output = OutputPass(last, training) if isinstance(last, OutputLayer) else None
+        self._chain = Chain(fuse(layers if self.output is None else layers[:-1], training))
+        self.passes: list[Pass] = list(self._chain.walk())
+        if training:
+            self._chain.want(below=False)
+            choose_recomputed(self._chain)
+        for step in self.passes:
+            step.prepared = {} if fixed and step.layers[0].uses.prepares else None
+        self.moments = walk_through(self._chain, self.output, training)
+        self.blocks: list[Block] = place(self.working_arrays())
+        if arrays is None:
+            arrays = KeptArrays() if training else FRESH
+        self._chain.bind(arrays)
+        if self.output is not None:
+            self.output.bind(arrays)
+
+    def working_arrays(self) -> Iterator[WorkingArray]:
+        """Every array that a step takes."""
+        for context in self._contexts():
+            yield from (working for working in context.working.values() if working.spans)
+
+    def _contexts(self) -> Iterator[Context]:
+        yield from self.passes
+        if self.output is not None:
+            yield self.output
+
+    # -- A batch goes through ------------------------------------------------------------------------
+
+    def forward(self, x: Array) -> Array:
+        """Predictions, from a batch in the model's dtype: (batch, *input_shape) to (batch, *output_shape)."""
+        scores = self._chain.forward(x)
+        return scores if self.output is None else self.output.forward(scores)
+
+    def measure(self, x: Array, labels: Array, weights: Array | None = None) -> Array:
+        """Sums over the batch of weight times loss, weight times metric, and weight: (3,), in float64.
+
+        Parameters
+        ----------
+        x : ndarray of shape (batch, *input_shape)
+        labels : ndarray
+            Checked labels.
+        weights : ndarray of shape (batch,), float64, optional
+            Each is 1 by default.
+        """
+        output = self._loss()
+        targets = output.encode(labels)
+        sums: Array = output.measure(self._chain.forward(x), targets, weights)
+        return sums
+
+    def gradients(self, x: Array, labels: Array, weights: Array | None = None) -> Array:
+        """Fill the gradients of the batch's mean loss, unless that is not finite; returns the sums of `measure`."""
+        output = self._loss()
+        targets = output.encode(labels)
+        sums: Array = output.measure(self._chain.forward(x), targets, weights)
+        if math.isfinite(sums[0]):
+            self.backward(targets, None if weights is None else weights.astype(x.dtype))
+        return sums
+
+    def backward(self, targets: Array, weights: Array | None = None) -> None:
+        """Fill the gradients, from the targets of the batch that went forward before, and its weights."""
+        self._chain.backward(self._loss().backward(targets, weights))
+
+    def _loss(self) -> OutputPass:
+        assert self.output is not None  # a model asks for a loss only where there is one
+        return self.output
+
+    def forget(self) -> None:
+        """Let go of what a step that did not come to its end has kept."""
+        for context in self._contexts():
+            context.forget()
+
+    # -- A plan is shown -----------------------------------------------------------------------------
+
+    def table(self, batch_size: int = 64) -> str:
+        """The passes, their layers, and their arrays: sizes, moments of use in a step, and who shares memory."""
+        lines = format_passes(self.passes, self.output, self.blocks if self.training else [], batch_size)
+        apart = sum(working.reservation.size(batch_size) for working in self.working_arrays())
+        taken = f"{format_bytes(self.nbytes(batch_size))} of working arrays"
+        step = f"A step of training on {batch_size} examples" if self.training else f"Serving {batch_size} examples"
+        lines.append(f"{step} takes {taken}; without sharing, they would take {format_bytes(apart)}.")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def nbytes(self, batch_size: int) -> int:
+        """Bytes of the working arrays of a batch; for serving, of those that are in use at the fullest moment."""
+        if self.training:
+            return sum(block.size(batch_size) for block in self.blocks)
+        in_use = [0] * (self.moments + 1)
+        for working in self.working_arrays():
+            for first, last in working.spans:
+                for moment in range(first, last + 1):
+                    in_use[moment] += working.reservation.size(batch_size)
+        return max(in_use)

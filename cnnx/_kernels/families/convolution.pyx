@@ -14,9 +14,8 @@ K = filter_height * filter_width * channels. Bands and blocks depend on the shap
 
 Where ReLU and a max pooling of windows that do not overlap follow, the forward pass writes only the pooled rows, with
 the place of each maximum if it is asked for, and both gradients are taken from these. What lies between is never in
-memory. Most of it would be zero and is passed over, which saves more than Winograd's products. So these are not used for
-the gradients of a convolution and a pooling one by one either, whose bits would differ: they know the size of the
-windows, too.
+memory. Most of it would be zero and is passed over, which saves more than Winograd's products: so these gradients are
+those of a convolution and a pooling one by one but for rounding, while all other fused kernels give the same bits.
 """
 
 from libc.stdint cimport uint8_t, uintptr_t
@@ -60,10 +59,6 @@ cdef pair ONE
 ONE.height = ONE.width = 1
 
 
-cdef bint is_one(pair p) noexcept nogil:
-    return p.height == 1 and p.width == 1
-
-
 cdef bint is_window(pair pool) noexcept nogil:
     """Whether each place has a byte of its own; the sides first, for their product may overflow."""
     return 1 <= pool.height < CLOSED and 1 <= pool.width < CLOSED and pool.height * pool.width < CLOSED
@@ -104,12 +99,6 @@ cdef int check(
         raise ValueError(
             f"{name.decode()}: stride {stride.height, stride.width}, padding {padding.height, padding.width} or "
             f"dilation {dilation.height, dilation.width} reaches too far beyond images {as_tuple(x, 4)}")
-    return 0
-
-
-cdef int check_pool(const char *name, pair pool) except -1:
-    if not is_window(pool):
-        raise ValueError(f"{name.decode()}: pooling {pool.height, pool.width} does not have windows of 1 to 254 places")
     return 0
 
 
@@ -244,7 +233,7 @@ cdef void flip_weights(geometry g, const floating *W, floating *flipped) noexcep
 
 
 cdef int input_gradient(
-    geometry g, bint sparse, const floating *grad, const floating *W, floating *out,
+    geometry g, bint fast, const floating *grad, const floating *W, floating *out,
 ) except -1 nogil:
     """The convolution of the gradient with the flipped weights."""
     cdef floating *flipped = <floating *>allocate(
@@ -252,7 +241,7 @@ cdef int input_gradient(
     try:
         flip_weights(g, W, flipped)
         convolve(
-            g, not sparse and winograd_is_faster(g), grad, flipped, <const floating *>NULL, <const floating *>NULL,
+            g, fast, grad, flipped, <const floating *>NULL, <const floating *>NULL,
             False, out, NULL)
     finally:
         release(flipped)
@@ -261,18 +250,17 @@ cdef int input_gradient(
 
 cdef _input_gradient(
     const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, pair stride, pair padding, pair dilation,
-    pair pool, floating[:, :, :, ::1] out,
+    floating[:, :, :, ::1] out,
 ):
     cdef pair size = size_of(grad.shape)
     check(
         "convolution_input_gradient", out.shape, W.shape, W.shape[3], grad.shape, stride, padding, dilation, size,
         ONE, NULL)
-    check_pool("convolution_input_gradient", pool)
     cdef geometry g = backward_geometry(out.shape, W.shape, grad.shape, stride, padding, dilation, ONE)
     if grad.shape[0] == 0:
         return
     with nogil:
-        input_gradient(g, not is_one(pool), &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
+        input_gradient(g, winograd_is_faster(g), &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
 
 
 cdef _pool_input_gradient(
@@ -294,26 +282,24 @@ cdef _pool_input_gradient(
     g = backward_geometry(out.shape, W.shape, grad.shape, stride, padding, ONE, pool)
     g.places, g.copied, g.tile_width = places, True, g.columns - 1 + g.filter_width
     with nogil:
-        input_gradient(g, True, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
+        input_gradient(g, False, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
 
 
 cdef _weight_gradient(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, pair stride, pair padding, pair dilation,
-    pair pool, floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
+    floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
     cdef pair size = size_of(grad.shape)
     check(
         "convolution_weight_gradient", x.shape, W_grad.shape, b_grad.shape[0], grad.shape, stride, padding, dilation,
         size, ONE, NULL)
-    check_pool("convolution_weight_gradient", pool)
     cdef geometry g = forward_geometry(x.shape, W_grad.shape, grad.shape, stride, padding, dilation, ONE)
-    g.pool_height, g.pool_width = pool.height, pool.width
     if x.shape[0] == 0:
         W_grad[...] = 0
         b_grad[...] = 0
         return
     with nogil:
-        if is_one(pool) and winograd_is_faster(g):
+        if winograd_is_faster(g):
             winograd_weight_gradient(
                 g, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
         else:
@@ -355,11 +341,11 @@ def convolution_pool_forward(x, W, b, stride, padding, size, pool_size, relu, ou
             x, W, b, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), relu, out, argmax, prepared)
 
 
-def convolution_input_gradient(grad, W, stride, padding, dilation, pool_size, out):
+def convolution_input_gradient(grad, W, stride, padding, dilation, out):
     if out.dtype.char == "f":
-        _input_gradient[float](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), as_pair(pool_size), out)
+        _input_gradient[float](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), out)
     else:
-        _input_gradient[double](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), as_pair(pool_size), out)
+        _input_gradient[double](grad, W, as_pair(stride), as_pair(padding), as_pair(dilation), out)
 
 
 def convolution_pool_input_gradient(grad, argmax, W, stride, padding, size, pool_size, out):
@@ -371,13 +357,13 @@ def convolution_pool_input_gradient(grad, argmax, W, stride, padding, size, pool
             grad, argmax, W, as_pair(stride), as_pair(padding), as_pair(size), as_pair(pool_size), out)
 
 
-def convolution_weight_gradient(x, grad, stride, padding, dilation, pool_size, W_grad, b_grad):
+def convolution_weight_gradient(x, grad, stride, padding, dilation, W_grad, b_grad):
     if W_grad.dtype.char == "f":
         _weight_gradient[float](
-            x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), as_pair(pool_size), W_grad, b_grad)
+            x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), W_grad, b_grad)
     else:
         _weight_gradient[double](
-            x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), as_pair(pool_size), W_grad, b_grad)
+            x, grad, as_pair(stride), as_pair(padding), as_pair(dilation), W_grad, b_grad)
 
 
 def convolution_pool_weight_gradient(x, grad, argmax, stride, padding, size, pool_size, W_grad, b_grad):

@@ -29,7 +29,7 @@ cdef struct layout:
 cdef bint gradient_by_planes(geometry g, Py_ssize_t itemsize) noexcept nogil:
     """Whether no pooling follows, and positions fill vectors better than filters and the columns of a filter row do."""
     return (
-        g.places == NULL and g.pool_height * g.pool_width == 1
+        g.places == NULL
         and g.filters <= in_use().wide_rows and g.column_stride == 1 and g.columns >= FEWEST_COLUMNS
         and g.filter_width * g.channels <= 2 * in_use().vector_bytes // itemsize
     )

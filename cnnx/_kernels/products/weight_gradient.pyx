@@ -156,7 +156,6 @@ cdef int weight_gradient(
     cdef Py_ssize_t row_bytes = (
         ((all_columns - 1) * g.column_stride + g.window_width) * most_channels * sizeof(floating))
     cdef bint pooled = g.places != NULL
-    # With and without pooling the same: the sums of a band are added to those of the bands before.
     g.band = band_rows(
         g, min(GRADIENT_TILE // (row_bytes * g.row_stride), GRADIENT_POSITIONS // all_columns), g.pool_height)
     cdef Py_ssize_t positions = all_rows * all_columns

@@ -2,16 +2,14 @@
 
 W[t, f] = sum over windows of x[window's place + t] grad[window, f]     task: some filters and a block of images
 
-Each window is added where it lies, with its filter's sums in registers. The gradient may also be that of the convolution
-itself, with the pooling's zeros in it: then a window's positions are walked one by one, in the same order of windows.
+Each window is added where it lies, with its filter's sums in registers.
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport CLOSED, in_use, loops_for, window_band
+from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for, window_band
 from cnnx._kernels.ground.parallel cimport allocate, deal, release, shares, take, threads_for_product
 from cnnx._kernels.products.tiles cimport band_rows, bands, fill_planes, geometry, image_blocks, lines, pooled_offset, tile_size
 
@@ -21,18 +19,14 @@ cdef enum:
 
 
 cdef bint gradient_by_windows(geometry g) noexcept nogil:
-    """Whether the windows are walked; with many weights listing them is worth it (weight_gradient.pyx).
-
-    It is the same for a convolution with and without pooling, whose results must not differ.
-    """
+    """Whether a pooled gradient's windows are walked; with many weights listing them is worth it (weight_gradient.pyx)."""
     return (
-        g.pool_height * g.pool_width > 1 and g.row_dilation == 1 and g.column_dilation == 1
+        g.places != NULL and g.pool_height * g.pool_width > 1
         and g.filter_height * g.filter_width * g.channels < MANY_WEIGHTS
     )
 
 
 cdef window_band lay_out(geometry g, Py_ssize_t itemsize) noexcept nogil:
-    """The windows of a pooled gradient, or the positions of one window."""
     cdef window_band p
     cdef Py_ssize_t place, lanes = in_use().vector_bytes // itemsize, step = g.column_stride * g.channels
     p.filters, p.filter_rows, p.filter_columns = g.filters, g.filter_height, g.filter_width * g.channels
@@ -40,42 +34,13 @@ cdef window_band lay_out(geometry g, Py_ssize_t itemsize) noexcept nogil:
     p.x_row = g.tile_width * g.channels
     p.x_step, p.x_line = step, g.row_stride * p.x_row
     memset(p.cells, 0, sizeof(p.cells))
-    if g.places == NULL:
-        p.grad_step, p.grad_line = g.filters, g.columns * g.filters
-        p.place_step = p.place_line = 0
-        return p
     for place in range(g.pool_height * g.pool_width):
         p.cells[place] = place // g.pool_width * p.x_line + place % g.pool_width * step
     p.x_step *= g.pool_width
     p.x_line *= g.pool_height
     p.columns = g.columns // g.pool_width
-    p.grad_step = p.place_step = g.filters
-    p.grad_line = p.place_line = p.columns * g.filters
+    p.grad_step, p.grad_line = g.filters, p.columns * g.filters
     return p
-
-
-cdef void add_band(
-    geometry g, window_band *p, const floating *grad, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
-    Py_ssize_t filter, const uint8_t *open_places, const floating *columns, floating *sums, floating *totals,
-) noexcept nogil:
-    """Rows first .. first + count of the convolution's outputs, and the filters from `filter` on."""
-    cdef Py_ssize_t row = 0, column, pooled
-    if g.places != NULL:
-        pooled = pooled_offset(g, image, first) + filter
-        p.rows = count // g.pool_height
-        loops_for(sizeof(floating)).window_weights(p, grad + pooled, g.places + pooled, columns, sums, totals)
-        return
-    grad += (image * g.rows + first) * p.grad_line + filter
-    while row < count:
-        p.rows = min(g.pool_height, count - row)
-        column = 0
-        while column < g.columns:
-            p.columns = min(g.pool_width, g.columns - column)
-            loops_for(sizeof(floating)).window_weights(
-                p, grad + row * p.grad_line + column * p.grad_step, open_places,
-                columns + row * p.x_line + column * p.x_step, sums, totals)
-            column += g.pool_width
-        row += g.pool_height
 
 
 cdef int window_gradient(
@@ -97,17 +62,13 @@ cdef int window_gradient(
     # With the totals.
     cdef Py_ssize_t sums = lines(g.filters * (g.filter_height * laid_out.sums_row + 1))
     cdef Py_ssize_t private = lines(tile_size(g, g.channels) + 2 * in_use().vector_bytes)
-    cdef Py_ssize_t places_room = lines(g.filters)
-    cdef floating *partial = <floating *>allocate(
-        (blocks * sums + threads * private + places_room) * <Py_ssize_t>sizeof(floating))
-    cdef uint8_t *open_places = <uint8_t *>(partial + blocks * sums + threads * private)
+    cdef floating *partial = <floating *>allocate((blocks * sums + threads * private) * <Py_ssize_t>sizeof(floating))
     memset(partial, 0, blocks * sums * sizeof(floating))
-    memset(open_places, 0, g.filters)
     deal(&dealt, blocks * parts, threads)
     for turn in prange(blocks * parts, num_threads=threads, schedule="dynamic"):
         task = take(&dealt, threadid())
         add_part(
-            g, laid_out, x, grad, task // parts, blocks, task % parts, parts, open_places,
+            g, laid_out, x, grad, task // parts, blocks, task % parts, parts,
             partial + task // parts * sums, partial + blocks * sums + threadid() * private)
     add_blocks(g, laid_out.sums_row, partial, blocks, sums, W_grad, b_grad)
     release(partial)
@@ -123,14 +84,14 @@ cdef geometry single_channel(geometry g) noexcept nogil:
 
 cdef void add_part(
     geometry g, window_band p, const floating *x, const floating *grad, Py_ssize_t block, Py_ssize_t blocks,
-    Py_ssize_t part, Py_ssize_t parts, const uint8_t *open_places, floating *sums, floating *tile,
+    Py_ssize_t part, Py_ssize_t parts, floating *sums, floating *tile,
 ) noexcept nogil:
     """A block of images and a part of the filters.
 
     The margins of a tile stay as they are from image to image, if it has whole images.
     """
     cdef geometry plain = single_channel(g)
-    cdef Py_ssize_t image, band, first, count, size = g.filter_height * p.sums_row
+    cdef Py_ssize_t image, band, first, count, pooled, size = g.filter_height * p.sums_row
     cdef Py_ssize_t begin = g.images * block // blocks, end = g.images * (block + 1) // blocks
     cdef Py_ssize_t filter = g.filters * part // parts
     cdef floating *totals = sums + g.filters * size + filter
@@ -143,7 +104,9 @@ cdef void add_part(
             if image == begin or bands(g) > 1:
                 memset(tile, 0, tile_size(plain, 1) * sizeof(floating))
             fill_planes(plain, x, image, first, count, 0, plain.tile_width, tile, <floating *>NULL)
-            add_band(g, &p, grad, image, first, count, filter, open_places, tile, sums, totals)
+            pooled = pooled_offset(g, image, first) + filter
+            p.rows = count // g.pool_height
+            loops_for(sizeof(floating)).window_weights(&p, grad + pooled, g.places + pooled, tile, sums, totals)
 
 
 cdef void add_blocks(

@@ -12,12 +12,16 @@ dtypes = st.sampled_from([np.float32, np.float64])
 seeds = st.integers(0, 2**32 - 1)
 
 
-def assert_twins_agree(name, arguments, outputs, exact=False):
-    """Call both twins; `outputs` are arrays like those they fill, whose content they must not rely on."""
+def assert_twins_agree(name, arguments, outputs, exact=False, in_place=False):
+    """Call both twins; `outputs` are arrays like those they fill, whose content they must not rely on.
+
+    With `in_place` they change the outputs, and are given copies of them.
+    """
     module = next(module for module, functions in KERNELS.items() if name in functions)
     results = []
     for function in (getattr(_compiled[module], name), getattr(twins(module), name)):
-        filled = [np.full_like(array, np.nan if array.dtype.kind == "f" else 77) for array in outputs]
+        garbage = [np.full_like(array, np.nan if array.dtype.kind == "f" else 77) for array in outputs]
+        filled = [array.copy() for array in outputs] if in_place else garbage
         given = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
         function(*given, *filled)
         for before, after in zip(arguments, given, strict=True):

@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds below
         erase_images as erase_images,
         shift_images as shift_images,
     )
+    from cnnx._kernels.reference.bias import add_bias as add_bias, bias_gradient as bias_gradient
     from cnnx._kernels.reference.convolution import (
         convolution_forward as convolution_forward,
         convolution_input_gradient as convolution_input_gradient,
@@ -63,11 +64,19 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds below
         depthwise_weight_gradient as depthwise_weight_gradient,
     )
     from cnnx._kernels.reference.dropout import dropout as dropout, spatial_dropout as spatial_dropout
+    from cnnx._kernels.reference.focal import (
+        sigmoid_focal_backward as sigmoid_focal_backward,
+        sigmoid_focal_forward as sigmoid_focal_forward,
+        softmax_focal_backward as softmax_focal_backward,
+        softmax_focal_forward as softmax_focal_forward,
+    )
+    from cnnx._kernels.reference.gradient import clip_elements as clip_elements, scale_elements as scale_elements
     from cnnx._kernels.reference.group_normalization import (
         group_norm_forward as group_norm_forward,
         group_norm_input_gradient as group_norm_input_gradient,
         group_norm_parameter_gradient as group_norm_parameter_gradient,
     )
+    from cnnx._kernels.reference.hinge import hinge_backward as hinge_backward, hinge_forward as hinge_forward
     from cnnx._kernels.reference.normalization import (
         batch_norm_forward as batch_norm_forward,
         batch_norm_input_gradient as batch_norm_input_gradient,
@@ -84,11 +93,33 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds below
         sgd_step as sgd_step,
         sum_of_squares as sum_of_squares,
     )
+    from cnnx._kernels.reference.output import (
+        absolute_errors as absolute_errors,
+        batch_sums as batch_sums,
+        classes_agree as classes_agree,
+        encode_classes as encode_classes,
+        labels_agree as labels_agree,
+        smooth_rows as smooth_rows,
+        weigh_rows as weigh_rows,
+    )
+    from cnnx._kernels.reference.padding import crop_images as crop_images, pad_images as pad_images
     from cnnx._kernels.reference.pooling import (
         average_pool_backward as average_pool_backward,
         average_pool_forward as average_pool_forward,
         max_pool_backward as max_pool_backward,
         max_pool_forward as max_pool_forward,
+    )
+    from cnnx._kernels.reference.regression import (
+        absolute_error_backward as absolute_error_backward,
+        absolute_error_forward as absolute_error_forward,
+        huber_backward as huber_backward,
+        huber_forward as huber_forward,
+        squared_error_backward as squared_error_backward,
+        squared_error_forward as squared_error_forward,
+    )
+    from cnnx._kernels.reference.running import (
+        inverse_deviation as inverse_deviation,
+        running_average as running_average,
     )
     from cnnx._kernels.reference.sigmoid import (
         sigmoid_cross_entropy_backward as sigmoid_cross_entropy_backward,
@@ -133,6 +164,7 @@ KERNELS = {
     ),
     "addition": ("add",),
     "augmentation": ("shift_images", "affine_images", "erase_images"),
+    "bias": ("add_bias", "bias_gradient"),
     "convolution": (
         "convolution_forward",
         "convolution_input_gradient",
@@ -144,7 +176,15 @@ KERNELS = {
     "dense": ("dense_forward", "dense_input_gradient", "dense_weight_gradient"),
     "depthwise": ("depthwise_forward", "depthwise_input_gradient", "depthwise_weight_gradient"),
     "dropout": ("dropout", "spatial_dropout"),
+    "focal": (
+        "softmax_focal_forward",
+        "softmax_focal_backward",
+        "sigmoid_focal_forward",
+        "sigmoid_focal_backward",
+    ),
+    "gradient": ("clip_elements", "scale_elements"),
     "group_normalization": ("group_norm_forward", "group_norm_parameter_gradient", "group_norm_input_gradient"),
+    "hinge": ("hinge_forward", "hinge_backward"),
     "normalization": (
         "batch_norm_statistics",
         "batch_norm_forward",
@@ -161,7 +201,26 @@ KERNELS = {
         "sgd_step",
         "sum_of_squares",
     ),
+    "output": (
+        "encode_classes",
+        "smooth_rows",
+        "classes_agree",
+        "labels_agree",
+        "absolute_errors",
+        "weigh_rows",
+        "batch_sums",
+    ),
+    "padding": ("pad_images", "crop_images"),
     "pooling": ("max_pool_forward", "max_pool_backward", "average_pool_forward", "average_pool_backward"),
+    "regression": (
+        "squared_error_forward",
+        "squared_error_backward",
+        "absolute_error_forward",
+        "absolute_error_backward",
+        "huber_forward",
+        "huber_backward",
+    ),
+    "running": ("running_average", "inverse_deviation"),
     "sigmoid": ("sigmoid_cross_entropy_forward", "sigmoid_cross_entropy_backward"),
     "softmax": (
         "softmax_forward",

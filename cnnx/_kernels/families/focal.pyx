@@ -1,0 +1,193 @@
+"""Focal loss, after softmax and after sigmoid. A task is one example.
+
+Logarithms are taken of scores, not of probabilities, and so are finite where a probability underflows.
+"""
+
+from cython.parallel cimport prange
+from libc.math cimport exp, expf, expm1, fabs, log, log1p, pow
+
+from cnnx._kernels.families.softmax cimport exponentials, largest
+from cnnx._kernels.ground.floating cimport floating
+from cnnx._kernels.ground.parallel cimport threads_for
+from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
+
+cdef enum:
+    OPERATIONS = 60  # of two exponentials and a power, roughly
+
+
+cdef inline double power(double y, double gamma) noexcept nogil:
+    """y^gamma; 2 is what most take."""
+    return y * y if gamma == 2 else pow(y, gamma)
+
+
+# -- After softmax ------------------------------------------------------------------------------------
+
+cdef inline double softmax_loss(double log_y, double gamma) noexcept nogil:
+    """-(1 - y)^gamma log(y)."""
+    return -power(-expm1(log_y), gamma) * log_y
+
+
+cdef inline double softmax_slope(double y, double log_y, double gamma) noexcept nogil:
+    """y times the derivative of that by y. log(y) / (1 - y) tends to -1 where y tends to 1."""
+    cdef double rest = -expm1(log_y), ratio = log_y / rest if rest != 0 else -1
+    return power(rest, gamma) * (gamma * y * ratio - 1)
+
+
+cdef double softmax_forward_example(
+    const floating *z, const floating *targets, double gamma, Py_ssize_t classes, floating *out,
+) noexcept nogil:
+    """Probabilities into `out`; returns the loss."""
+    cdef Py_ssize_t k
+    cdef double total = exponentials(z, classes, out), scale = 1 / total, log_total = log(total), loss = 0
+    cdef double most = largest(z, classes)
+    for k in range(classes):
+        # Skipped where the target is 0, for 0 * inf is not 0.
+        if targets[k] != 0:
+            loss += targets[k] * softmax_loss(z[k] - most - log_total, gamma)
+        out[k] = <floating>(out[k] * scale)
+    return loss
+
+
+cdef void softmax_backward_example(
+    const floating *z, const floating *targets, double gamma, Py_ssize_t classes, Py_ssize_t batch, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef double total = exponentials(z, classes, out), log_total = log(total), most = largest(z, classes)
+    cdef double y, c, inner = 0
+    for k in range(classes):
+        if targets[k] != 0:
+            inner += targets[k] * softmax_slope(out[k] / total, z[k] - most - log_total, gamma)
+    for k in range(classes):
+        y, c = out[k] / total, 0
+        if targets[k] != 0:
+            c = targets[k] * softmax_slope(y, z[k] - most - log_total, gamma)
+        out[k] = <floating>((c - y * inner) / batch)
+
+
+# -- After sigmoid ------------------------------------------------------------------------------------
+
+cdef inline double exponential(floating z) noexcept nogil:
+    """exp(-|z|), which cannot overflow; NaN stays."""
+    return expf(-<float>fabs(z)) if floating is float else exp(-fabs(z))
+
+
+cdef inline double logistic(double z, double small) noexcept nogil:
+    """1 / (1 + exp(-z)) from exp(-|z|), and of -z the rest to 1."""
+    return (small if z < 0 else 1) / (1 + small)
+
+
+cdef inline double log_logistic(double z, double small) noexcept nogil:
+    return (z if z < 0 else 0) - log1p(small)
+
+
+cdef inline double sigmoid_loss(double z, double small, double t, double gamma) noexcept nogil:
+    """-t (1 - y)^gamma log(y) - (1 - t) y^gamma log(1 - y)."""
+    cdef double y = logistic(z, small), rest = logistic(-z, small)
+    return -t * power(rest, gamma) * log_logistic(z, small) - (1 - t) * power(y, gamma) * log_logistic(-z, small)
+
+
+cdef inline double sigmoid_slope(double z, double small, double t, double gamma) noexcept nogil:
+    """The derivative of that by z."""
+    cdef double y = logistic(z, small), rest = logistic(-z, small)
+    return (
+        t * power(rest, gamma) * (gamma * y * log_logistic(z, small) - rest)
+        + (1 - t) * power(y, gamma) * (y - gamma * rest * log_logistic(-z, small)))
+
+
+cdef double sigmoid_forward_example(
+    const floating *z, const floating *targets, double gamma, Py_ssize_t classes, floating *out,
+) noexcept nogil:
+    """Probabilities into `out`; returns the loss."""
+    cdef Py_ssize_t k
+    cdef double small, loss = 0
+    for k in range(classes):
+        small = exponential(z[k])
+        loss += sigmoid_loss(z[k], small, targets[k], gamma)
+        out[k] = <floating>logistic(z[k], small)
+    return loss / classes
+
+
+cdef void sigmoid_backward_example(
+    const floating *z, const floating *targets, double gamma, Py_ssize_t classes, Py_ssize_t batch, floating *out,
+) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(classes):
+        out[k] = <floating>(sigmoid_slope(z[k], exponential(z[k]), targets[k], gamma) / (batch * classes))
+
+
+# -- Batches ------------------------------------------------------------------------------------------
+
+cdef _forward(
+    str name, bint softmax, const floating[:, ::1] x, const floating[:, ::1] targets, double gamma,
+    floating[:, ::1] out, floating[::1] losses,
+):
+    cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
+    if (
+        not same_shape(x.shape, out.shape, 2) or not same_shape(targets.shape, x.shape, 2)
+        or losses.shape[0] != N or K < 1
+    ):
+        raise ValueError(
+            f"{name}: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(targets.shape, 2)}, "
+            f"{as_tuple(out.shape, 2)}, {(losses.shape[0],)}")
+    if N == 0:
+        return
+    cdef const floating *z = &x[0, 0]
+    cdef const floating *t = &targets[0, 0]
+    cdef floating *y = &out[0, 0]
+    cdef floating *to_losses = &losses[0]
+    for n in prange(N, num_threads=threads_for(N, <double>OPERATIONS * N * K), schedule="static", nogil=True):
+        if softmax:
+            to_losses[n] = <floating>softmax_forward_example(z + n * K, t + n * K, gamma, K, y + n * K)
+        else:
+            to_losses[n] = <floating>sigmoid_forward_example(z + n * K, t + n * K, gamma, K, y + n * K)
+
+
+cdef _backward(
+    str name, bint softmax, const floating[:, ::1] x, const floating[:, ::1] targets, double gamma,
+    floating[:, ::1] out,
+):
+    cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
+    if not same_shape(targets.shape, x.shape, 2) or not same_shape(x.shape, out.shape, 2) or K < 1:
+        raise ValueError(
+            f"{name}: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(targets.shape, 2)}, "
+            f"{as_tuple(out.shape, 2)}")
+    if N == 0:
+        return
+    cdef const floating *z = &x[0, 0]
+    cdef const floating *t = &targets[0, 0]
+    cdef floating *to_out = &out[0, 0]
+    for n in prange(N, num_threads=threads_for(N, <double>OPERATIONS * N * K), schedule="static", nogil=True):
+        if softmax:
+            softmax_backward_example(z + n * K, t + n * K, gamma, K, N, to_out + n * K)
+        else:
+            sigmoid_backward_example(z + n * K, t + n * K, gamma, K, N, to_out + n * K)
+
+
+cdef forward(str name, bint softmax, x, targets, gamma, out, losses):
+    if out.dtype.char == "f":
+        _forward[float](name, softmax, x, targets, gamma, out, losses)
+    else:
+        _forward[double](name, softmax, x, targets, gamma, out, losses)
+
+
+cdef backward(str name, bint softmax, x, targets, gamma, out):
+    if out.dtype.char == "f":
+        _backward[float](name, softmax, x, targets, gamma, out)
+    else:
+        _backward[double](name, softmax, x, targets, gamma, out)
+
+
+def softmax_focal_forward(x, targets, gamma, out, losses):
+    forward("softmax_focal_forward", True, x, targets, gamma, out, losses)
+
+
+def softmax_focal_backward(x, targets, gamma, out):
+    backward("softmax_focal_backward", True, x, targets, gamma, out)
+
+
+def sigmoid_focal_forward(x, targets, gamma, out, losses):
+    forward("sigmoid_focal_forward", False, x, targets, gamma, out, losses)
+
+
+def sigmoid_focal_backward(x, targets, gamma, out):
+    backward("sigmoid_focal_backward", False, x, targets, gamma, out)

@@ -1,0 +1,81 @@
+"""Multi-class hinge loss. One thread goes through a batch, row by row."""
+
+from cnnx._kernels.ground.argmax cimport argmax
+from cnnx._kernels.ground.floating cimport floating
+from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
+
+
+cdef inline floating violation(floating x, floating right, floating target) noexcept nogil:
+    """How far a score is above the right one less the margin, 0 for the right class itself; NaN stays."""
+    cdef floating above = 1 - right + x
+    return 0 if target == 1 or above <= 0 else above
+
+
+cdef inline floating slope(floating violated, bint squared) noexcept nogil:
+    return 2 * violated if squared else violated > 0
+
+
+cdef double mean_violation(
+    const floating *x, const floating *targets, bint squared, Py_ssize_t classes,
+) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef double total = 0, violated
+    cdef floating right = x[argmax(targets, classes)]
+    for k in range(classes):
+        violated = violation(x[k], right, targets[k])
+        total += violated * violated if squared else violated
+    return total / classes
+
+
+cdef void backward_row(
+    const floating *x, const floating *targets, bint squared, Py_ssize_t classes, floating count, floating *out,
+) noexcept nogil:
+    """What pushes the other classes down pushes the right one up; all over `count`."""
+    cdef Py_ssize_t k
+    cdef double total = 0
+    cdef floating right = x[argmax(targets, classes)]
+    for k in range(classes):
+        out[k] = slope(violation(x[k], right, targets[k]), squared)
+        total += out[k]
+    for k in range(classes):
+        out[k] = (out[k] - targets[k] * <floating>total) / count
+
+
+cdef _hinge_forward(
+    const floating[:, ::1] x, const floating[:, ::1] targets, bint squared, floating[::1] losses,
+):
+    cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
+    if not same_shape(targets.shape, x.shape, 2) or losses.shape[0] != N or K < 1:
+        raise ValueError(
+            f"hinge_forward: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(targets.shape, 2)}, "
+            f"{(losses.shape[0],)}")
+    with nogil:
+        for n in range(N):
+            losses[n] = <floating>mean_violation(&x[n, 0], &targets[n, 0], squared, K)
+
+
+cdef _hinge_backward(
+    const floating[:, ::1] x, const floating[:, ::1] targets, bint squared, floating[:, ::1] out,
+):
+    cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
+    if not same_shape(targets.shape, x.shape, 2) or not same_shape(out.shape, x.shape, 2) or K < 1:
+        raise ValueError(
+            f"hinge_backward: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(targets.shape, 2)}, "
+            f"{as_tuple(out.shape, 2)}")
+    with nogil:
+        for n in range(N):
+            backward_row(&x[n, 0], &targets[n, 0], squared, K, <floating>(N * K), &out[n, 0])
+
+
+def hinge_forward(x, targets, squared, losses):
+    if losses.dtype.char == "f":
+        _hinge_forward[float](x, targets, squared, losses)
+    else:
+        _hinge_forward[double](x, targets, squared, losses)
+
+
+def hinge_backward(x, targets, squared, out):
+    if out.dtype.char == "f":
+        _hinge_backward[float](x, targets, squared, out)
+    else:
+        _hinge_backward[double](x, targets, squared, out)

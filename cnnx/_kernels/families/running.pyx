@@ -1,0 +1,65 @@
+"""Running averages of batch normalization, and what it divides by: of a value for each channel, so one thread does it."""
+
+from libc.math cimport sqrt, sqrtf
+
+from cnnx._kernels.ground.floating cimport floating
+
+cdef enum:
+    RUN = 64
+
+
+cdef void average_run(
+    const floating *average, const floating *batch, floating momentum, floating rest, floating scale, floating *out,
+    Py_ssize_t count,
+) noexcept nogil:
+    """Loop after loop, for a compiler may make of one an operation that rounds once, and on other bits than NumPy."""
+    cdef Py_ssize_t i
+    cdef floating kept[RUN]
+    for i in range(count):
+        kept[i] = momentum * average[i]
+    for i in range(count):
+        out[i] = rest * (scale * batch[i])
+    for i in range(count):
+        out[i] += kept[i]
+
+
+cdef _running_average(
+    const floating[::1] average, const floating[::1] batch, double momentum, floating scale, floating[::1] out,
+):
+    cdef Py_ssize_t start = 0, size = out.shape[0]
+    if average.shape[0] != size or batch.shape[0] != size:
+        raise ValueError(f"running_average: sizes do not fit: {average.shape[0]}, {batch.shape[0]}, {size}")
+    with nogil:
+        while start < size:
+            average_run(
+                &average[start], &batch[start], <floating>momentum, <floating>(1 - momentum), scale, &out[start],
+                min(<Py_ssize_t>RUN, size - start))
+            start += RUN
+
+
+cdef void invert(const floating *variance, floating epsilon, floating *out, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(count):
+        out[i] = 1 / (sqrtf(variance[i] + epsilon) if floating is float else sqrt(variance[i] + epsilon))
+
+
+cdef _inverse_deviation(const floating[::1] variance, floating epsilon, floating[::1] out):
+    cdef Py_ssize_t size = out.shape[0]
+    if variance.shape[0] != size:
+        raise ValueError(f"inverse_deviation: sizes do not fit: {variance.shape[0]}, {size}")
+    if size:
+        invert(&variance[0], epsilon, &out[0], size)
+
+
+def running_average(average, batch, momentum, scale, out):
+    if out.dtype.char == "f":
+        _running_average[float](average, batch, momentum, scale, out)
+    else:
+        _running_average[double](average, batch, momentum, scale, out)
+
+
+def inverse_deviation(variance, epsilon, out):
+    if out.dtype.char == "f":
+        _inverse_deviation[float](variance, epsilon, out)
+    else:
+        _inverse_deviation[double](variance, epsilon, out)

@@ -4,7 +4,8 @@
     the earlier, by a layer that reads its input for the last time as it writes the gradient (`Uses`)
 
 A step is walked through once, forward and backward as it will run, and each array's first and last use are noted. Then
-the largest array that has no block yet goes into the smallest block that it does not disturb, or into a new one:
+the largest array that has no block yet, of equals the first, goes into the smallest block that it does not disturb, or
+into a new one:
 Pisarchyk, Lee, "Efficient Memory Management for Deep Neural Net Inference", MLSys workshop 2020, "greedy by size".
 
 The output of a pass that can compute it again cheaply is not kept until its reader goes backward, but computed a second
@@ -147,12 +148,10 @@ def _use(values: Iterable[Value], moment: int) -> None:
 
 
 def place(arrays: Iterable[WorkingArray]) -> list[Block]:
-    """Give each array that is in use at some moment its block."""
+    """Give each array that is in use at some moment its block; returns the blocks."""
     blocks: list[Block] = []
     alone: list[Block] = []
-    for working in sorted(arrays, key=lambda working: -working.reservation.nbytes):
-        if not working.spans:
-            continue
+    for working in sorted(arrays, key=lambda working: (-working.reservation.nbytes, working.spans[0])):
         if working.reservation.per_example:
             fitting = [block for block in blocks if not any(working.excludes(other) for other in block.members)]
             working.block = min(fitting, key=lambda block: block.nbytes) if fitting else Block()

@@ -51,8 +51,9 @@ def _moments(working: WorkingArray) -> Iterable[str]:
 
 
 def _span(layers: Sequence[Layer]) -> str:
+    """``layers[3]``, or ``layers[3] to [5]``."""
     first, last = (layer.name.partition(" ")[0] for layer in (layers[0], layers[-1]))
-    return first if first == last else f"{first} to {last}"
+    return first if first == last else f"{first} to {last[last.rindex('[') :]}"
 
 
 def _letters(index: int) -> str:

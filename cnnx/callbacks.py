@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnnx._typing import Array
-from cnnx.checks import check_count, check_positive
+from cnnx.checks.arguments import check_count, check_positive
 from cnnx.monitoring import Monitor
 
 if TYPE_CHECKING:

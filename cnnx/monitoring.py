@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cnnx.checks import check_count, check_not_negative
+from cnnx.checks.arguments import check_count, check_not_negative
 
 MODES = ("min", "max")
 

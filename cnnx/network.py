@@ -11,16 +11,8 @@ import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.callbacks import Callback, History, ProgressBar
-from cnnx.checks import (
-    check_batch,
-    check_count,
-    check_dtype,
-    check_instances,
-    check_numbers,
-    check_positive,
-    check_same_length,
-    check_shape,
-)
+from cnnx.checks.arguments import check_count, check_instances, check_positive
+from cnnx.checks.arrays import check_batch, check_dtype, check_numbers, check_same_length, check_shape
 from cnnx.errors import DivergenceError
 from cnnx.fusion import fuse
 from cnnx.layers.base import (

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cnnx.checks import check_not_negative, check_positive, check_share
+from cnnx.checks.arguments import check_not_negative, check_positive, check_share
 from cnnx.monitoring import Monitor
 
 __all__ = ["CosineDecay", "ExponentialDecay", "OneCycle", "ReduceOnPlateau", "Schedule", "StepDecay"]

@@ -14,7 +14,7 @@ import numpy as np
 from cnnx._typing import Array
 from cnnx.augmentation import MixUp
 from cnnx.augmentation.base import AnyStep
-from cnnx.checks import check_numbers, check_same_length, check_shape
+from cnnx.checks.arrays import check_numbers, check_same_length, check_shape
 from cnnx.data import ArrayBatches, Batch, Batches, Prefetched
 from cnnx.data.arrays import check_weights
 from cnnx.layers.loss.output import ClassificationLayer, OutputLayer

@@ -6,7 +6,7 @@ from typing import Any
 
 from cnnx.augmentation import Brightness, Contrast, CutOut, Flip, MixUp, Noise, Rotate, Scale, Shift, Step
 from cnnx.callbacks import Callback, Checkpoint, EarlyStopping
-from cnnx.checks import check_count
+from cnnx.checks.arguments import check_count
 from cnnx.optimizers import OPTIMIZERS, Optimizer
 from cnnx.schedules import CosineDecay, OneCycle, Schedule
 

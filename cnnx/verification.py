@@ -14,7 +14,7 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._kernels import use_backend
 from cnnx._typing import Array
-from cnnx.checks import check_batch
+from cnnx.checks.arrays import check_batch
 from cnnx.layers.base import Layer
 from cnnx.layers.residual import ResidualLayer
 from cnnx.network import Model

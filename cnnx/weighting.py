@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnx._typing import Array
-from cnnx.checks import check_numbers
+from cnnx.checks.arrays import check_numbers
 from cnnx.layers.loss import OutputLayer
 
 ClassWeight = Mapping[int, float] | str

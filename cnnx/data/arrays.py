@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from cnnx._typing import Array
-from cnnx.checks import check_count, check_numbers, check_same_length
+from cnnx.checks.arguments import check_count
+from cnnx.checks.arrays import check_numbers, check_same_length
 from cnnx.data.base import Batch, IndexedBatches
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnx.checks import check_count, check_numbers
+from cnnx.checks.arguments import check_count
+from cnnx.checks.arrays import check_numbers
 from cnnx.data.base import Batch, Batches, check_first
 
 

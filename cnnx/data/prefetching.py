@@ -16,7 +16,8 @@ import numpy as np
 from cnnx._typing import DTypeLike
 from cnnx.augmentation.base import AnyStep, apply, check_steps
 from cnnx.augmentation.mixing import MixUp
-from cnnx.checks import check_count, check_dtype, check_numbers
+from cnnx.checks.arguments import check_count
+from cnnx.checks.arrays import check_dtype, check_numbers
 from cnnx.data.base import Batch, Batches
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Prepared, Seed, Shape
-from cnnx.checks import check_batch, check_dtype
+from cnnx.checks.arrays import check_batch, check_dtype
 
 if TYPE_CHECKING:
     from cnnx.sharing import SharedArray

@@ -14,8 +14,8 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Seed, Shape
-from cnnx.checks import check_share
-from cnnx.geometry import check_image_shape
+from cnnx.checks.arguments import check_share
+from cnnx.checks.geometry import check_image_shape
 from cnnx.layers.base import Layer
 
 # Random bits are compared with the rate 16 at a time: four values for each draw of the generator.

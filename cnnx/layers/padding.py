@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cnnx._typing import Array, Pair, Shape
-from cnnx.geometry import Margins, check_image_shape, check_margins
+from cnnx.checks.geometry import Margins, check_image_shape, check_margins
 from cnnx.layers.base import Layer
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
-from cnnx.geometry import Padding, check_image_shape, check_padding, pair, slide
+from cnnx.checks.geometry import Padding, check_image_shape, check_padding, pair, slide
 from cnnx.layers.base import Layer
 
 MODES = ("max", "average")

@@ -19,8 +19,8 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
-from cnnx.checks import check_count
-from cnnx.geometry import check_image_shape, pair
+from cnnx.checks.arguments import check_count
+from cnnx.checks.geometry import check_image_shape, pair
 from cnnx.initializers import check_initializer, find_initializer
 from cnnx.layers.base import Layer
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnnx._typing import Array, Shape
-from cnnx.checks import check_labels
+from cnnx.checks.arrays import check_labels
 from cnnx.layers.base import Layer
 
 

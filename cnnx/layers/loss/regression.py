@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnnx._typing import Array, Shape
-from cnnx.checks import check_numbers, check_positive
+from cnnx.checks.arguments import check_positive
+from cnnx.checks.arrays import check_numbers
 from cnnx.layers.loss.output import OutputLayer, weigh
 
 LOSSES = ("squared", "absolute", "huber")

@@ -27,7 +27,7 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
-from cnnx.checks import check_not_negative, check_share
+from cnnx.checks.arguments import check_not_negative, check_share
 from cnnx.layers.loss.output import ClassificationLayer, weigh
 
 

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from cnnx.geometry import slide
+from cnnx.checks.geometry import slide
 
 sizes = st.integers(1, 40)
 

@@ -24,7 +24,7 @@ from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks.arguments import check_count
 from cnnx.checks.geometry import Padding, check_image_shape, check_padding, pair, slide
-from cnnx.initializers import check_initializer, find_initializer
+from cnnx.layers.initializers import check_initializer, find_initializer
 from cnnx.layers.product import ProductLayer
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks.arguments import check_count
-from cnnx.initializers import check_initializer, find_initializer
+from cnnx.layers.initializers import check_initializer, find_initializer
 from cnnx.layers.product import ProductLayer
 
 

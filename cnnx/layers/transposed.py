@@ -21,8 +21,8 @@ from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks.arguments import check_count
 from cnnx.checks.geometry import check_image_shape, pair
-from cnnx.initializers import check_initializer, find_initializer
 from cnnx.layers.base import Layer
+from cnnx.layers.initializers import check_initializer, find_initializer
 
 
 class TransposedConvolutionLayer(Layer):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cnnx import ConvolutionLayer, DenseLayer
-from cnnx.initializers import INITIALIZERS
+from cnnx.layers.initializers import INITIALIZERS
 
 
 @pytest.mark.parametrize(

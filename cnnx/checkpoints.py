@@ -54,7 +54,7 @@ def set_model_arrays(model: Model, arrays: Mapping[str, Array]) -> None:
 
 def write_checkpoint(path: str | os.PathLike[str], run: TrainingRun) -> None:
     """Write where the run stands, between two steps or two epochs."""
-    from cnnx.storage import write_tensors
+    from cnnx.files.tensors import write_tensors
 
     model, optimizer, position = run.model, run.optimizer, asdict(run.position)
     if run.position.batch:
@@ -89,7 +89,7 @@ def write_checkpoint(path: str | os.PathLike[str], run: TrainingRun) -> None:
 
 def read_checkpoint(path: str | os.PathLike[str]) -> SavedRun:
     """Read a file that `write_checkpoint` wrote; anything else is a ValueError that says what is wrong with it."""
-    from cnnx.storage import read_tensors
+    from cnnx.files.tensors import read_tensors
 
     metadata, tensors = read_tensors(path)
     target = os.fspath(path)
@@ -174,11 +174,11 @@ class SavedRun:
 
 def _arguments(run: TrainingRun) -> dict[str, Any]:
     """What must be the same in a run that goes on with another, as plain JSON values."""
-    from cnnx.storage import architecture
+    from cnnx.files.models import architecture
 
     source, validation = run.source, run.validation
     arguments = {
-        "model": architecture(run.model),
+        "model": architecture(run.model.layers, run.model.input_shape, run.model.dtype),
         "examples": [source.examples, *source.input_shape],
         "labels": _checksum(source.labels),
         "weights": _checksum(source.weights),

@@ -132,7 +132,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from cnnx.images import read_image
+    from cnnx.files.images import read_image
 
     model = cnnx.Model.load(arguments.model)
     status = 0

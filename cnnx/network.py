@@ -678,10 +678,10 @@ class Model:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture and weights to a safetensors file, which can hold no code."""
-        from cnnx.storage import save
+        from cnnx.files.models import save
 
         self._require_built("save")
-        save(self, path)
+        save(path, self.layers, self.input_shape, self.dtype)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Model":
@@ -694,9 +694,13 @@ class Model:
         ValueError
             If it is not such a file, or names a layer that is not in the closed list `cnnx.layers.LAYERS`.
         """
-        from cnnx.storage import load
+        from cnnx.files.models import load, usable
 
-        return load(path)
+        parts = load(path)
+        with usable(path):
+            model = Model(*parts.layers)
+            model.build(parts.input_shape, dtype=parts.dtype, params=parts.params)
+        return model
 
     def _standardize(self, source: "Batches") -> None:
         """Have a `StandardizeLayer` learn from the training data, unless it has learned before."""

@@ -263,7 +263,7 @@ def test_files_that_are_no_checkpoints_are_refused_with_their_names(data, tmp_pa
     ],
 )
 def test_damaged_checkpoints_are_refused_and_leave_the_model_as_it_was(data, tmp_path, damage, message):
-    from cnnx.storage import read_tensors, write_tensors
+    from cnnx.files.tensors import read_tensors, write_tensors
 
     X, y = data
     path, options = tmp_path / "run", {"batch_size": 4, "epochs": 2, "verbose": False}

@@ -12,7 +12,7 @@ from cnnx._typing import Array
 from cnnx.checks.arguments import check_count
 from cnnx.checks.geometry import pair
 from cnnx.data.base import Batch, IndexedBatches
-from cnnx.images import read_image
+from cnnx.files.images import read_image
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 

@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from cnnx import ConvolutionLayer, DenseLayer, Flatten, Model, PoolLayer, ReluLayer, ResidualLayer, SoftmaxLayer
-from cnnx.storage import FORMAT
+from cnnx.files.models import FORMAT
 
 
 @pytest.fixture

@@ -5,16 +5,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import cnnx
 from cnnx import datasets
+from cnnx._typing import Array
+from cnnx._version import __version__
+from cnnx.command.configuration import show_config
+from cnnx.command.options import add_training_options, training_options
 from cnnx.models import MODELS
-from cnnx.training_options import add_training_options, training_options
-
-if TYPE_CHECKING:
-    from cnnx._typing import Array
-    from cnnx.network import Model
+from cnnx.network import Model
 
 DATA_HELP = "the word digits, a folder of IDX files (as MNIST's, gzipped or not), or an .npz file"
 DEFAULTS = {"epochs": 3, "batch_size": 32}
@@ -46,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cnnx", description="Train and run convolutional neural networks on a CPU.")
-    parser.add_argument("--version", action="version", version=f"cnnx {cnnx.__version__}")
+    parser.add_argument("--version", action="version", version=f"cnnx {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train a network, test it and save it")
@@ -125,7 +123,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    model = cnnx.Model.load(arguments.model)
+    model = Model.load(arguments.model)
     _, (_, (X_test, y_test)) = datasets.load(arguments.data)
     _print_test(model, X_test, y_test)
     return 0
@@ -134,7 +132,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _predict(arguments: argparse.Namespace) -> int:
     from cnnx.files.images import read_image
 
-    model = cnnx.Model.load(arguments.model)
+    model = Model.load(arguments.model)
     status = 0
     for path in arguments.images:
         try:
@@ -150,7 +148,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _decision(model: "Model", image: "Array") -> str:
+def _decision(model: Model, image: Array) -> str:
     """What the model decides, with probabilities; one with several labels may name any number of them."""
     decided, probabilities = model.predict(image)[0], model.predict_proba(image)[0]
     if decided.ndim == 0:
@@ -169,7 +167,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         model = MODELS[arguments.model](_count_classes(y))
         model.build(X.shape[1:], seed=0)
     else:
-        model = cnnx.Model.load(arguments.subject)
+        model = Model.load(arguments.subject)
         _, ((X, y), _) = datasets.load(arguments.data or "digits")
     try:
         print(model.verify(X[: arguments.samples], y[: arguments.samples]))
@@ -180,11 +178,11 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> int:
-    cnnx.show_config()
+    show_config()
     return 0
 
 
-def _print_test(model: "Model", X: "Array", y: "Array") -> None:
+def _print_test(model: Model, X: Array, y: Array) -> None:
     """Test loss and accuracy, and the table of classes."""
     from cnnx.metrics import class_figures
 
@@ -203,7 +201,7 @@ def _is_data(subject: str) -> bool:
     return subject == "digits" or not path.exists() or path.is_dir() or datasets.is_npz(path)
 
 
-def _count_classes(*labels: "Array") -> int:
+def _count_classes(*labels: Array) -> int:
     """One more than the largest label, within reason: a stray label must not ask for endless memory."""
     lowest, largest = min(int(y.min()) for y in labels), max(int(y.max()) for y in labels)
     if lowest < 0:
@@ -221,5 +219,5 @@ def _check_writable(path: str, option: str) -> None:
         raise OSError(f"{option}: {path} cannot be written")
 
 
-def _size(X: "Array") -> str:
+def _size(X: Array) -> str:
     return " x ".join(str(n) for n in X.shape[1:])

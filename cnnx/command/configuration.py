@@ -3,12 +3,11 @@
 import numpy as np
 
 from cnnx import _kernels
+from cnnx._version import __version__
 
 
 def show_config() -> None:
     """Print version, backend, instruction sets, threads and where their number came from, and NumPy's version."""
-    from cnnx import __version__
-
     available = ", ".join(_kernels.available_instruction_sets()) or "none"
     backend = _kernels.backend_in_use()
     if _kernels.unavailable:

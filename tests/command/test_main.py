@@ -8,7 +8,7 @@ import cnnx
 from cnnx import _kernels
 from cnnx.augmentation import CutOut, MixUp, Shift
 from cnnx.callbacks import Checkpoint
-from cnnx.command_line import main
+from cnnx.command.main import main
 from cnnx.optimizers import AdamW
 from cnnx.schedules import CosineDecay
 
@@ -113,7 +113,7 @@ def test_each_optimizer_has_a_learning_rate_by_default(name, rate):
 
 
 def test_all_augmentations_and_the_one_cycle_run_on_digits():
-    from cnnx.training_options import AUGMENTATIONS
+    from cnnx.command.options import AUGMENTATIONS
 
     train_tiny("--augment", ",".join(AUGMENTATIONS), "--schedule", "onecycle", "--epochs", "2")
 
@@ -142,7 +142,7 @@ def test_early_stopping_says_when_and_why_it_stopped(capsys):
 
 
 def test_help_explains_every_augmentation(capsys):
-    from cnnx.training_options import AUGMENTATIONS
+    from cnnx.command.options import AUGMENTATIONS
 
     with pytest.raises(SystemExit):
         main(["train", "--help"])

@@ -12,7 +12,7 @@ from cnnx.checks.arguments import check_count, check_positive
 from cnnx.monitoring import Monitor
 
 if TYPE_CHECKING:
-    from cnnx.training import TrainingRun
+    from cnnx.training.loop import TrainingRun
 
 __all__ = [
     "CSVLog",
@@ -201,7 +201,7 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, epoch: int, figures: Figures) -> None:
         """Keep the weights if they are the best so far; end the run if the patience is at its end."""
-        from cnnx.checkpoints import model_arrays
+        from cnnx.training.checkpoints import model_arrays
 
         if self.monitor.observe(figures) and self.restore_best:
             self._best = model_arrays(self._run.model)
@@ -209,7 +209,7 @@ class EarlyStopping(Callback):
 
     def on_train_end(self) -> None:
         """Give the model its best weights back."""
-        from cnnx.checkpoints import set_model_arrays
+        from cnnx.training.checkpoints import set_model_arrays
 
         if self._best:
             set_model_arrays(self._run.model, self._best)
@@ -295,7 +295,7 @@ class Checkpoint(Callback):
             self._write()
 
     def _write(self) -> None:
-        from cnnx.checkpoints import write_checkpoint
+        from cnnx.training.checkpoints import write_checkpoint
 
         write_checkpoint(self.path, self._run)
 

@@ -34,9 +34,9 @@ from cnnx.sharing import share
 if TYPE_CHECKING:
     from cnnx.augmentation.base import AnyStep
     from cnnx.data import Batches
-    from cnnx.range_test import RangeTest
+    from cnnx.training.rate_search import RangeTest
+    from cnnx.training.weighting import ClassWeight
     from cnnx.verification import Report
-    from cnnx.weighting import ClassWeight
 
 # Examples at a time, where `train` and `evaluate` are not told.
 BATCH_SIZE = 64
@@ -264,8 +264,8 @@ class Model:
         """
         from cnnx.augmentation.base import check_steps
         from cnnx.data import ArrayBatches, Batches
-        from cnnx.sources import CheckedBatches, check_mixup, check_validation_data, refuse_unused
-        from cnnx.training import TrainingRun
+        from cnnx.training.loop import TrainingRun
+        from cnnx.training.sources import CheckedBatches, check_mixup, check_validation_data, refuse_unused
 
         self._output_layer("train")
         self._require_trainable("train")
@@ -289,7 +289,7 @@ class Model:
         callbacks = check_instances(callbacks, Callback, "callbacks")
         saved = None
         if resume is not None:
-            from cnnx.checkpoints import read_checkpoint
+            from cnnx.training.checkpoints import read_checkpoint
 
             saved = read_checkpoint(resume)
         rng = np.random.default_rng(seed)
@@ -411,7 +411,7 @@ class Model:
         DivergenceError
             If the loss explodes in the first steps.
         """
-        from cnnx.range_test import FEWEST, run_range_test
+        from cnnx.training.rate_search import FEWEST, run_range_test
 
         self._output_layer("find_learning_rate")
         self._require_trainable("find_learning_rate")
@@ -584,7 +584,7 @@ class Model:
             examples, of 1, for which `predict` is right (in all classes, where labels are rows of 0 and 1).
         """
         from cnnx.data import ArrayBatches, Batches
-        from cnnx.sources import CheckedBatches, prepare, refuse_unused
+        from cnnx.training.sources import CheckedBatches, prepare, refuse_unused
 
         output = self._output_layer("evaluate")
         self._require_built("evaluate")
@@ -748,7 +748,7 @@ class Model:
         """A weight for each example, (examples,), if there are any."""
         if class_weight is None and sample_weight is None:
             return None
-        from cnnx.weighting import example_weights
+        from cnnx.training.weighting import example_weights
 
         return example_weights(y, class_weight, sample_weight, self._output_layer(name), name)
 

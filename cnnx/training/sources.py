@@ -18,7 +18,7 @@ from cnnx.checks.arrays import check_numbers, check_same_length, check_shape
 from cnnx.data import ArrayBatches, Batch, Batches, Prefetched
 from cnnx.data.arrays import check_weights
 from cnnx.layers.loss.output import ClassificationLayer, OutputLayer
-from cnnx.weighting import ClassWeight, balanced_weights, class_weights, example_weights
+from cnnx.training.weighting import ClassWeight, balanced_weights, class_weights, example_weights
 
 if TYPE_CHECKING:
     from cnnx.network import Model

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnx._typing import Array
-from cnnx.checkpoints import model_arrays, set_model_arrays
 from cnnx.errors import DivergenceError
 from cnnx.layers.base import walk_generators
 from cnnx.optimizers import Optimizer
+from cnnx.training.checkpoints import model_arrays, set_model_arrays
 
 if TYPE_CHECKING:
     from cnnx.network import Model

@@ -163,7 +163,7 @@ def test_a_batch_is_augmented_by_a_seed_of_its_own_drawn_after_the_starting_weig
 @pytest.mark.parametrize("ahead", [0, 1, 5])
 def test_the_worker_thread_changes_no_bit(data, monkeypatch, ahead):
     expected = fit(from_arrays(*data), augment=AUGMENT), fit(from_a_generator(*data))
-    monkeypatch.setattr("cnnx.sources.AHEAD", ahead)
+    monkeypatch.setattr("cnnx.training.sources.AHEAD", ahead)
     assert (fit(from_arrays(*data), augment=AUGMENT), fit(from_a_generator(*data))) == expected
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from cnnx import DenseLayer, Flatten, Model, SoftmaxLayer
 from cnnx.layers.loss import OutputLayer
-from cnnx.weighting import example_weights
+from cnnx.training.weighting import example_weights
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cnnx.callbacks import Callback
     from cnnx.data import Batches
     from cnnx.network import Model
-    from cnnx.training import TrainingRun
+    from cnnx.training.loop import TrainingRun
 
 FORMAT = 1
 # Of labels whose checksum is taken, at a time.
@@ -112,7 +112,7 @@ class SavedRun:
 
     def restore(self, run: TrainingRun) -> None:
         """Weights, optimizer, schedule and position, once the run is known to be of the same kind."""
-        from cnnx.training import Position
+        from cnnx.training.loop import Position
 
         content, generators = self.content, list(walk_generators(run.model.layers))
         saved, now = content.get("arguments", {}), _arguments(run)

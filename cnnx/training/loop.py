@@ -6,13 +6,10 @@ layers and the optimizer, the pictures are in the callbacks.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,38 +20,13 @@ from cnnx.errors import DivergenceError
 from cnnx.optimizers import Optimizer
 from cnnx.regularizers import Regularizer
 from cnnx.schedules import Schedule
+from cnnx.training.interruption import Interruption
 
 if TYPE_CHECKING:
     from cnnx.augmentation.base import AnyStep
-    from cnnx.checkpoints import SavedRun
     from cnnx.data import Batches
     from cnnx.network import Model
-
-
-class Interruption:
-    """While active, the first Ctrl-C only sets `requested`; a second one raises KeyboardInterrupt as usual."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._previous: Any = None
-        # Python delivers signals to the main thread alone.
-        self._active = threading.current_thread() is threading.main_thread()
-
-    def __enter__(self) -> Interruption:
-        if self._active:
-            self._previous = signal.signal(signal.SIGINT, self._request)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._active:
-            signal.signal(signal.SIGINT, self._previous)
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
+    from cnnx.training.checkpoints import SavedRun
 
 
 @dataclass
@@ -176,7 +148,7 @@ class TrainingRun:
                 callback.on_train_begin(self)
             if self.saved is not None:
                 self.saved.restore_callbacks(self)
-            from cnnx.sources import prepare
+            from cnnx.training.sources import prepare
 
             self._prepared = prepare(self.source, self.model, self.augment, self.augmentation_seed)
             try:

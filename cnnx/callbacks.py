@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnnx._typing import Array
 from cnnx.checks.arguments import check_count, check_positive
-from cnnx.monitoring import Monitor
+from cnnx.schedules.monitoring import Monitor
 
 if TYPE_CHECKING:
     from cnnx.training.loop import TrainingRun

@@ -1,80 +1,12 @@
-"""Learning rates that change in the course of training.
-
-A schedule is a function of the epochs trained so far, with their fractions: ``schedule(2.5)`` is the rate in the
-middle of the third epoch. A step takes the rate at its own middle, so that none is taken at the rate 0 that a warm-up
-begins with or a decay ends with. `Optimizer.progress` counts the epochs over all training runs.
-"""
+"""Schedules that are a formula of the epochs trained so far."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cnnx.checks.arguments import check_not_negative, check_positive, check_share
-from cnnx.monitoring import Monitor
-
-__all__ = ["CosineDecay", "ExponentialDecay", "OneCycle", "ReduceOnPlateau", "Schedule", "StepDecay"]
-
-# Sums of fractions of epochs may lie a little past the end.
-ROUNDING = 1 + 1e-9
-
-
-class Schedule:
-    """A learning rate as a function of the epochs trained so far; a subclass implements `rate` and `config`.
-
-    Attributes
-    ----------
-    learning_rate : float
-        What the schedule scales.
-    epochs : float
-        Where the schedule ends; infinite if it does not.
-    """
-
-    epochs: float = math.inf
-
-    def __init__(self, learning_rate: float) -> None:
-        self.learning_rate = check_positive(learning_rate, f"{type(self).__name__}: learning_rate")
-
-    def __call__(self, progress: float) -> float:
-        """The learning rate after `progress` epochs.
-
-        Raises
-        ------
-        ValueError
-            If `progress` is below 0 or past the schedule's end.
-        """
-        if not 0 <= progress <= self.epochs * ROUNDING:
-            raise ValueError(f"{self!r}: expected 0 to {self.epochs:g} epochs, got {progress!r}")
-        return self.rate(min(progress, self.epochs))
-
-    def rate(self, progress: float) -> float:
-        """The formula, for a checked `progress`."""
-        raise NotImplementedError
-
-    def begin(self, progress: float, epochs: int, figures: Iterable[str]) -> None:
-        """Before a run of so many more epochs with such figures: an error if it does not fit."""
-        if progress + epochs > self.epochs * ROUNDING:
-            so_far = f" after {progress:g} before" if progress else ""
-            raise ValueError(f"epochs: {self!r} ends after {self.epochs:g} epochs, got {epochs}{so_far}")
-
-    def observe(self, figures: Mapping[str, float]) -> None:
-        """Take in the figures of an epoch at its end."""
-
-    def state(self) -> dict[str, Any]:
-        """What training has changed, as plain JSON values."""
-        return {}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state`."""
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments as plain JSON values, with the class's name as "schedule"."""
-        return {"schedule": type(self).__name__, "learning_rate": self.learning_rate}
-
-    def __repr__(self) -> str:
-        arguments = (f"{name}={value!r}" for name, value in self.config().items() if name != "schedule")
-        return f"{type(self).__name__}({', '.join(arguments)})"
+from cnnx.schedules.base import Schedule
 
 
 class StepDecay(Schedule):
@@ -217,72 +149,6 @@ class OneCycle(Schedule):
         """The constructor's arguments."""
         shape = {"rise": self.rise, "initial": self.initial, "final": self.final}
         return {**super().config(), "epochs": self.epochs, **shape}
-
-
-class ReduceOnPlateau(Schedule):
-    """The rate drops once a figure has not improved for more than `patience` epochs.
-
-    Parameters
-    ----------
-    learning_rate : float
-        At the start.
-    monitor : str, default "validation_loss"
-        Name of the figure.
-    factor : float, default 0.1
-        What a drop leaves, in (0, 1).
-    patience : int, default 10
-        Epochs without improvement that are put up with.
-    min_delta : float, default 0
-        An improvement is more than this.
-    least : float, default 0
-        The rate never falls below it.
-    mode : {"min", "max"}, optional
-        Which is better; by default "min" for a name that ends in loss or error, else "max".
-    """
-
-    def __init__(
-        self,
-        learning_rate: float,
-        monitor: str = "validation_loss",
-        factor: float = 0.1,
-        patience: int = 10,
-        min_delta: float = 0.0,
-        least: float = 0.0,
-        mode: str | None = None,
-    ) -> None:
-        super().__init__(learning_rate)
-        self.monitor = Monitor(monitor, patience, min_delta, mode, "ReduceOnPlateau")
-        self.factor = check_share(check_positive(factor, "ReduceOnPlateau: factor"), "ReduceOnPlateau: factor")
-        self.least = check_not_negative(least, "ReduceOnPlateau: least")
-        self.drops = 0
-
-    def rate(self, progress: float) -> float:
-        """It depends on the figures alone."""
-        return max(self.learning_rate * self.factor**self.drops, self.least)
-
-    def begin(self, progress: float, epochs: int, figures: Iterable[str]) -> None:
-        """The figure must be one of the run's."""
-        self.monitor.check(figures)
-
-    def observe(self, figures: Mapping[str, float]) -> None:
-        """Drop, and begin to wait anew, when the patience has come to its end."""
-        self.monitor.observe(figures)
-        if self.monitor.exhausted:
-            self.drops += 1
-            self.monitor.waited = 0
-
-    def state(self) -> dict[str, Any]:
-        """The number of drops, and what was seen."""
-        return {"drops": self.drops, **self.monitor.state()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state`."""
-        self.drops = state["drops"]
-        self.monitor.restore(state)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config(), **self.monitor.config(), "factor": self.factor, "least": self.least}
 
 
 def _cosine(start: float, end: float, share: float) -> float:

@@ -10,52 +10,28 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cnnx._typing import Array
+from cnnx.augmentation.base import AnyStep, Step
+from cnnx.data.base import Batches
+from cnnx.files.models import architecture
+from cnnx.files.tensors import read_tensors, write_tensors
 from cnnx.layers.base import walk_generators
 from cnnx.schedules import Schedule
-
-if TYPE_CHECKING:
-    from cnnx.augmentation.base import AnyStep
-    from cnnx.callbacks import Callback
-    from cnnx.data import Batches
-    from cnnx.network import Model
-    from cnnx.training.loop import TrainingRun
+from cnnx.training.run import Callback, Position, Run
+from cnnx.training.trainable import model_arrays, set_model_arrays
 
 FORMAT = 1
 # Of labels whose checksum is taken, at a time.
 ROWS = 2**16
 
 
-def model_arrays(model: Model) -> dict[str, Array]:
-    """Copies of a model's parameters and states."""
-    states = {
-        f"layers.{index}.{key}": value.copy()
-        for index, layer in enumerate(model.layers)
-        for key, value in layer.state.items()
-    }
-    return {"parameters": model.parameters.copy(), **states}
-
-
-def set_model_arrays(model: Model, arrays: Mapping[str, Array]) -> None:
-    """Make parameters and states those of `model_arrays`."""
-    expected = {name: (value.shape, value.dtype) for name, value in model_arrays(model).items()}
-    if {name: (value.shape, value.dtype) for name, value in arrays.items()} != expected:
-        raise ValueError(f"expected the arrays {sorted(expected)} of this model, got {sorted(arrays)}")
-    model.parameters[...] = arrays["parameters"]
-    for index, layer in enumerate(model.layers):
-        layer.state = {key: arrays[f"layers.{index}.{key}"].copy() for key in layer.state}
-
-
-def write_checkpoint(path: str | os.PathLike[str], run: TrainingRun) -> None:
+def write_checkpoint(path: str | os.PathLike[str], run: Run) -> None:
     """Write where the run stands, between two steps or two epochs."""
-    from cnnx.files.tensors import write_tensors
-
     model, optimizer, position = run.model, run.optimizer, asdict(run.position)
     if run.position.batch:
         position["seconds"] = run.seconds
@@ -89,8 +65,6 @@ def write_checkpoint(path: str | os.PathLike[str], run: TrainingRun) -> None:
 
 def read_checkpoint(path: str | os.PathLike[str]) -> SavedRun:
     """Read a file that `write_checkpoint` wrote; anything else is a ValueError that says what is wrong with it."""
-    from cnnx.files.tensors import read_tensors
-
     metadata, tensors = read_tensors(path)
     target = os.fspath(path)
     if "cnnx_checkpoint" not in metadata:
@@ -105,15 +79,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> SavedRun:
 
 
 class SavedRun:
-    """A checkpoint that was read; a `TrainingRun` takes from it what it needs, in three steps."""
+    """A checkpoint that was read; a `Run` takes from it what it needs, in three steps."""
 
     def __init__(self, path: str, content: dict[str, Any], tensors: dict[str, Array]) -> None:
         self.path, self.content, self.tensors = path, content, tensors
 
-    def restore(self, run: TrainingRun) -> None:
+    def restore(self, run: Run) -> None:
         """Weights, optimizer, schedule and position, once the run is known to be of the same kind."""
-        from cnnx.training.loop import Position
-
         content, generators = self.content, list(walk_generators(run.model.layers))
         saved, now = content.get("arguments", {}), _arguments(run)
         for name, value in now.items():
@@ -152,18 +124,18 @@ class SavedRun:
         else:
             self._set_generators(run)
 
-    def restore_generators(self, run: TrainingRun) -> None:
+    def restore_generators(self, run: Run) -> None:
         """All generators, once the order of the present epoch has been drawn again."""
         if run.position.batch:
             self._set_generators(run)
 
-    def _set_generators(self, run: TrainingRun) -> None:
+    def _set_generators(self, run: Run) -> None:
         if run.rng is not None:
             _set_generator(run.rng, self.content["order"], self.path)
         for generator, state in zip(walk_generators(run.model.layers), self.content["generators"], strict=True):
             _set_generator(generator, state, self.path)
 
-    def restore_callbacks(self, run: TrainingRun) -> None:
+    def restore_callbacks(self, run: Run) -> None:
         """What callbacks keep, after they have heard of the run's beginning."""
         for index, (callback, entry) in enumerate(zip(_stateful(run), self.content["callbacks"], strict=True)):
             callback.restore({**entry["state"], **self._tensors(f"callbacks.{index}.")})
@@ -172,13 +144,11 @@ class SavedRun:
         return {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
 
 
-def _arguments(run: TrainingRun) -> dict[str, Any]:
+def _arguments(run: Run) -> dict[str, Any]:
     """What must be the same in a run that goes on with another, as plain JSON values."""
-    from cnnx.files.models import architecture
-
-    source, validation = run.source, run.validation
+    model, source, validation = run.model, run.source, run.validation
     arguments = {
-        "model": architecture(run.model.layers, run.model.input_shape, run.model.dtype),
+        "model": architecture(model.layers, model.input_shape, model.dtype),
         "examples": [source.examples, *source.input_shape],
         "labels": _checksum(source.labels),
         "weights": _checksum(source.weights),
@@ -210,17 +180,13 @@ def _checksum(array: Array | None) -> int | None:
 
 def _step_config(step: AnyStep) -> list[Any]:
     """A step's name and arguments; of a function of one's own, the name alone."""
-    from cnnx.augmentation import Step
-
     if isinstance(step, Step):
         return [step.name, step.config()]
     return [getattr(step, "__qualname__", type(step).__name__), None]
 
 
-def _stateful(run: TrainingRun) -> list[Callback]:
+def _stateful(run: Run) -> list[Callback]:
     """The callbacks whose class has a `state` of its own."""
-    from cnnx.callbacks import Callback
-
     return [callback for callback in run.callbacks if type(callback).state is not Callback.state]
 
 

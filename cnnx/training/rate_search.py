@@ -6,19 +6,20 @@ explodes. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 20
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cnnx._typing import Array
+from cnnx.checks.arguments import check_count, check_positive
+from cnnx.data.base import Batch, Batches
 from cnnx.errors import DivergenceError
 from cnnx.layers.base import walk_generators
-from cnnx.optimizers import Optimizer
-from cnnx.training.checkpoints import model_arrays, set_model_arrays
-
-if TYPE_CHECKING:
-    from cnnx.network import Model
+from cnnx.optimizers import Optimizer, check_optimizer
+from cnnx.training.sources import Checked, prepare
+from cnnx.training.trainable import Trainable, model_arrays, set_model_arrays
 
 # The loss of a batch is noisy: this is the share of the past in its moving average.
 SMOOTHING = 0.9
@@ -81,34 +82,39 @@ class RangeTest:
         return axes
 
 
-def run_range_test(
-    model: Model,
-    X: Array,
-    y: Array,
-    optimizer: Optimizer,
-    rates: Array,
-    batch_size: int,
-    rng: np.random.Generator,
+def check_rates(lowest: Any, highest: Any, steps: Any) -> Array:
+    """Rates that rise in equal ratios, (steps,)."""
+    lowest, highest = check_positive(lowest, "lowest"), check_positive(highest, "highest")
+    if lowest >= highest:
+        raise ValueError(f"find_learning_rate: highest: expected more than lowest ({lowest:g}), got {highest:g}")
+    return np.geomspace(lowest, highest, check_count(steps, "steps", least=FEWEST))
+
+
+def fresh_optimizer(optimizer: Optimizer | str, rate: float) -> Optimizer:
+    """A new optimizer of the same kind, with the same arguments but for the rate."""
+    chosen = check_optimizer(optimizer, None, "find_learning_rate")
+    return type(chosen)(**{**chosen.config(), "learning_rate": rate})
+
+
+def search_rate(
+    model: Trainable, source: Checked, optimizer: Optimizer, rates: Array, rng: np.random.Generator
 ) -> RangeTest:
     """Take a step at each rate, and leave the model as it was."""
     arrays = model_arrays(model)
     generators = [(generator, generator.bit_generator.state) for generator in walk_generators(model.layers)]
     losses: list[float] = []
     smoothed: list[float] = []
-    average, order = 0.0, np.empty(0, np.intp)
+    average = 0.0
     try:
-        for step, rate in enumerate(rates.tolist()):
-            if not len(order):
-                order = rng.permutation(len(X))
-            chosen, order = order[:batch_size], order[batch_size:]
+        for rate, (X, y, _) in zip(rates.tolist(), _endless(prepare(source), rng), strict=False):
             optimizer.learning_rate = rate
             try:
-                loss = model.step(X[chosen], y[chosen], optimizer)[0]
+                loss = model.step(X, y, optimizer)[0]
             except DivergenceError:
                 break
             average = SMOOTHING * average + (1 - SMOOTHING) * loss
             losses.append(loss)
-            smoothed.append(average / (1 - SMOOTHING ** (step + 1)))
+            smoothed.append(average / (1 - SMOOTHING ** len(losses)))
             if smoothed[-1] > EXPLODED * min(smoothed):
                 break
     finally:
@@ -122,3 +128,9 @@ def run_range_test(
         )
     least = int(np.argmin(smoothed))
     return RangeTest(rates[: len(losses)], np.array(losses), np.array(smoothed), float(rates[least]) / MARGIN)
+
+
+def _endless(batches: Batches, rng: np.random.Generator) -> Iterator[Batch]:
+    """One epoch after the other."""
+    while True:
+        yield from batches.epoch(rng)

@@ -5,80 +5,126 @@ What needs all labels is done once where they are known beforehand, and else bat
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnnx._typing import Array
-from cnnx.augmentation import MixUp
+from cnnx._typing import Array, Shape
 from cnnx.augmentation.base import AnyStep
-from cnnx.checks.arrays import check_numbers, check_same_length, check_shape
-from cnnx.data import ArrayBatches, Batch, Batches, Prefetched
-from cnnx.data.arrays import check_weights
+from cnnx.augmentation.mixing import MixUp
+from cnnx.checks.arrays import check_numbers, check_shape
+from cnnx.checks.weights import check_weights
+from cnnx.data.arrays import ArrayBatches
+from cnnx.data.base import Batch, Batches
+from cnnx.data.prefetching import Prefetched
+from cnnx.layers.base import Layer
 from cnnx.layers.loss.output import ClassificationLayer, OutputLayer
-from cnnx.training.weighting import ClassWeight, balanced_weights, class_weights, example_weights
+from cnnx.layers.standardize import StandardizeLayer
+from cnnx.training.weighting import ClassWeight, class_weights, example_weights, weights_by_class
 
-if TYPE_CHECKING:
-    from cnnx.network import Model
-
-INSTEAD = {
-    "y": "it has its own labels",
-    "batch_size": "it has its own",
-    "sample_weight": "give weights to it",
-    "validation_split": "give validation_data",
-}
 # Batches that the worker thread keeps ready.
 AHEAD = 2
 
 
-class CheckedBatches(Batches):
-    """Batches of another source, each checked against the model before it is used, and weighted by class.
+class Entrance(NamedTuple):
+    """What data must be to enter a model, or what they are converted to."""
+
+    input_shape: Shape
+    dtype: np.dtype[Any]
+    output: OutputLayer
+
+
+class Checked(Batches):
+    """A source whose batches fit a model.
+
+    Attributes
+    ----------
+    entrance : Entrance
+        Of that model.
+    class_weight : dict of int to float or None
+        What the batches are weighted by one by one.
+    """
+
+    entrance: Entrance
+    class_weight: dict[int, float] | None = None
+
+
+class CheckedArrays(Checked, ArrayBatches):
+    """Batches from arrays in memory, all checked at once.
+
+    Parameters
+    ----------
+    X, y : ndarray
+        Numbers, and as many examples as labels.
+    batch_size : int
+    entrance : Entrance
+    where : str
+        Beginning of messages.
+    class_weight, sample_weight
+        As in `Model.train`.
+    """
+
+    def __init__(
+        self,
+        X: Array,
+        y: Array,
+        batch_size: int,
+        entrance: Entrance,
+        where: str,
+        class_weight: ClassWeight | None = None,
+        sample_weight: Any = None,
+    ) -> None:
+        check_shape(X, entrance.input_shape, "X")
+        self.X, self.entrance = X, entrance
+        self.y = self.labels = entrance.output.check_labels(y, where)
+        self.weights = example_weights(self.y, class_weight, sample_weight, entrance.output, where)
+        self.examples, self.batch_size, self.input_shape = len(X), batch_size, entrance.input_shape
+
+
+class CheckedBatches(Checked):
+    """Batches of another source, each checked before it is used, and weighted by class.
 
     Parameters
     ----------
     batches : Batches
-    model : Model
-        Built.
+    entrance : Entrance
     where : str
         Beginning of messages, before the numbers of the epoch, where it begins with "train", and of the batch.
     class_weight : mapping of int to float, or "balanced", optional
         As in `Model.train`; "balanced" needs a source that knows its labels beforehand.
     """
 
-    def __init__(self, batches: Batches, model: Model, where: str, class_weight: ClassWeight | None = None) -> None:
-        if batches.input_shape != model.input_shape:
+    def __init__(
+        self, batches: Batches, entrance: Entrance, where: str, class_weight: ClassWeight | None = None
+    ) -> None:
+        if batches.input_shape != entrance.input_shape:
             raise ValueError(
-                f"{where}: expected batches of examples of shape {model.input_shape}, as the model was built for, got "
-                f"{batches.input_shape}"
+                f"{where}: expected batches of examples of shape {entrance.input_shape}, as the model was built for, "
+                f"got {batches.input_shape}"
             )
-        self.batches, self.where = batches, where
+        self.batches, self.entrance, self.where = batches, entrance, where
         self.examples, self.batch_size = batches.examples, batches.batch_size
-        self.input_shape = batches.input_shape
+        self.input_shape = entrance.input_shape
         self.labels, self.weights = batches.labels, batches.weights
-        self._output: OutputLayer = model._output_layer(where)
-        self.class_weight = None if class_weight is None else self._class_weights(class_weight)
+        self.class_weight = None if class_weight is None else self._class_weights(class_weight, entrance.output)
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def _class_weights(self, class_weight: ClassWeight) -> Mapping[int, float]:
+    def _class_weights(self, class_weight: ClassWeight, output: OutputLayer) -> dict[int, float]:
         """A weight for each class; where the labels are known, they must have them all."""
-        if self.labels is not None:
-            labels = self._output.check_labels(np.asarray(self.labels), self.where)
-            example_weights(labels, class_weight, None, self._output, self.where)
-            return class_weight if isinstance(class_weight, Mapping) else balanced_weights(labels)
-        if isinstance(class_weight, str):
+        labels = None if self.labels is None else output.check_labels(np.asarray(self.labels), self.where)
+        if labels is None and isinstance(class_weight, str):
             raise ValueError(
                 f"{self.where}: class_weight: {class_weight!r} needs all labels beforehand, which "
                 f"{type(self.batches).__name__} does not know; give a mapping of class to weight"
             )
-        if not isinstance(class_weight, Mapping):
-            raise TypeError(f"{self.where}: class_weight: expected a mapping or 'balanced', got {class_weight!r}")
-        labels = self._output.check_labels(list(class_weight), f"{self.where}: class_weight")
-        class_weights(labels, class_weight, self._output, self.where)
-        return class_weight
+        weights = class_weights(class_weight, labels, output, self.where)
+        if labels is not None:
+            example_weights(labels, weights, None, output, self.where)
+        return weights
 
     def epoch(self, rng: np.random.Generator | None, first: int = 0, number: int = 1) -> Generator[Batch, None, None]:
         """The same batches; see `Batches.epoch`."""
@@ -104,63 +150,53 @@ class CheckedBatches(Batches):
     def _check_batch(self, X: Any, y: Any, weights: Any, where: str) -> Batch:
         X = check_numbers(X, f"{where}: X")
         check_shape(X, self.input_shape, f"{where}: X")
-        y = self._output.check_labels(y, where)
+        y = self.entrance.output.check_labels(y, where)
         if len(X) == 0 or len(X) != len(y):
             raise ValueError(f"{where}: expected as many labels as examples, got {len(y)} and {len(X)}")
         if weights is not None:
             weights = check_weights(weights, len(X), f"{where}: weights")
         if self.class_weight is not None:
-            of_class = class_weights(y, self.class_weight, self._output, where)
+            of_class = weights_by_class(y, self.class_weight, where)
             weights = of_class if weights is None else weights * of_class
         return X, y, weights
 
 
-def refuse_unused(batches: Batches, where: str, **arguments: Any) -> None:
-    """Arguments that a source of batches has itself, or that need arrays, must not be given."""
-    if isinstance(batches, Prefetched):
-        raise TypeError(f"{where}: expected the source itself, got Prefetched; {where} prepares batches ahead anyway")
-    for name, value in arguments.items():
-        if value is not None:
-            raise ValueError(f"{where}: {name}: expected none with {type(batches).__name__}; {INSTEAD[name]}")
-
-
-def check_validation_data(data: Any) -> Any:
-    """None, a source of batches, or a pair of arrays."""
-    if data is None:
-        return None
-    if isinstance(data, Batches):
-        refuse_unused(data, "validation_data")
-        return data
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise TypeError("validation_data: expected a pair (X, y), or a source of batches")
-    X, y = check_numbers(data[0], "validation_data: X"), check_numbers(data[1], "validation_data: y")
-    check_same_length(X, y)
-    return X, y
-
-
-def check_mixup(steps: Sequence[AnyStep], source: Batches) -> None:
+def check_mixup(steps: Sequence[AnyStep], source: Checked) -> None:
     """Before the first batch: weights cannot be blended."""
-    weighted = source.weights is not None or getattr(source, "class_weight", None) is not None
+    weighted = source.weights is not None or source.class_weight is not None
     if weighted and any(isinstance(step, MixUp) for step in steps):
         raise ValueError("train: augment: MixUp blends examples, and cannot be used with their weights")
 
 
-def prepare(
-    batches: Batches, model: Model, augment: Sequence[AnyStep] = (), seed: Sequence[int] | None = None
-) -> Batches:
-    """The batches that steps are taken on: augmented, and prepared on a worker thread where there is work for one."""
+def standardize(first: Layer, source: Checked) -> None:
+    """Have a first layer that standardizes learn from the data as they are, unless it has learned before."""
+    if not isinstance(first, StandardizeLayer) or first.learned:
+        return
+    if isinstance(source, CheckedArrays):
+        first.learn(source.X)
+        return
+    with closing(source.epoch(None)) as batches:
+        first.learn_batches(X for X, _, _ in batches)
+
+
+def prepare(source: Checked, augment: Sequence[AnyStep] = (), seed: Sequence[int] | None = None) -> Batches:
+    """The batches that steps are taken on: examples are C-contiguous arrays of the model's shape and dtype.
+
+    They are augmented, and prepared on a worker thread where there is work for one.
+    """
+    entrance = source.entrance
     if not augment:
-        return batches if _in_memory(batches) else Prefetched(batches, dtype=model.dtype, ahead=AHEAD)
-    steps = _fitted(augment, model._output_layer("train"))
-    prepared = Prefetched(batches, steps, np.random.SeedSequence(seed), model.dtype, AHEAD)
+        return Prefetched(source, dtype=entrance.dtype, ahead=0 if _in_memory(source) else AHEAD)
+    steps = _fitted(augment, entrance.output)
+    prepared = Prefetched(source, steps, np.random.SeedSequence(seed), entrance.dtype, AHEAD)
     # Steps may have changed the labels.
-    return CheckedBatches(prepared, model, "train: augment")
+    return CheckedBatches(prepared, entrance, "train: augment")
 
 
-def _in_memory(batches: Batches) -> bool:
+def _in_memory(source: Checked) -> bool:
     """Whether reading a batch is no more than taking rows of an array."""
-    source = batches.batches if isinstance(batches, CheckedBatches) else batches
-    return isinstance(source, ArrayBatches) and type(source.X) is np.ndarray
+    batches = source.batches if isinstance(source, CheckedBatches) else source
+    return isinstance(batches, ArrayBatches) and type(batches.X) is np.ndarray
 
 
 def _fitted(steps: Sequence[AnyStep], output: OutputLayer) -> list[AnyStep]:

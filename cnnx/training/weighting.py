@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnx._typing import Array
-from cnnx.checks.arrays import check_numbers
+from cnnx.checks.weights import check_weights
 from cnnx.layers.loss import OutputLayer
 
 ClassWeight = Mapping[int, float] | str
@@ -36,70 +36,58 @@ def example_weights(
     TypeError, ValueError
         If a class has no weight or does not occur, or weights are negative, not finite, all zero, or of another number.
     """
-    weights = None if sample_weight is None else _check_weights(sample_weight, len(y), where)
+    weights = None
+    if sample_weight is not None:
+        weights = check_weights(sample_weight, len(y), f"{where}: sample_weight", np.float64)
     if class_weight is not None:
-        of_class = class_weights(y, class_weight, output, where)
+        of_class = weights_by_class(y, class_weights(class_weight, y, output, where), where)
         weights = of_class if weights is None else weights * of_class
     if weights is not None and not weights.any():
         raise ValueError(f"{where}: expected a weight above 0, all are 0")
     return weights
 
 
-def balanced_weights(y: Array) -> dict[int, float]:
-    """The weights that "balanced" stands for, one for each class."""
-    labels, _, shares = _class_shares(y)
-    return dict(zip(labels.tolist(), (1 / (len(labels) * shares)).tolist(), strict=True))
-
-
-def _class_shares(y: Array) -> tuple[Array, Array | None, Array]:
-    """The classes that occur, the place among them of each integer label, and their shares of the examples."""
-    if y.ndim == 1:
-        labels, places, counts = np.unique(y, return_inverse=True, return_counts=True)
-        return labels, places, counts / len(y)
-    shares = y.mean(axis=0)
-    labels = np.flatnonzero(shares)
-    return labels, None, shares[labels]
-
-
-def _check_weights(sample_weight: Any, examples: int, where: str) -> Array:
-    weights = check_numbers(sample_weight, f"{where}: sample_weight").astype(np.float64)
-    if weights.shape != (examples,):
-        raise ValueError(f"{where}: sample_weight: expected shape ({examples},), got {weights.shape}")
-    wrong = ~(np.isfinite(weights) & (weights >= 0))
-    if wrong.any():
-        index = int(wrong.argmax())
-        raise ValueError(
-            f"{where}: sample_weight: expected finite numbers of 0 or more, got {weights[index]} at index {index}"
-        )
-    return weights
-
-
-def class_weights(y: Array, class_weight: ClassWeight, output: OutputLayer, where: str) -> Array:
-    """The weight of each example's class, (examples,) in float64; as in `example_weights`, but all may be 0."""
-    if y.ndim != 2 and not (y.ndim == 1 and y.dtype.kind in "iub"):
-        raise TypeError(f"{where}: class_weight: expected integer labels or rows of classes, got dtype {y.dtype}")
-    labels, places, shares = _class_shares(y)
-    if isinstance(class_weight, str):
-        if class_weight != "balanced":
-            raise ValueError(f"{where}: class_weight: expected a mapping or 'balanced', got {class_weight!r}")
-        table = 1 / (len(labels) * shares)
-    else:
-        table = _looked_up(labels, class_weight, output, where)
-    weights: Array = y[:, labels] @ table if places is None else table[places]
-    return weights
-
-
-def _looked_up(labels: Array, class_weight: Mapping[int, float], output: OutputLayer, where: str) -> Array:
+def class_weights(class_weight: ClassWeight, y: Array | None, output: OutputLayer, where: str) -> dict[int, float]:
+    """A weight for each class; "balanced" needs all labels."""
+    if isinstance(class_weight, str) and class_weight == "balanced" and y is not None:
+        classes, _, shares = _class_shares(y, where)
+        return dict(zip(classes.tolist(), (1 / (len(classes) * shares)).tolist(), strict=True))
     if not isinstance(class_weight, Mapping):
-        raise TypeError(f"{where}: class_weight: expected a mapping or 'balanced', got {class_weight!r}")
-    given = _check_weights(list(class_weight.values()), len(class_weight), f"{where}: class_weight")
-    keys = output.check_labels(list(class_weight), f"{where}: class_weight")
-    table = dict(zip(keys.tolist(), given.tolist(), strict=True))
-    found = labels.tolist()
-    missing = [label for label in found if label not in table]
+        kind = ValueError if isinstance(class_weight, str) else TypeError
+        raise kind(f"{where}: class_weight: expected a mapping or 'balanced', got {class_weight!r}")
+    name = f"{where}: class_weight"
+    weights = check_weights(list(class_weight.values()), len(class_weight), name, np.float64)
+    classes = output.check_labels(list(class_weight), name)
+    _check_classes(classes, where)
+    return dict(zip(classes.tolist(), weights.tolist(), strict=True))
+
+
+def weights_by_class(y: Array, weights: Mapping[int, float], where: str) -> Array:
+    """The weight of each example's class, (examples,) in float64, which may be 0 for all."""
+    classes, places, _ = _class_shares(y, where)
+    found = classes.tolist()
+    missing = [label for label in found if label not in weights]
     if missing:
         raise ValueError(f"{where}: class_weight: expected a weight for each class, got none for {missing}")
-    unused = sorted(table.keys() - set(found))
+    unused = sorted(weights.keys() - set(found))
     if where == "train" and unused:
         raise ValueError(f"{where}: class_weight: the classes {unused} have weights, but no examples")
-    return np.array([table[label] for label in found])
+    table = np.array([weights[label] for label in found])
+    of_class: Array = y[:, classes] @ table if places is None else table[places]
+    return of_class
+
+
+def _class_shares(y: Array, where: str) -> tuple[Array, Array | None, Array]:
+    """The classes that occur, the place among them of each integer label, and their shares of the examples."""
+    if y.ndim == 2:
+        shares = y.mean(axis=0)
+        classes = np.flatnonzero(shares)
+        return classes, None, shares[classes]
+    _check_classes(y, where)
+    classes, places, counts = np.unique(y, return_inverse=True, return_counts=True)
+    return classes, places, counts / len(y)
+
+
+def _check_classes(labels: Array, where: str) -> None:
+    if labels.ndim != 1 or labels.dtype.kind not in "iub":
+        raise TypeError(f"{where}: class_weight: expected integer labels or rows of classes, got dtype {labels.dtype}")

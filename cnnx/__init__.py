@@ -11,8 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from cnnx._kernels import backend_in_use, get_num_threads, set_num_threads, use_backend
-from cnnx.callbacks import History
-from cnnx.configuration import show_config
+from cnnx._version import __version__
 from cnnx.errors import DivergenceError
 from cnnx.layers import (
     BatchNormLayer,
@@ -61,21 +60,23 @@ if TYPE_CHECKING:
         regularizers,
         schedules,
     )
+    from cnnx.callbacks import History
+    from cnnx.command.configuration import show_config
 
 # Imported at their first use: not everybody needs them, and file formats take longer to import than the kernels.
-LATER = (
-    "augmentation",
-    "callbacks",
-    "data",
-    "datasets",
-    "metrics",
-    "models",
-    "optimizers",
-    "regularizers",
-    "schedules",
-)
-
-__version__ = "0.1.0"
+LATER = {
+    "History": "cnnx.callbacks",
+    "augmentation": "cnnx",
+    "callbacks": "cnnx",
+    "data": "cnnx",
+    "datasets": "cnnx",
+    "metrics": "cnnx",
+    "models": "cnnx",
+    "optimizers": "cnnx",
+    "regularizers": "cnnx",
+    "schedules": "cnnx",
+    "show_config": "cnnx.command.configuration",
+}
 
 __all__ = [
     "BatchNormLayer",
@@ -131,7 +132,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import one of the modules that are left for later."""
-    if name in LATER:
-        return importlib.import_module(f"cnnx.{name}")
-    raise AttributeError(f"module 'cnnx' has no attribute {name!r}")
+    """Import one of the names that are left for later."""
+    if name not in LATER:
+        raise AttributeError(f"module 'cnnx' has no attribute {name!r}")
+    home = LATER[name]
+    return importlib.import_module(f"cnnx.{name}") if home == "cnnx" else getattr(importlib.import_module(home), name)

@@ -2,6 +2,6 @@
 
 import sys
 
-from cnnx.command_line import main
+from cnnx.command.main import main
 
 sys.exit(main())

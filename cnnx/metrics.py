@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnx._typing import Array
-from cnnx.checks import check_count, check_numbers
+from cnnx.checks.arguments import check_count
+from cnnx.checks.arrays import check_numbers
 
 __all__ = [
     "ClassFigures",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from cnnx.checks import check_count, check_positive
+from cnnx.checks.arguments import check_count, check_positive
 from cnnx.layers.activation import ReluLayer
 from cnnx.layers.base import Layer
 from cnnx.layers.convolution import ConvolutionLayer

@@ -1,47 +1,37 @@
 """Model: a sequence of layers that ends in an output layer."""
 
+from __future__ import annotations
+
 import copy
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Seed, Shape
-from cnnx.callbacks import Callback, History, ProgressBar
-from cnnx.checks import (
-    check_batch,
-    check_count,
-    check_dtype,
-    check_instances,
-    check_numbers,
-    check_positive,
-    check_same_length,
-    check_shape,
-)
+from cnnx.checks.arguments import check_count
+from cnnx.checks.arrays import check_batch, check_dtype, check_numbers, check_shape
 from cnnx.errors import DivergenceError
 from cnnx.layers.base import Layer, check_free, choose_initializers
 from cnnx.layers.loss import OutputLayer
 from cnnx.layers.standardize import StandardizeLayer
 from cnnx.memory.context import FRESH
-from cnnx.optimizers import SGD, Optimizer, check_optimizer
 from cnnx.plan.parameters import decaying_ranges, gather
 from cnnx.plan.plan import Plan
-from cnnx.regularizers import Regularizer
-from cnnx.schedules import Schedule
 
 if TYPE_CHECKING:
     from cnnx.augmentation.base import AnyStep
+    from cnnx.callbacks import Callback, History
     from cnnx.data import Batches
-    from cnnx.range_test import RangeTest
     from cnnx.inspection.verification import Report
-    from cnnx.weighting import ClassWeight
-
-# Examples at a time, where `train` and `evaluate` are not told.
-BATCH_SIZE = 64
-EVALUATION_BATCH_SIZE = 256
+    from cnnx.optimizers import Optimizer
+    from cnnx.regularizers import Regularizer
+    from cnnx.schedules import Schedule
+    from cnnx.training.rate_search import RangeTest
+    from cnnx.training.sources import Entrance
+    from cnnx.training.weighting import ClassWeight
 
 
 class Model:
@@ -153,7 +143,7 @@ class Model:
         kept = "layers", "built", *(("input_shape", "output_shape", "dtype", "fixed") if self.built else ())
         return {name: getattr(self, name) for name in kept}
 
-    def __copy__(self) -> "Model":
+    def __copy__(self) -> Model:
         """A copy with layers of its own: a layer stands in one model."""
         return copy.deepcopy(self)
 
@@ -172,23 +162,23 @@ class Model:
 
     def train(
         self,
-        X: "Any | Batches",
+        X: Any | Batches,
         y: Any = None,
         learning_rate: float | Schedule | None = None,
         batch_size: int | None = None,
         epochs: int = 1,
-        validation_data: "tuple[Any, Any] | Batches | None" = None,
+        validation_data: tuple[Any, Any] | Batches | None = None,
         validation_split: float = 0.0,
         shuffle: bool = True,
         seed: Seed = None,
         verbose: bool = True,
         *,
         optimizer: Optimizer | str | None = None,
-        class_weight: "ClassWeight | None" = None,
+        class_weight: ClassWeight | None = None,
         sample_weight: Any = None,
         regularizers: Sequence[Regularizer] = (),
         callbacks: Sequence[Callback] = (),
-        augment: "Sequence[AnyStep]" = (),
+        augment: Sequence[AnyStep] = (),
         resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train by mini-batch gradient descent, from the present weights.
@@ -262,73 +252,44 @@ class Model:
         DivergenceError
             If the loss becomes NaN or infinite; the model keeps the weights from before that batch.
         """
-        from cnnx.augmentation.base import check_steps
-        from cnnx.data import ArrayBatches, Batches
-        from cnnx.sources import CheckedBatches, check_mixup, check_validation_data, refuse_unused
-        from cnnx.training import TrainingRun
+        from cnnx.callbacks import History, ProgressBar
+        from cnnx.training.given import BATCH_SIZE, given, set_aside
+        from cnnx.training.loop import fit
+        from cnnx.training.options import check_options
+        from cnnx.training.run import Run
+        from cnnx.training.sources import check_mixup, standardize
 
-        self._output_layer("train")
+        output = self._output_layer("train")
         self._require_trainable("train")
-        if isinstance(X, Batches):
-            split = validation_split or None
-            refuse_unused(X, "train", y=y, batch_size=batch_size, sample_weight=sample_weight, validation_split=split)
-            input_shape = tuple(X.input_shape)
-        else:
-            X, y = _checked_pair(X, y, "train")
-            size = check_count(BATCH_SIZE if batch_size is None else batch_size, "batch_size")
-            if sample_weight is not None and np.shape(sample_weight) != (len(X),):
-                raise ValueError(f"train: sample_weight: expected shape ({len(X)},), got {np.shape(sample_weight)}")
-            X, y, validation_data = _set_aside(X, y, validation_data, validation_split)
-            sample_weight = None if sample_weight is None else sample_weight[: len(X)]
-            input_shape = X.shape[1:]
-        validation_data = check_validation_data(validation_data)
-        chosen = check_optimizer(optimizer, learning_rate, "train")
-        epochs = check_count(epochs, "epochs")
-        steps = check_steps(augment)
-        regularizers = check_instances(regularizers, Regularizer, "regularizers")
-        callbacks = check_instances(callbacks, Callback, "callbacks")
-        saved = None
-        if resume is not None:
-            from cnnx.checkpoints import read_checkpoint
-
-            saved = read_checkpoint(resume)
+        data, held_out = set_aside(
+            given(X, y, "train", batch_size, BATCH_SIZE, sample_weight), validation_data, validation_split
+        )
+        options = check_options(optimizer, learning_rate, epochs, regularizers, callbacks, augment, resume)
         rng = np.random.default_rng(seed)
         if not self.built:
-            self.build(input_shape, rng)
-        source: Batches
-        if isinstance(X, Batches):
-            source = CheckedBatches(X, self, "train", class_weight)
-        else:
-            y = self._check_data(X, y, "train")
-            source = ArrayBatches(X, y, size, self._weights(y, class_weight, sample_weight, "train"))
-        check_mixup(steps, source)
-        if saved is None:
-            self._standardize(source)
-        validation: Batches | None = None
-        if isinstance(validation_data, Batches):
-            validation = CheckedBatches(validation_data, self, "validation_data")
-        elif validation_data is not None:
-            X_validation, y_validation = validation_data
-            y_validation = self._check_data(X_validation, y_validation, "validation_data")
-            validation = ArrayBatches(X_validation, y_validation, EVALUATION_BATCH_SIZE)
+            self.build(data.input_shape, rng)
+        source = data.checked(self._entrance("train"), class_weight)
+        check_mixup(options.augment, source)
+        if options.saved is None:
+            standardize(self.layers[0], source)
         history = History()
-        told = [history, *([ProgressBar()] if verbose else []), *callbacks]
-        run = TrainingRun(
+        told = [history, *([ProgressBar()] if verbose else []), *options.callbacks]
+        run = Run(
             model=self,
+            metric=output.metric,
             source=source,
-            optimizer=chosen,
-            epochs=epochs,
-            validation=validation,
+            validation=None if held_out is None else held_out.checked(self._entrance("validation_data")),
+            optimizer=options.optimizer,
+            epochs=options.epochs,
             rng=rng if shuffle else None,
             # What is saved is what all others have made of an epoch.
             callbacks=sorted(told, key=lambda callback: callback.comes_last),
-            regularizers=regularizers,
-            augment=steps,
+            regularizers=options.regularizers,
+            augment=options.augment,
             # Drawn only where it is needed: the same seed gives the same order as ever without augmentation.
-            augmentation_seed=rng.integers(2**63, size=2).tolist() if steps else None,
-            saved=saved,
+            augmentation_seed=rng.integers(2**63, size=2).tolist() if options.augment else None,
         )
-        history.interrupted = run.fit()
+        history.interrupted = fit(run, options.saved)
         history.stopped = run.stopped
         return history
 
@@ -339,7 +300,7 @@ class Model:
         learning_rate: float | None = None,
         *,
         optimizer: Optimizer | None = None,
-        class_weight: "ClassWeight | None" = None,
+        class_weight: ClassWeight | None = None,
         sample_weight: Any = None,
         regularizers: Sequence[Regularizer] = (),
     ) -> float:
@@ -349,25 +310,17 @@ class Model:
         of plain gradient descent. A name of an optimizer is refused, as its state would be lost from step to step; so
         is a schedule, which counts epochs: set `Optimizer.learning_rate` to ``schedule(epochs)`` before a step.
         """
+        from cnnx.training.given import given_arrays
+        from cnnx.training.options import check_step
+
         self._output_layer("train_on_batch")
         self._require_trainable("train_on_batch")
-        X, y = check_numbers(X, "X"), check_numbers(y, "y")
-        check_same_length(X, y)
-        if isinstance(optimizer, str):
-            raise TypeError(
-                f"train_on_batch: optimizer: expected an Optimizer, which keeps its state from step to step, got "
-                f"{optimizer!r}"
-            )
-        chosen = check_optimizer(optimizer, learning_rate, "train_on_batch")
-        if isinstance(chosen.learning_rate, Schedule):
-            raise ValueError(
-                f"train_on_batch: learning_rate: expected a number, got {chosen.learning_rate!r}, which counts epochs"
-            )
+        data = given_arrays(X, y, "train_on_batch", sample_weight=sample_weight)
+        chosen, penalties = check_step(optimizer, learning_rate, regularizers)
         if not self.built:
-            self.build(X.shape[1:])
-        y = self._check_data(X, y, "train_on_batch")
-        weights = self._weights(y, class_weight, sample_weight, "train_on_batch")
-        return self.step(X, y, chosen, weights, check_instances(regularizers, Regularizer, "regularizers"))[0]
+            self.build(data.input_shape)
+        batch = data.checked(self._entrance("train_on_batch"), class_weight)
+        return self.step(batch.X, batch.y, chosen, batch.weights, penalties)[0]
 
     def find_learning_rate(
         self,
@@ -380,7 +333,7 @@ class Model:
         *,
         optimizer: Optimizer | str = "sgd",
         seed: Seed = None,
-    ) -> "RangeTest":
+    ) -> RangeTest:
         """Train for some steps while the learning rate rises, to see which are worth training with.
 
         Weights, running averages and the random numbers of layers are what they were before; a model that was not
@@ -411,24 +364,19 @@ class Model:
         DivergenceError
             If the loss explodes in the first steps.
         """
-        from cnnx.range_test import FEWEST, run_range_test
+        from cnnx.training.given import given_arrays
+        from cnnx.training.rate_search import check_rates, fresh_optimizer, search_rate
 
         self._output_layer("find_learning_rate")
         self._require_trainable("find_learning_rate")
-        X, y = check_numbers(X, "X"), check_numbers(y, "y")
-        check_same_length(X, y)
-        lowest, highest = check_positive(lowest, "lowest"), check_positive(highest, "highest")
-        if lowest >= highest:
-            raise ValueError(f"find_learning_rate: highest: expected more than lowest ({lowest:g}), got {highest:g}")
-        batch_size, steps = check_count(batch_size, "batch_size"), check_count(steps, "steps", least=FEWEST)
-        chosen = check_optimizer(optimizer, None, "find_learning_rate")
-        fresh = type(chosen)(**{**chosen.config(), "learning_rate": lowest})
+        data = given_arrays(X, y, "find_learning_rate", batch_size)
+        rates = check_rates(lowest, highest, steps)
+        fresh = fresh_optimizer(optimizer, rates[0])
         rng, built = np.random.default_rng(seed), self.built
         if not built:
-            self.build(X.shape[1:], rng)
+            self.build(data.input_shape, rng)
         try:
-            y = self._check_data(X, y, "find_learning_rate")
-            return run_range_test(self, X, y, fresh, np.geomspace(lowest, highest, steps), batch_size, rng)
+            return search_rate(self, data.checked(self._entrance("find_learning_rate")), fresh, rates, rng)
         finally:
             self.built = built
 
@@ -446,7 +394,9 @@ class Model:
         rate of plain gradient descent. `DivergenceError` is raised before any weight changes.
         """
         self._output_layer("step")
-        if not isinstance(optimizer, Optimizer):
+        if isinstance(optimizer, int | float | np.number):
+            from cnnx.optimizers import SGD
+
             optimizer = SGD(optimizer)
         x = check_batch(X, self.input_shape, self.dtype, "X")
         states = [layer.state for layer in self.layers]
@@ -467,12 +417,15 @@ class Model:
             regularizer.constrain(self.layers)
         return loss, metric
 
-    def measure(self, X: Array, y: Array, weights: Array | None = None) -> Array:
-        """Sums over a batch of weight times loss, weight times metric, and weight, (3,), for a loop that evaluates.
+    def measure(self, X: Array, y: Array, weights: Array | None = None) -> tuple[float, float, float]:
+        """Sums over a batch, without training: of weight times loss, of weight times metric, and of weights.
 
-        `X`, `y` and, where examples have them, `weights` are checked arrays of one length.
+        `X`, `y` and `weights` as in `step`.
         """
-        return self._serving.measure(check_batch(X, self.input_shape, self.dtype, "X"), y, weights)
+        self._output_layer("measure")
+        sums = self._serving.measure(check_batch(X, self.input_shape, self.dtype, "X"), y, weights)
+        loss, metric, weight = sums.tolist()
+        return loss, metric, weight
 
     def forward(self, X: Any, training: bool = False) -> Array:
         """The output for a batch; with `training`, each layer keeps what `backward` needs.
@@ -557,11 +510,11 @@ class Model:
 
     def evaluate(
         self,
-        X: "Any | Batches",
+        X: Any | Batches,
         y: Any = None,
         batch_size: int | None = None,
         *,
-        class_weight: "ClassWeight | None" = None,
+        class_weight: ClassWeight | None = None,
         sample_weight: Any = None,
     ) -> tuple[float, float]:
         """Mean loss, and the output layer's metric.
@@ -584,28 +537,13 @@ class Model:
             `SigmoidLayer()`); and the mean absolute error after `RegressionLayer`, else the accuracy: the share of
             examples, of 1, for which `predict` is right (in all classes, where labels are rows of 0 and 1).
         """
-        from cnnx.data import ArrayBatches, Batches
-        from cnnx.sources import CheckedBatches, prepare, refuse_unused
+        from cnnx.training import evaluation
+        from cnnx.training.given import EVALUATION_BATCH_SIZE, given
 
-        output = self._output_layer("evaluate")
+        self._output_layer("evaluate")
         self._require_built("evaluate")
-        source: Batches
-        if isinstance(X, Batches):
-            refuse_unused(X, "evaluate", y=y, batch_size=batch_size, sample_weight=sample_weight)
-            source = X if isinstance(X, CheckedBatches) else CheckedBatches(X, self, "evaluate", class_weight)
-        else:
-            X, y = _checked_pair(self._checked_examples(X), y, "evaluate")
-            y = self._check_data(X, y, "evaluate")
-            batch_size = check_count(EVALUATION_BATCH_SIZE if batch_size is None else batch_size, "batch_size")
-            source = ArrayBatches(X, y, batch_size, self._weights(y, class_weight, sample_weight, "evaluate"))
-        sums = np.zeros(3)
-        with closing(prepare(source, self).epoch(None)) as batches:
-            for X, y, weights in batches:
-                sums += self.measure(X, y, weights)
-        total, metric, weight = sums.tolist()
-        if not weight:
-            raise ValueError("evaluate: expected a weight above 0, all are 0")
-        return total / weight, metric / weight
+        data = given(X, y, "evaluate", batch_size, EVALUATION_BATCH_SIZE, sample_weight)
+        return evaluation.evaluate(self, data.checked(self._entrance("evaluate"), class_weight))
 
     # -- Looking at, checking and keeping a model ------------------------------------------------------
 
@@ -616,7 +554,7 @@ class Model:
         self._require_built("summary")
         print(summarize(self.layers, self.plan, check_count(batch_size, "batch_size")))
 
-    def verify(self, X: Any, y: Any, tolerance: float | None = None) -> "Report":
+    def verify(self, X: Any, y: Any, tolerance: float | None = None) -> Report:
         """Compare the compiled kernels with their NumPy twins on your own data, layer by layer.
 
         Parameters
@@ -637,20 +575,21 @@ class Model:
             If a difference is above the tolerance.
         """
         from cnnx.inspection.verification import verify
+        from cnnx.training.given import given_arrays
 
         output = self._output_layer("verify")
-        X, y = check_numbers(X, "X"), check_numbers(y, "y")
-        check_same_length(X, y)
+        data = given_arrays(X, y, "verify")
         if not self.built:
-            self.build(X.shape[1:])
-        y = self._check_data(X, y, "verify")
+            self.build(data.input_shape)
+        batch = data.checked(self._entrance("verify"))
+        x = check_batch(batch.X, self.input_shape, self.dtype, "X")
         gradients = self.gradients.copy()
         try:
-            return verify(self.layers[:-1], output, check_batch(X, self.input_shape, self.dtype, "X"), y, tolerance)
+            return verify(self.layers[:-1], output, x, batch.y, tolerance)
         finally:
             self.gradients[...] = gradients
 
-    def folded(self) -> "Model":
+    def folded(self) -> Model:
         """A new model for inference, with batch normalization folded into the weights before it.
 
         Each `BatchNormLayer` directly behind a `ConvolutionLayer` or `DenseLayer`, inside residual blocks, too, is
@@ -678,13 +617,13 @@ class Model:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture and weights to a safetensors file, which can hold no code."""
-        from cnnx.storage import save
+        from cnnx.files.models import save
 
         self._require_built("save")
-        save(self, path)
+        save(path, self.layers, self.input_shape, self.dtype)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Model":
+    def load(cls, path: str | os.PathLike[str]) -> Model:
         """Read a model that `save` wrote.
 
         Raises
@@ -694,21 +633,13 @@ class Model:
         ValueError
             If it is not such a file, or names a layer that is not in the closed list `cnnx.layers.LAYERS`.
         """
-        from cnnx.storage import load
+        from cnnx.files.models import load, usable
 
-        return load(path)
-
-    def _standardize(self, source: "Batches") -> None:
-        """Have a `StandardizeLayer` learn from the training data, unless it has learned before."""
-        first = self.layers[0]
-        if isinstance(first, StandardizeLayer) and not first.learned:
-            from cnnx.data import ArrayBatches
-
-            if isinstance(source, ArrayBatches):
-                first.learn(source.X)
-                return
-            with closing(source.epoch(None)) as batches:
-                first.learn_batches(X for X, _, _ in batches)
+        parts = load(path)
+        with usable(path):
+            model = Model(*parts.layers)
+            model.build(parts.input_shape, dtype=parts.dtype, params=parts.params)
+        return model
 
     # -- Checks --------------------------------------------------------------------------------------
 
@@ -735,27 +666,11 @@ class Model:
         check_shape(examples, self.input_shape, "X")
         return examples
 
-    def _check_data(self, X: Array, y: Array, name: str) -> Array:
-        """The labels, once they and the examples fit this model."""
-        self._checked_examples(X)
-        return self._output_layer(name).check_labels(y, name)
+    def _entrance(self, method: str) -> Entrance:
+        """What data must be to enter this model."""
+        from cnnx.training.sources import Entrance
 
-    def _weights(self, y: Array, class_weight: "ClassWeight | None", sample_weight: Any, name: str) -> Array | None:
-        """A weight for each example, (examples,), if there are any."""
-        if class_weight is None and sample_weight is None:
-            return None
-        from cnnx.weighting import example_weights
-
-        return example_weights(y, class_weight, sample_weight, self._output_layer(name), name)
-
-
-def _checked_pair(X: Any, y: Any, where: str) -> tuple[Array, Array]:
-    """Arrays of as many examples as labels."""
-    if y is None:
-        raise TypeError(f"{where}: y: expected labels, got None; only a source of batches has its own")
-    X, y = check_numbers(X, "X"), check_numbers(y, "y")
-    check_same_length(X, y)
-    return X, y
+        return Entrance(self.input_shape, self.dtype, self._output_layer(method))
 
 
 def _batches(examples: int, batch_size: int) -> Iterator[slice]:
@@ -767,24 +682,6 @@ def _means(sums: Array, examples: int) -> tuple[float, float]:
     """A batch's loss, divided by its examples, and its weighted mean metric, which is 0 where all weights are."""
     loss, metric, weight = sums.tolist()
     return loss / examples, metric / weight if weight else 0.0
-
-
-def _set_aside(X: Array, y: Array, validation_data: Any, validation_split: float) -> tuple[Array, Array, Any]:
-    """Training data and validation data, from either of the two arguments."""
-    if validation_data is not None:
-        if validation_split:
-            raise ValueError("validation_data and validation_split: expected one of them, got both")
-        return X, y, validation_data
-    if not (isinstance(validation_split, int | float) and 0 <= validation_split < 1):
-        raise ValueError(
-            f"validation_split: expected a number from 0 up to but not including 1, got {validation_split!r}"
-        )
-    count = round(len(X) * validation_split)
-    if count == 0:
-        return X, y, None
-    if count == len(X):
-        raise ValueError(f"validation_split: {validation_split} of {len(X)} examples leaves none to train on")
-    return X[:-count], y[:-count], (X[-count:], y[-count:])
 
 
 def _divergence(loss: float, X: Array, learning_rate: float) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array
-from cnnx.checks import check_positive
+from cnnx.checks.arguments import check_positive
 from cnnx.layers.base import Layer, walk_parameters
 
 __all__ = ["L1", "L2", "MaxNorm", "Regularizer"]

@@ -78,8 +78,6 @@ def test_the_decks_table_of_shapes_for_a_batch_of_256():
     ]
     model = Model(*layers)
     model.build((32, 32, 3), seed=0)
-    for layer in layers:
-        layer.needs_input_gradient = True
     x = np.zeros((256, 32, 32, 3), np.float32)
     shapes = []
     for layer in layers:
@@ -274,10 +272,10 @@ def test_a_second_step_makes_no_new_arrays(data):
     X, y = data
     model = tiny()
     model.train_on_batch(X, y, 0.1)
-    kept = {id(array) for step in model.steps for array in step._kept.values()}
+    kept = {id(working.view) for working in model.plan.working_arrays()}
     model.train_on_batch(X, y, 0.1)
-    assert {id(array) for step in model.steps for array in step._kept.values()} == kept
-    assert kept
+    assert {id(working.view) for working in model.plan.working_arrays()} == kept
+    assert id(None) not in kept
 
 
 def test_one_model_predicts_from_many_threads_at_once(rng):

@@ -17,7 +17,7 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._typing import Array
 from cnnx.augmentation.base import AnyStep, ImageStep
-from cnnx.checks import check_between, check_positive
+from cnnx.checks.arguments import check_between, check_positive
 
 
 class AffineStep(ImageStep):

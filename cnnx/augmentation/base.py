@@ -159,8 +159,8 @@ def apply(
 
 
 def _check_result(changed: Any, X: Array, step: AnyStep) -> Array:
-    """Examples of the same shape and dtype as before the step."""
+    """Examples of the same shape and dtype as before the step, C-contiguous."""
     if not isinstance(changed, np.ndarray) or (changed.shape, changed.dtype) != (X.shape, X.dtype):
         got = f"{changed.dtype} of shape {changed.shape}" if isinstance(changed, np.ndarray) else type(changed).__name__
         raise ValueError(f"augment: expected {step!r} to return {X.dtype} of shape {X.shape}, got {got}")
-    return changed
+    return np.require(changed, requirements=["C", "A"])

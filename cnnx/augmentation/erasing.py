@@ -10,7 +10,7 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._typing import Array
 from cnnx.augmentation.base import ImageStep
-from cnnx.checks import check_between, check_count
+from cnnx.checks.arguments import check_between, check_count
 
 
 class CutOut(ImageStep):

@@ -11,7 +11,8 @@ import numpy as np
 
 from cnnx._typing import Array
 from cnnx.augmentation.base import Step, check_floats
-from cnnx.checks import check_count, check_labels, check_positive
+from cnnx.checks.arguments import check_count, check_positive
+from cnnx.checks.arrays import check_labels
 
 
 class MixUp(Step):

@@ -13,8 +13,8 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._typing import Array
 from cnnx.augmentation.base import ImageStep
-from cnnx.checks import check_between, check_count
-from cnnx.geometry import pair
+from cnnx.checks.arguments import check_between, check_count
+from cnnx.checks.geometry import pair
 
 
 class Flip(ImageStep):

@@ -15,7 +15,7 @@ import numpy as np
 
 from cnnx._typing import Array
 from cnnx.augmentation.base import ImageStep, Step, check_floats
-from cnnx.checks import check_between
+from cnnx.checks.arguments import check_between
 
 
 class Brightness(ImageStep):

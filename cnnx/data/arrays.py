@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from cnnx._typing import Array
-from cnnx.checks import check_count, check_numbers, check_same_length
+from cnnx.checks.arguments import check_count
+from cnnx.checks.arrays import check_numbers, check_same_length
+from cnnx.checks.weights import check_weights
 from cnnx.data.base import Batch, IndexedBatches
 
 
@@ -84,15 +86,3 @@ def _rows(source: Any, indices: Array | slice) -> Array:
     rows: Array = source[indices]
     # A slice of a mapped file is read here, not wherever it happens to be used first.
     return np.array(rows) if isinstance(rows, np.memmap) else rows
-
-
-def check_weights(weights: Any, examples: int, name: str) -> Array:
-    """A finite number that is not negative for each example."""
-    checked = check_numbers(weights, name)
-    if checked.shape != (examples,):
-        raise ValueError(f"{name}: expected one for each of {examples} examples, got shape {checked.shape}")
-    wrong = ~(np.isfinite(checked) & (checked >= 0))
-    if wrong.any():
-        where = int(wrong.argmax())
-        raise ValueError(f"{name}: expected finite numbers of 0 or more, got {checked[where]} at index {where}")
-    return checked

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from cnnx._typing import Array, Shape
-from cnnx.checks import check_count
+from cnnx.checks.arguments import check_count
 
 # Examples (batch, ...), labels (batch, ...), and weights (batch,) or None.
 Batch: TypeAlias = tuple[Array, Array, Array | None]

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from cnnx._typing import Array
-from cnnx.checks import check_count
+from cnnx.checks.arguments import check_count
+from cnnx.checks.geometry import pair
 from cnnx.data.base import Batch, IndexedBatches
-from cnnx.geometry import pair
-from cnnx.images import read_image
+from cnnx.files.images import read_image
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnx.checks import check_count, check_numbers
+from cnnx.checks.arguments import check_count
+from cnnx.checks.arrays import check_numbers
+from cnnx.checks.weights import check_one_each
 from cnnx.data.base import Batch, Batches, check_first
 
 
@@ -109,7 +111,4 @@ def _check_batch(item: Any, where: str) -> Batch:
         raise ValueError(f"{where}: expected as many labels as examples, got shapes {X.shape} and {y.shape}")
     if len(item) == 2 or item[2] is None:
         return X, y, None
-    weights = check_numbers(item[2], f"{where}: weights")
-    if weights.shape != (len(X),):
-        raise ValueError(f"{where}: expected weights of shape {(len(X),)}, got {weights.shape}")
-    return X, y, weights
+    return X, y, check_one_each(item[2], len(X), f"{where}: weights")

@@ -10,13 +10,16 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import count, repeat
 
 import numpy as np
 
 from cnnx._typing import DTypeLike
 from cnnx.augmentation.base import AnyStep, apply, check_steps
 from cnnx.augmentation.mixing import MixUp
-from cnnx.checks import check_count, check_dtype, check_numbers
+from cnnx.checks.arguments import check_count
+from cnnx.checks.arrays import check_dtype, check_numbers, in_rows
 from cnnx.data.base import Batch, Batches
 
 
@@ -77,16 +80,18 @@ class Prefetched(Batches):
 
     def _prepared(self, source: Generator[Batch, None, None], first: int, number: int) -> Generator[Batch, None, None]:
         """Converted and augmented, one after the other."""
-        try:
-            for batch, (X, y, weights) in enumerate(source, start=first):
-                X = np.require(check_numbers(X, "X"), self.dtype, ["C", "A"])
-                if self.augment:
-                    if weights is not None and any(isinstance(step, MixUp) for step in self.augment):
-                        raise ValueError("Prefetched: MixUp blends examples, and cannot be used with their weights")
-                    X, y = apply(self.augment, X, y, self._seed_of(number, batch))
-                yield X, y, weights
-        finally:
-            source.close()
+        with closing(source):
+            # `map` does not hold on to a batch while the next one is read.
+            yield from map(self._prepare, source, repeat(number), count(first))
+
+    def _prepare(self, given: Batch, number: int, batch: int) -> Batch:
+        X, y, weights = given
+        X = in_rows(check_numbers(X, "X"), self.dtype)
+        if self.augment:
+            if weights is not None and any(isinstance(step, MixUp) for step in self.augment):
+                raise ValueError("Prefetched: MixUp blends examples, and cannot be used with their weights")
+            X, y = apply(self.augment, X, y, self._seed_of(number, batch))
+        return X, y, weights
 
     def _seed_of(self, *key: int) -> np.random.SeedSequence:
         return np.random.SeedSequence(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Seed, Shape
-from cnnx.checks import check_batch, check_dtype
+from cnnx.checks.arrays import check_batch, check_dtype
 from cnnx.memory.arrays import Reservation
 from cnnx.memory.context import FRESH, Context
 from cnnx.memory.uses import Uses
@@ -115,7 +115,7 @@ class Layer:
         return self.output_shape
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:
-        """Create `params` and `grads`, reserve working arrays beside "output" and "input_gradient"; the output shape."""
+        """Create `params` and `grads`, reserve what is needed beside output and input gradient; the output shape."""
         raise NotImplementedError
 
     def compute(self, x: Array, context: Context) -> Array:

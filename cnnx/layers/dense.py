@@ -13,8 +13,8 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Prepared, Shape
-from cnnx.checks import check_count
-from cnnx.initializers import check_initializer, find_initializer
+from cnnx.checks.arguments import check_count
+from cnnx.layers.initializers import check_initializer, find_initializer
 from cnnx.layers.product import ProductLayer
 
 

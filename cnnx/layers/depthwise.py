@@ -20,9 +20,9 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Prepared, Shape
-from cnnx.checks import check_count
-from cnnx.geometry import Padding, check_image_shape, check_padding, pair, slide
-from cnnx.initializers import check_initializer, find_initializer
+from cnnx.checks.arguments import check_count
+from cnnx.checks.geometry import Padding, check_image_shape, check_padding, pair, slide
+from cnnx.layers.initializers import check_initializer, find_initializer
 from cnnx.layers.product import ProductLayer
 
 

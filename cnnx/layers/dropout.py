@@ -15,8 +15,8 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Seed, Shape
-from cnnx.checks import check_share
-from cnnx.geometry import check_image_shape
+from cnnx.checks.arguments import check_share
+from cnnx.checks.geometry import check_image_shape
 from cnnx.layers.base import Layer
 from cnnx.memory.context import Context
 from cnnx.memory.uses import Uses

@@ -14,7 +14,7 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
-from cnnx.geometry import Margins, check_image_shape, check_margins
+from cnnx.checks.geometry import Margins, check_image_shape, check_margins
 from cnnx.layers.base import Layer
 from cnnx.memory.context import Context
 from cnnx.memory.uses import Uses

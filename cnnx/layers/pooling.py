@@ -18,7 +18,7 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Pair, Shape
-from cnnx.geometry import Padding, check_image_shape, check_padding, pair, slide
+from cnnx.checks.geometry import Padding, check_image_shape, check_padding, pair, slide
 from cnnx.layers.base import Layer
 from cnnx.memory.context import Context
 from cnnx.memory.uses import Uses

@@ -19,10 +19,10 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
-from cnnx.checks import check_count
-from cnnx.geometry import check_image_shape, pair
-from cnnx.initializers import check_initializer, find_initializer
+from cnnx.checks.arguments import check_count
+from cnnx.checks.geometry import check_image_shape, pair
 from cnnx.layers.base import Layer
+from cnnx.layers.initializers import check_initializer, find_initializer
 from cnnx.memory.context import Context
 from cnnx.memory.uses import Uses
 
@@ -130,9 +130,7 @@ class TransposedConvolutionLayer(Layer):
     def backpropagate(self, grad: Array, context: Context) -> Array | None:
         """(batch, rows, columns, filters) to (batch, height, width, channels)."""
         (x,) = context.kept()
-        _kernels.convolution_weight_gradient(
-            grad, x, *self.window, self.grads["W"], context.array("no_bias_gradient")
-        )
+        _kernels.convolution_weight_gradient(grad, x, *self.window, self.grads["W"], context.array("no_bias_gradient"))
         _kernels.bias_gradient(grad, self.grads["b"])
         if not context.wants_gradient:
             return None

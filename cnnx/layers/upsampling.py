@@ -17,7 +17,7 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
-from cnnx.geometry import check_image_shape, pair
+from cnnx.checks.geometry import check_image_shape, pair
 from cnnx.layers.base import Layer
 from cnnx.memory.context import Context
 from cnnx.memory.uses import Uses

@@ -1,4 +1,4 @@
-"""What a layer's passes do with the arrays that they read and write: one declaration, from which all sharing follows."""
+"""What a layer's passes do with their arrays: one declaration, from which all sharing follows."""
 
 from typing import NamedTuple
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from cnnx import _kernels
 from cnnx._typing import Array
-from cnnx.checks import check_positive, check_share
+from cnnx.checks.arguments import check_positive, check_share
 from cnnx.optimizers.base import Optimizer
 from cnnx.schedules import Schedule
 

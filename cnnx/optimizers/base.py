@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array
-from cnnx.checks import check_not_negative, check_positive, check_share
+from cnnx.checks.arguments import check_not_negative, check_positive, check_share
 from cnnx.schedules import Schedule
 
 NO_RANGES = np.empty((0, 2), np.intp)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnx._typing import Array
-from cnnx.checks import check_not_negative
+from cnnx.checks.arguments import check_not_negative
 from cnnx.optimizers.adam import Adam
 from cnnx.schedules import Schedule
 

@@ -1,12 +1,14 @@
-"""When each working array of a step is in use, and which of them lie in the same memory. One rule:
+"""When each working array of a step is in use, and which of them lie in the same memory.
+
+There is one rule:
 
     two arrays share a block of memory where no moment of a step needs both; or where the later one may be written over
     the earlier, by a layer that reads its input for the last time as it writes the gradient (`Uses`)
 
 A step is walked through once, forward and backward as it will run, and each array's first and last use are noted. Then
 the largest array that has no block yet, of equals the first, goes into the smallest block that it does not disturb, or
-into a new one:
-Pisarchyk, Lee, "Efficient Memory Management for Deep Neural Net Inference", MLSys workshop 2020, "greedy by size".
+into a new one: Pisarchyk, Lee, "Efficient Memory Management for Deep Neural Net Inference", MLSys workshop 2020,
+"greedy by size".
 
 The output of a pass that can compute it again cheaply is not kept until its reader goes backward, but computed a second
 time just before: Chen, Xu, Zhang, Guestrin, "Training Deep Nets with Sublinear Memory Cost", 2016; for batch

@@ -12,7 +12,6 @@ from cnnx._typing import Array
 from cnnx.layers.base import Layer
 from cnnx.memory.arrays import Arrays, Reservation
 from cnnx.memory.context import FRESH, Context
-from cnnx.memory.uses import Uses
 
 
 class Pass(Context):

@@ -19,7 +19,7 @@ def format_passes(
     """The lines of the table; blocks that several arrays share have letters."""
     shared = (block for block in blocks if len(block.members) > 1)
     names = {id(block): _letters(index) for index, block in enumerate(shared)}
-    rows = [HEAD]
+    rows: list[tuple[str, ...]] = [HEAD]
     for step in passes:
         notes = [("weights prepared once", "", "", "")] if step.prepared is not None else []
         rows += _rows(step.kind, _span(step.layers), [*notes, *_arrays(step, names, batch_size)])

@@ -120,7 +120,7 @@ def test_lists_and_tables_are_taken_as_arrays():
         ((np.array([["a"]]), np.zeros(1), 1), TypeError, "X: expected an array of numbers, got dtype <U1"),
         ((Dataset(np.array([["a"]])), np.zeros(1), 1), TypeError, "X: expected an array of numbers, got dtype <U1"),
         ((np.zeros((2, 2)), np.array(["a", "b"]), 1), TypeError, "y: expected an array of numbers"),
-        ((np.zeros((3, 2)), np.zeros(3), 2, [1, 2]), ValueError, r"weights: .*each of 3 examples, got shape \(2,\)"),
+        ((np.zeros((3, 2)), np.zeros(3), 2, [1, 2]), ValueError, r"weights: expected shape \(3,\), got \(2,\)"),
         ((np.zeros((2, 2)), np.zeros(2), 2, [1, -2]), ValueError, "weights: .*got -2 at index 1"),
         ((np.zeros((2, 2)), np.zeros(2), 2, [np.nan, 1]), ValueError, "weights: .*got nan at index 0"),
     ],

@@ -80,7 +80,7 @@ def good(size=4, width=6):
         ([good(), good(), good(5)], ValueError, "epoch 7, batch 3 of 3: expected 4 examples, got 5"),
         ([good(), good(4, 5)], ValueError, r"batch 2 of 3: expected examples of shape \(6,\), as at first, got \(5,\)"),
         ([good(), (np.zeros((4, 6)), np.zeros(3))], ValueError, "batch 2 of 3: expected as many labels as examples"),
-        ([good(), (*good(), np.ones(3))], ValueError, r"batch 2 of 3: expected weights of shape \(4,\), got \(3,\)"),
+        ([good(), (*good(), np.ones(3))], ValueError, r"batch 2 of 3: weights: expected shape \(4,\), got \(3,\)"),
         ([good(), np.zeros((4, 6))], TypeError, r"batch 2 of 3: expected \(X, y\) or .*, got ndarray"),
         ([good(), (1, 2, 3, 4)], TypeError, "batch 2 of 3: .* got a tuple of 4"),
         ([good(), (np.array(["a"]), np.zeros(1))], TypeError, "batch 2 of 3: X: expected an array of numbers"),

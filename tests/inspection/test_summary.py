@@ -21,9 +21,7 @@ def test_the_memory_is_what_a_step_keeps():
     model = models.lenet()
     model.build((28, 28, 1), seed=0)
     model.train_on_batch(np.zeros((32, 28, 28, 1)), np.zeros(32, int), 0.1)
-    shared = [array.memory for array in model.shared_arrays]
-    for step in model.steps:
-        own = [array for array in step._kept.values() if not any(array.base is memory for memory in shared)]
-        assert step.array_bytes(32) == sum(array.nbytes for array in own), step.name
-    assert [memory.nbytes for memory in shared] == [32 * array.bytes_per_example for array in model.shared_arrays]
-    assert shared[0].nbytes > 0
+    blocks = model.plan.blocks
+    assert model.plan.nbytes(32) == sum(block.memory.nbytes for block in blocks)
+    apart = sum(working.reservation.size(32) for working in model.plan.working_arrays())
+    assert model.plan.nbytes(32) < apart

@@ -30,7 +30,6 @@ def test_every_layer_agrees_on_both_backends(digits, dtype):
     np.testing.assert_array_equal(model.parameters, before)
     assert (model.gradients == 0).all()
     assert cnnx.backend_in_use() == backend
-    assert model.layers[0].needs_input_gradient is False
 
 
 def test_a_bias_before_batch_normalization_whose_gradient_is_rounding_alone_is_no_difference(rng):

@@ -17,7 +17,7 @@ from cnnx import (
 )
 from cnnx._kernels import KERNELS, _compiled
 from cnnx._kernels.reference import normalization
-from cnnx.fusion import BatchNormRelu
+from cnnx.plan.fusion import fuse
 
 
 def built(shape, dtype=np.float64, **arguments):
@@ -156,15 +156,17 @@ def test_relu_in_the_same_pass_is_relu_after_it(shape, dtype, rng):
     x, grad = rng.standard_normal((2, 20, *shape)).astype(dtype)
     plain, normalization, relu = built(shape, dtype), built(shape, dtype), ReluLayer()
     relu.build(shape, dtype=dtype)
-    fused = BatchNormRelu(normalization, relu)
+    fused = fuse([normalization, relu], training=True)[0]
+    assert fused.kind == "BatchNormRelu"
     for layer in (plain, normalization):
         layer.params["beta"][...] = np.linspace(-1, 1, shape[-1])
     expected = relu.forward(plain.forward(x, training=True), training=True)
-    np.testing.assert_array_equal(fused.forward(x, training=True), expected)
+    np.testing.assert_array_equal(fused.forward(x), expected)
     np.testing.assert_array_equal(fused.backward(grad), plain.backward(relu.backward(grad)))
     for key in plain.grads:
-        np.testing.assert_array_equal(fused.grads[key], plain.grads[key])
-    np.testing.assert_array_equal(fused.forward(x), relu.forward(plain.forward(x)))
+        np.testing.assert_array_equal(normalization.grads[key], plain.grads[key])
+    serving = fuse([normalization, relu], training=False)[0]
+    np.testing.assert_array_equal(serving.forward(x), relu.forward(plain.forward(x)))
 
 
 @pytest.mark.usefixtures("backend")
@@ -173,8 +175,8 @@ def test_nan_passes_through_its_own_channel_alone(rng):
     x[2, 1, 1, 0] = np.nan
     relu = ReluLayer()
     relu.build((4, 3, 2))
-    for layer in (built((4, 3, 2)), BatchNormRelu(built((4, 3, 2)), relu)):
-        y = layer.forward(x, training=True)
+    fused = fuse([built((4, 3, 2)), relu], training=True)[0]
+    for y in (built((4, 3, 2)).forward(x, training=True), fused.forward(x.astype(np.float32))):
         assert np.isnan(y[..., 0]).all()
         assert np.isfinite(y[..., 1]).all()
 
@@ -316,7 +318,7 @@ def test_in_front_of_all_else_it_learns_without_an_input_gradient(data):
     X, y = data
     model = Model(BatchNormLayer(), Flatten(), DenseLayer(units=3), SoftmaxLayer())
     model.build(X.shape[1:], seed=0)
-    assert model.layers[0].needs_input_gradient is False
+    assert model.plan.passes[0].wants_gradient is False
     losses = [model.train_on_batch(X, y, 0.1) for _ in range(20)]
     assert losses[-1] < losses[0]
     assert (model.layers[0].params["gamma"] != 1).all()

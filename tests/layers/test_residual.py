@@ -213,13 +213,7 @@ def test_the_table_counts_what_is_inside(capsys, data):
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("layers[3]"))
     assert f"{2 * (9 * 4 * 4 + 4) + 2 * 8:,}" in line
 
-    def kept(step):
-        own = sum(array.nbytes for name, array in step._kept.items() if name not in step.borrowed)
-        shared = sum(array.memory.nbytes for array in getattr(step, "shared_arrays", []))
-        return own + shared + sum(kept(inner) for inner in step.sublayers.values())
-
-    for step in model.steps:
-        assert step.array_bytes(12) == kept(step), step.name
+    assert model.plan.nbytes(12) == sum(block.memory.nbytes for block in model.plan.blocks)
 
 
 def test_a_step_allocates_no_new_arrays_and_forgets_what_it_kept(data):
@@ -227,12 +221,12 @@ def test_a_step_allocates_no_new_arrays_and_forgets_what_it_kept(data):
     model = small_resnet()
     model.build((6, 6, 2), seed=0)
     model.train_on_batch(X, y, 0.1)
-    inner = model.steps[2].through[0]
-    before = inner._kept["output"]
+    inner = model.plan.passes[2]
+    before = inner.working["output"].view
     model.train_on_batch(X, y, 0.1)
-    assert inner._kept["output"] is before
-    assert inner._cache is None
-    assert inner.keeps_arrays is False
+    assert inner.name.startswith("layers[3].layers[0]")
+    assert inner.working["output"].view is before
+    assert all(step._cache is None for step in model.plan.passes)
 
 
 def test_a_block_at_the_bottom_leaves_out_the_gradient_for_the_data(data):
@@ -245,17 +239,23 @@ def test_a_block_at_the_bottom_leaves_out_the_gradient_for_the_data(data):
         SoftmaxLayer(),
     )
     model.build((6, 6, 2), seed=0)
-    block = model.layers[0]
-    assert [layer.needs_input_gradient for layer in block.layers] == [False, False, True, True]
-    assert block.shortcut[0].needs_input_gradient is False
-    assert model.layers[1].layers[0].needs_input_gradient is True
+    wants = {step.name.partition(" ")[0]: step.wants_gradient for step in model.plan.passes}
+    assert [wants[f"layers[0].layers[{index}]"] for index in (0, 1, 3)] == [False, False, True]
+    assert wants["layers[0].shortcut[0]"] is wants["layers[0]"] is False
+    assert wants["layers[1].layers[0]"] is True
     model.forward(X, training=True)
     model.backward(y)
     gradients = model.gradients.copy()
-    for layer in model.layers:
-        layer.needs_input_gradient = True
-    model.forward(X, training=True)
-    model.backward(y)
+    x = X
+    for layer in model.layers[:-1]:
+        x = layer.forward(x, training=True)
+    output = model.layers[-1]
+    targets = output.targets(y)
+    output.loss(x, targets, training=True)
+    gradient = output.loss_backward(targets)
+    for layer in reversed(model.layers[:-1]):
+        gradient = layer.backward(gradient)
+    assert gradient.shape == X.shape
     np.testing.assert_array_equal(model.gradients, gradients)
 
 
@@ -277,4 +277,4 @@ def test_pooling_and_flattening_may_stand_inside(data):
     model = Model(block, DenseLayer(3), SoftmaxLayer())
     history = model.train(X, y, 0.05, epochs=2, seed=0, verbose=False)
     assert np.isfinite(history["loss"]).all()
-    assert model.steps[0].through[0].name.endswith("layers[0] (ConvolutionLayer)")
+    assert model.plan.passes[0].name.endswith("layers[0] (ConvolutionLayer)")

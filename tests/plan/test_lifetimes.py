@@ -16,6 +16,10 @@ from cnnx import (
     SoftmaxLayer,
 )
 from cnnx.layers.base import Layer
+from cnnx.memory.arrays import Arrays, CheckedArrays
+from cnnx.models import MODELS
+from cnnx.plan.plan import Plan
+from drawing import draw_network
 
 
 class Cube(Layer):
@@ -95,31 +99,93 @@ def test_a_step_with_shared_arrays_is_a_step_with_arrays_of_their_own(layers, rn
         models[1].parameters[...] = models[0].parameters
 
 
-def test_two_arrays_hold_the_gradients_and_the_outputs_that_are_computed_again(rng):
+def block_of(step, name):
+    return step.working[name].block
+
+
+def test_gradients_lie_over_inputs_and_outputs_are_computed_again_where_they_are_read():
     model = Model(*NETWORKS["batch normalization between convolutions"](), DenseLayer(units=3), SoftmaxLayer())
-    model.train_on_batch(rng.standard_normal((4, 8, 9, 2)), rng.integers(0, 3, 4), 0.1)
-    memory = {
-        (index, name): id(step._kept[name].base)
-        for index, step in enumerate(model.steps)
-        for name in ("input_gradient", "output")
-        if name in step._kept and name in step.borrowed
-    }
-    convolution, normalization, second, second_normalization, third = range(5)
+    model.build((8, 9, 2), seed=0)
+    convolution, normalization, second, second_normalization, third = model.plan.passes[:5]
     # Batch normalization writes its gradient over what the convolution put out,
-    own = {memory[convolution, "output"], memory[second, "output"]}
-    assert {memory[normalization, "input_gradient"], memory[second_normalization, "input_gradient"]} == own
+    assert block_of(normalization, "input_gradient") is block_of(convolution, "output")
+    assert block_of(second_normalization, "input_gradient") is block_of(second, "output")
     # and what it puts out is computed again where the next convolution's gradient will be.
-    assert memory[normalization, "output"] == memory[second, "input_gradient"]
-    assert memory[second_normalization, "output"] == memory[third, "input_gradient"]
-    assert len(own) == 2
-    assert len(set(memory.values()) - own) == 2
+    assert second.below is normalization
+    assert third.below is second_normalization
+    assert block_of(normalization, "output") is block_of(second, "input_gradient")
+    assert block_of(second_normalization, "output") is block_of(third, "input_gradient")
+    assert [len(step.working["output"].spans) for step in model.plan.passes[:5]] == [1, 2, 1, 2, 1]
 
 
-def test_an_input_that_the_step_below_reads_is_not_overwritten(rng):
+def test_an_input_that_the_pass_below_reads_is_not_overwritten():
     model = Model(
         DenseLayer(units=6), ReluLayer(), BatchNormLayer(), DenseLayer(units=4), Cube(), BatchNormLayer(),
         DenseLayer(units=3), SoftmaxLayer(),
     )  # fmt: skip
-    model.train_on_batch(rng.standard_normal((4, 5)), rng.integers(0, 3, 4), 0.1)
-    for step in model.steps:
-        assert "output" not in step.borrowed or isinstance(step, BatchNormLayer)
+    model.build((5,), seed=0)
+    relu, normalization, *_ = model.plan.passes
+    assert block_of(normalization, "input_gradient") is not block_of(relu, "output")
+
+
+@pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS)
+def test_no_two_arrays_of_a_block_are_in_use_at_a_moment(layers):
+    """Said a second time, array by array and moment by moment."""
+    model = Model(*layers(), DenseLayer(units=3), SoftmaxLayer())
+    model.build((8, 9, 2), seed=0)
+    for block in model.plan.blocks:
+        holders = {}
+        for working in block.members:
+            for first, last in working.spans:
+                for moment in range(first, last + 1):
+                    before = holders.setdefault(moment, working)
+                    assert before is working or working.over is before or before.over is working
+                    assert before is working or moment in (first, last)
+
+
+def step_of(model, arrays, X, y):
+    """Gradients and states after two steps with such arrays, on batches of two sizes."""
+    model.plan = Plan(model.layers, training=True, arrays=arrays)
+    for size in (len(X), len(X) - 1):
+        model.train_on_batch(X[:size], y[:size], 1e-3)
+    return model.parameters.copy(), [layer.state for layer in model.layers]
+
+
+def assert_same_with_checked_arrays(make, X, y, dtype=np.float32):
+    results = []
+    for arrays in (CheckedArrays(), Arrays()):
+        model = make()
+        model.build(X.shape[1:], seed=3, dtype=dtype)
+        results.append(step_of(model, arrays, X, y))
+    (checked, states), (fresh, expected) = results
+    assert np.isfinite(checked).all()
+    np.testing.assert_array_equal(checked, fresh)
+    for first, second in zip(states, expected, strict=True):
+        for key, value in second.items():
+            np.testing.assert_array_equal(first[key], value)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_ready_networks_read_nothing_that_is_not_theirs(name, rng):
+    size = 8 if name == "small" else 16
+    channels = 1 if name in ("small", "lenet", "mnistnet", "mnistbn", "fashionnet") else 3
+    X, y = rng.random((5, size, size, channels)), np.arange(5) % 4
+    assert_same_with_checked_arrays(MODELS[name], X, y)
+
+
+@pytest.mark.parametrize("first", range(0, 200, 20))
+def test_drawn_networks_read_nothing_that_is_not_theirs(first):
+    for seed in range(first, first + 20):
+        drawn = draw_network(seed)
+        assert_same_with_checked_arrays(lambda drawn=drawn: draw_network(seed).model(build=False), *drawn.batch(4))
+
+
+def test_checked_arrays_notice_a_block_that_is_taken_while_it_is_in_use(rng):
+    model = Model(DenseLayer(4), ReluLayer(), DenseLayer(3), SoftmaxLayer())
+    model.build((5,), seed=0)
+    arrays = CheckedArrays()
+    model.plan = Plan(model.layers, training=True, arrays=arrays)
+    hidden, last = model.plan.passes
+    last.working["output"].block = hidden.working["output"].block
+    with pytest.raises(AssertionError, match=r"output is taken at moment \d, where output of .* is in use"):
+        model.train_on_batch(rng.standard_normal((2, 5)), [0, 1], 0.1)

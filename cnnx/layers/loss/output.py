@@ -14,7 +14,7 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
-from cnnx.checks import check_labels
+from cnnx.checks.arrays import check_labels
 from cnnx.layers.base import Layer
 from cnnx.memory.context import Context
 from cnnx.memory.uses import Uses

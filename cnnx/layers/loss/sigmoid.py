@@ -25,7 +25,8 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
-from cnnx.checks import check_not_negative, check_numbers, check_positive
+from cnnx.checks.arguments import check_not_negative, check_positive
+from cnnx.checks.arrays import check_numbers
 from cnnx.layers.loss.output import OutputLayer
 from cnnx.memory.context import Context
 from cnnx.memory.uses import Uses

@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 
 from cnnx import _kernels
 from cnnx._typing import Array
-from cnnx.checks import check_not_negative, check_share
+from cnnx.checks.arguments import check_not_negative, check_share
 from cnnx.layers.loss.output import ClassificationLayer
 from cnnx.memory.context import Context
 from cnnx.memory.uses import Uses

@@ -1,0 +1,1 @@
+"""The command `cnnx`, and what it prints of an installation."""

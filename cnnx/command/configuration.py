@@ -1,0 +1,24 @@
+"""What this installation computes with."""
+
+import numpy as np
+
+from cnnx import _kernels
+from cnnx._version import __version__
+
+
+def show_config() -> None:
+    """Print version, backend, instruction sets, threads and where their number came from, and NumPy's version."""
+    available = ", ".join(_kernels.available_instruction_sets()) or "none"
+    backend = _kernels.backend_in_use()
+    if _kernels.unavailable:
+        backend += f" (the compiled kernels could not be loaded: {_kernels.unavailable})"
+    rows = {
+        "cnnx": __version__,
+        "backend": backend,
+        "instruction set": f"{_kernels.instruction_set_in_use() or 'none'} (available: {available})",
+        "threads": f"{_kernels.get_num_threads()} (from {_kernels.threads_origin()})",
+        "numpy": np.__version__,
+    }
+    width = max(len(name) for name in rows)
+    for name, value in rows.items():
+        print(f"{name.ljust(width)}  {value}")

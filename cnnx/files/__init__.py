@@ -1,0 +1,1 @@
+"""Files: arrays in safetensors files, models in them, and images."""

@@ -1,0 +1,127 @@
+"""What a user hands in to train or evaluate on, before it is known whether it fits the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from cnnx._typing import Array, Shape
+from cnnx.checks.arguments import check_count
+from cnnx.checks.arrays import check_numbers, check_same_length
+from cnnx.checks.weights import check_one_each
+from cnnx.data.base import Batches
+from cnnx.data.prefetching import Prefetched
+from cnnx.training.sources import CheckedArrays, CheckedBatches, Entrance
+from cnnx.training.weighting import ClassWeight
+
+# Examples at a time, where `train` and `evaluate` are not told.
+BATCH_SIZE = 64
+EVALUATION_BATCH_SIZE = 256
+INSTEAD = {
+    "y": "it has its own labels",
+    "batch_size": "it has its own",
+    "sample_weight": "give weights to it",
+    "validation_split": "give validation_data",
+}
+
+
+@dataclass(frozen=True)
+class GivenArrays:
+    """Arrays of numbers, as many examples as labels and, if there are any, as weights."""
+
+    X: Array
+    y: Array
+    where: str
+    batch_size: int
+    sample_weight: Array | None = None
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one example."""
+        return self.X.shape[1:]
+
+    def checked(self, entrance: Entrance, class_weight: ClassWeight | None = None) -> CheckedArrays:
+        """Their batches, once all is known to fit."""
+        return CheckedArrays(self.X, self.y, self.batch_size, entrance, self.where, class_weight, self.sample_weight)
+
+
+@dataclass(frozen=True)
+class GivenBatches:
+    """A source of batches."""
+
+    batches: Batches
+    where: str
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one example."""
+        return tuple(self.batches.input_shape)
+
+    def checked(self, entrance: Entrance, class_weight: ClassWeight | None = None) -> CheckedBatches:
+        """The same batches, each of which is checked."""
+        return CheckedBatches(self.batches, entrance, self.where, class_weight)
+
+
+Given: TypeAlias = GivenArrays | GivenBatches
+
+
+def given(X: Any, y: Any, where: str, batch_size: int | None, default: int, sample_weight: Any) -> Given:
+    """Arrays, or a source of batches and nothing that it has itself; messages begin with `where`."""
+    if isinstance(X, Batches):
+        return _batches(X, where, y=y, batch_size=batch_size, sample_weight=sample_weight)
+    return given_arrays(X, y, where, default if batch_size is None else batch_size, sample_weight)
+
+
+def given_arrays(X: Any, y: Any, where: str, batch_size: int = BATCH_SIZE, sample_weight: Any = None) -> GivenArrays:
+    """Arrays alone."""
+    if y is None:
+        raise TypeError(f"{where}: y: expected labels, got None; only a source of batches has its own")
+    X, y = check_numbers(X, "X"), check_numbers(y, "y")
+    check_same_length(X, y)
+    if sample_weight is not None:
+        sample_weight = check_one_each(sample_weight, len(X), f"{where}: sample_weight")
+    return GivenArrays(X, y, where, check_count(batch_size, "batch_size"), sample_weight)
+
+
+def set_aside(data: Given, validation_data: Any, validation_split: float) -> tuple[Given, Given | None]:
+    """What is trained on, and what is validated on, from either of the two arguments."""
+    if isinstance(data, GivenBatches):
+        _batches(data.batches, data.where, validation_split=validation_split or None)
+    if validation_data is not None:
+        if validation_split:
+            raise ValueError("validation_data and validation_split: expected one of them, got both")
+        return data, _validation(validation_data)
+    if isinstance(data, GivenBatches):
+        return data, None
+    if not (isinstance(validation_split, int | float) and 0 <= validation_split < 1):
+        raise ValueError(
+            f"validation_split: expected a number from 0 up to but not including 1, got {validation_split!r}"
+        )
+    X, y, weights = data.X, data.y, data.sample_weight
+    count = round(len(X) * validation_split)
+    if count == 0:
+        return data, None
+    if count == len(X):
+        raise ValueError(f"validation_split: {validation_split} of {len(X)} examples leaves none to train on")
+    kept = replace(data, X=X[:-count], y=y[:-count], sample_weight=None if weights is None else weights[:-count])
+    return kept, GivenArrays(X[-count:], y[-count:], "validation_data", EVALUATION_BATCH_SIZE)
+
+
+def _validation(data: Any) -> Given:
+    if isinstance(data, Batches):
+        return _batches(data, "validation_data")
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise TypeError("validation_data: expected a pair (X, y), or a source of batches")
+    X, y = check_numbers(data[0], "validation_data: X"), check_numbers(data[1], "validation_data: y")
+    check_same_length(X, y)
+    return GivenArrays(X, y, "validation_data", EVALUATION_BATCH_SIZE)
+
+
+def _batches(batches: Batches, where: str, **arguments: Any) -> GivenBatches:
+    """A source, without arguments that it has itself, or that need arrays."""
+    if isinstance(batches, Prefetched):
+        raise TypeError(f"{where}: expected the source itself, got Prefetched; {where} prepares batches ahead anyway")
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"{where}: {name}: expected none with {type(batches).__name__}; {INSTEAD[name]}")
+    return GivenBatches(batches, where)

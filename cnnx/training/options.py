@@ -1,0 +1,63 @@
+"""What a user chooses of how a model is trained, checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from cnnx.augmentation.base import AnyStep, check_steps
+from cnnx.checks.arguments import check_count, check_instances
+from cnnx.optimizers import Optimizer, check_optimizer
+from cnnx.regularizers import Regularizer
+from cnnx.schedules import Schedule
+from cnnx.training.checkpoints import SavedRun, read_checkpoint
+from cnnx.training.run import Callback
+
+
+class Options(NamedTuple):
+    """Of a run; its arguments are explained in `Model.train`."""
+
+    optimizer: Optimizer
+    epochs: int
+    regularizers: tuple[Regularizer, ...]
+    callbacks: tuple[Callback, ...]
+    augment: tuple[AnyStep, ...]
+    saved: SavedRun | None
+
+
+def check_options(
+    optimizer: Optimizer | str | None,
+    learning_rate: float | Schedule | None,
+    epochs: int,
+    regularizers: Sequence[Regularizer],
+    callbacks: Sequence[Callback],
+    augment: Sequence[AnyStep],
+    resume: str | os.PathLike[str] | None,
+) -> Options:
+    """The arguments of `Model.train` that do not depend on model and data."""
+    return Options(
+        check_optimizer(optimizer, learning_rate, "train"),
+        check_count(epochs, "epochs"),
+        check_instances(regularizers, Regularizer, "regularizers"),
+        check_instances(callbacks, Callback, "callbacks"),
+        check_steps(augment),
+        None if resume is None else read_checkpoint(resume),
+    )
+
+
+def check_step(
+    optimizer: Any, learning_rate: Any, regularizers: Sequence[Regularizer]
+) -> tuple[Optimizer, tuple[Regularizer, ...]]:
+    """Those of `Model.train_on_batch`: an optimizer that keeps its state, with a rate that is a number."""
+    if isinstance(optimizer, str):
+        raise TypeError(
+            f"train_on_batch: optimizer: expected an Optimizer, which keeps its state from step to step, got "
+            f"{optimizer!r}"
+        )
+    chosen = check_optimizer(optimizer, learning_rate, "train_on_batch")
+    if isinstance(chosen.learning_rate, Schedule):
+        raise ValueError(
+            f"train_on_batch: learning_rate: expected a number, got {chosen.learning_rate!r}, which counts epochs"
+        )
+    return chosen, check_instances(regularizers, Regularizer, "regularizers")

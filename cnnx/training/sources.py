@@ -1,0 +1,217 @@
+"""The batches that a model trains on and is evaluated on: checked, weighted, augmented, and prepared ahead.
+
+What needs all labels is done once where they are known beforehand, and else batch by batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnnx._typing import Array, Shape
+from cnnx.augmentation.base import AnyStep
+from cnnx.augmentation.mixing import MixUp
+from cnnx.checks.arrays import check_numbers, check_shape
+from cnnx.checks.weights import check_weights
+from cnnx.data.arrays import ArrayBatches
+from cnnx.data.base import Batch, Batches
+from cnnx.data.prefetching import Prefetched
+from cnnx.layers.base import Layer
+from cnnx.layers.loss.output import ClassificationLayer, OutputLayer
+from cnnx.layers.standardize import StandardizeLayer
+from cnnx.training.weighting import ClassWeight, class_weights, example_weights, weights_by_class
+
+# Batches that the worker thread keeps ready.
+AHEAD = 2
+
+
+class Entrance(NamedTuple):
+    """What data must be to enter a model, or what they are converted to."""
+
+    input_shape: Shape
+    dtype: np.dtype[Any]
+    output: OutputLayer
+
+
+class Checked(Batches):
+    """A source whose batches fit a model.
+
+    Attributes
+    ----------
+    entrance : Entrance
+        Of that model.
+    class_weight : dict of int to float or None
+        What the batches are weighted by one by one.
+    """
+
+    entrance: Entrance
+    class_weight: dict[int, float] | None = None
+
+
+class CheckedArrays(Checked, ArrayBatches):
+    """Batches from arrays in memory, all checked at once.
+
+    Parameters
+    ----------
+    X, y : ndarray
+        Numbers, and as many examples as labels.
+    batch_size : int
+    entrance : Entrance
+    where : str
+        Beginning of messages.
+    class_weight, sample_weight
+        As in `Model.train`.
+    """
+
+    def __init__(
+        self,
+        X: Array,
+        y: Array,
+        batch_size: int,
+        entrance: Entrance,
+        where: str,
+        class_weight: ClassWeight | None = None,
+        sample_weight: Any = None,
+    ) -> None:
+        check_shape(X, entrance.input_shape, "X")
+        self.X, self.entrance = X, entrance
+        self.y = self.labels = entrance.output.check_labels(y, where)
+        self.weights = example_weights(self.y, class_weight, sample_weight, entrance.output, where)
+        self.examples, self.batch_size, self.input_shape = len(X), batch_size, entrance.input_shape
+
+
+class CheckedBatches(Checked):
+    """Batches of another source, each checked before it is used, and weighted by class.
+
+    Parameters
+    ----------
+    batches : Batches
+    entrance : Entrance
+    where : str
+        Beginning of messages, before the numbers of the epoch, where it begins with "train", and of the batch.
+    class_weight : mapping of int to float, or "balanced", optional
+        As in `Model.train`; "balanced" needs a source that knows its labels beforehand.
+    """
+
+    def __init__(
+        self, batches: Batches, entrance: Entrance, where: str, class_weight: ClassWeight | None = None
+    ) -> None:
+        if batches.input_shape != entrance.input_shape:
+            raise ValueError(
+                f"{where}: expected batches of examples of shape {entrance.input_shape}, as the model was built for, "
+                f"got {batches.input_shape}"
+            )
+        self.batches, self.entrance, self.where = batches, entrance, where
+        self.examples, self.batch_size = batches.examples, batches.batch_size
+        self.input_shape = entrance.input_shape
+        self.labels, self.weights = batches.labels, batches.weights
+        self.class_weight = None if class_weight is None else self._class_weights(class_weight, entrance.output)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def _class_weights(self, class_weight: ClassWeight, output: OutputLayer) -> dict[int, float]:
+        """A weight for each class; where the labels are known, they must have them all."""
+        labels = None if self.labels is None else output.check_labels(np.asarray(self.labels), self.where)
+        if labels is None and isinstance(class_weight, str):
+            raise ValueError(
+                f"{self.where}: class_weight: {class_weight!r} needs all labels beforehand, which "
+                f"{type(self.batches).__name__} does not know; give a mapping of class to weight"
+            )
+        weights = class_weights(class_weight, labels, output, self.where)
+        if labels is not None:
+            example_weights(labels, weights, None, output, self.where)
+        return weights
+
+    def epoch(self, rng: np.random.Generator | None, first: int = 0, number: int = 1) -> Generator[Batch, None, None]:
+        """The same batches; see `Batches.epoch`."""
+        return self._checked(self.batches.epoch(rng, first, number), first, number)
+
+    def _checked(self, source: Generator[Batch, None, None], first: int, number: int) -> Generator[Batch, None, None]:
+        done = first
+        with closing(source):
+            for done, (X, y, weights) in enumerate(source, start=first + 1):
+                where = f"{self._place(number)}batch {done} of {len(self)}"
+                if done > len(self):
+                    raise ValueError(f"{where}: expected no more than {len(self)} batches")
+                yield self._check_batch(X, y, weights, where)
+        if done < len(self):
+            raise ValueError(
+                f"{self._place(number)}after batch {done} of {len(self)}: expected another batch, got none"
+            )
+
+    def _place(self, number: int) -> str:
+        """Beginning of messages; evaluation goes through the data once."""
+        return f"{self.where}: epoch {number}, " if self.where.startswith("train") else f"{self.where}: "
+
+    def _check_batch(self, X: Any, y: Any, weights: Any, where: str) -> Batch:
+        X = check_numbers(X, f"{where}: X")
+        check_shape(X, self.input_shape, f"{where}: X")
+        y = self.entrance.output.check_labels(y, where)
+        if len(X) == 0 or len(X) != len(y):
+            raise ValueError(f"{where}: expected as many labels as examples, got {len(y)} and {len(X)}")
+        if weights is not None:
+            weights = check_weights(weights, len(X), f"{where}: weights")
+        if self.class_weight is not None:
+            of_class = weights_by_class(y, self.class_weight, where)
+            weights = of_class if weights is None else weights * of_class
+        return X, y, weights
+
+
+def check_mixup(steps: Sequence[AnyStep], source: Checked) -> None:
+    """Before the first batch: weights cannot be blended."""
+    weighted = source.weights is not None or source.class_weight is not None
+    if weighted and any(isinstance(step, MixUp) for step in steps):
+        raise ValueError("train: augment: MixUp blends examples, and cannot be used with their weights")
+
+
+def standardize(first: Layer, source: Checked) -> None:
+    """Have a first layer that standardizes learn from the data as they are, unless it has learned before."""
+    if not isinstance(first, StandardizeLayer) or first.learned:
+        return
+    if isinstance(source, CheckedArrays):
+        first.learn(source.X)
+        return
+    with closing(source.epoch(None)) as batches:
+        first.learn_batches(X for X, _, _ in batches)
+
+
+def prepare(source: Checked, augment: Sequence[AnyStep] = (), seed: Sequence[int] | None = None) -> Batches:
+    """The batches that steps are taken on: examples are C-contiguous arrays of the model's shape and dtype.
+
+    They are augmented, and prepared on a worker thread where there is work for one.
+    """
+    entrance = source.entrance
+    if not augment:
+        return Prefetched(source, dtype=entrance.dtype, ahead=0 if _in_memory(source) else AHEAD)
+    steps = _fitted(augment, entrance.output)
+    prepared = Prefetched(source, steps, np.random.SeedSequence(seed), entrance.dtype, AHEAD)
+    # Steps may have changed the labels.
+    return CheckedBatches(prepared, entrance, "train: augment")
+
+
+def _in_memory(source: Checked) -> bool:
+    """Whether reading a batch is no more than taking rows of an array."""
+    batches = source.batches if isinstance(source, CheckedBatches) else source
+    return isinstance(batches, ArrayBatches) and type(batches.X) is np.ndarray
+
+
+def _fitted(steps: Sequence[AnyStep], output: OutputLayer) -> list[AnyStep]:
+    """The same steps, where a mixup is told what the output layer's labels are."""
+    fitted: list[AnyStep] = []
+    for step in steps:
+        if isinstance(step, MixUp) and step.classes is None:
+            if isinstance(output, ClassificationLayer):
+                step = MixUp(step.alpha, output.input_shape[0])
+            else:
+                fitted.append(_labels_as_floats)
+        fitted.append(step)
+    return fitted
+
+
+def _labels_as_floats(X: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Labels of the other output layers are numbers, which can be blended even if they come as integers."""
+    return X, y.astype(X.dtype)

@@ -1,0 +1,207 @@
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from cnnx import ConvolutionLayer, DenseLayer, Flatten, Model, PoolLayer, ReluLayer, ResidualLayer, SoftmaxLayer
+from cnnx.files.models import FORMAT
+
+
+@pytest.fixture
+def model(dtype):
+    model = Model(
+        ConvolutionLayer(filters=2, filter_size=(3, 2), stride=(1, 2), padding="same"),
+        ReluLayer(),
+        PoolLayer(filter_size=2, mode="average"),
+        Flatten(),
+        DenseLayer(units=4, initializer="he_uniform"),
+        SoftmaxLayer(),
+    )
+    model.build((6, 5, 3), seed=0, dtype=dtype)
+    return model
+
+
+@pytest.fixture
+def path(tmp_path, model):
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    return path
+
+
+def rewrite(path, change=lambda architecture: None, tensors=None, metadata=None):
+    """The file with its architecture or tensors changed."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        architecture = json.loads(file.metadata()["cnnx"])
+    change(architecture)
+    metadata = {"cnnx": json.dumps(architecture)} if metadata is None else metadata
+    save_file(load_file(path) if tensors is None else tensors, path, metadata=metadata)
+
+
+def test_a_loaded_model_is_the_saved_one(path, model, rng):
+    loaded = Model.load(path)
+    assert repr(loaded) == repr(model)
+    assert loaded.dtype == model.dtype
+    assert loaded.input_shape == (6, 5, 3)
+    np.testing.assert_array_equal(loaded.parameters, model.parameters)
+    X = rng.random((3, 6, 5, 3))
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    loaded.train(X, [0, 1, 2], 0.1, verbose=False)
+
+
+def test_paths_may_be_strings(tmp_path, model):
+    model.save(str(tmp_path / "a.safetensors"))
+    assert Model.load(str(tmp_path / "a.safetensors")).parameter_count == model.parameter_count
+
+
+def test_files_from_before_dilation_and_groups_are_read(path, model):
+    def forget(architecture):
+        for argument in ("dilation", "groups"):
+            del architecture["layers"][0][argument]
+
+    rewrite(path, forget)
+    assert repr(Model.load(path)) == repr(model)
+
+
+def test_saving_leaves_only_the_file_itself(path):
+    assert [entry.name for entry in path.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_a_failed_save_leaves_the_old_file_whole(path, model, monkeypatch):
+    before = path.read_bytes()
+
+    def full_disk(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        model.save(path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_a_missing_file_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing-here"):
+        Model.load(tmp_path / "nothing-here")
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "text", "pickle"])
+def test_a_damaged_file_is_named(path, damage):
+    content = path.read_bytes()
+    path.write_bytes(
+        {"empty": b"", "truncated": content[:-7], "text": b"not a model", "pickle": b"\x80\x04cos\nsystem\n."}[damage]
+    )
+    with pytest.raises(ValueError, match=r"model\.safetensors: not a safetensors file"):
+        Model.load(path)
+
+
+def change_layer(index, **values):
+    return lambda architecture: architecture["layers"][index].update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (change_layer(0, layer="os.system"), "layer: expected one of .* got 'os.system'"),
+        (change_layer(0, layer="Layer"), "layer: expected one of"),
+        (change_layer(0, layer=["ReluLayer"]), "layer: expected one of"),
+        (change_layer(0, filters=10**12), "parameter W: expected"),
+        (change_layer(0, filters=-1), "filters: expected 1 or more"),
+        (change_layer(0, filters="2"), "filters: expected an integer"),
+        (change_layer(0, code="print()"), "unexpected keyword argument"),
+        (change_layer(4, units=10**18), "parameter W: expected"),
+        (change_layer(2, mode="worst"), "mode: expected one of"),
+        (lambda a: a["layers"].pop(1), "parameter W: expected"),
+        (lambda a: a.update(layers=[]), "expected at least one layer"),
+        (lambda a: a.update(layers="all"), "list of layers"),
+        (lambda a: a.update(layers=[1]), "layer: expected one of"),
+        (lambda a: a.update(input_shape=[6, 5, 10**9]), "parameter W: expected"),
+        (lambda a: a.update(input_shape=[6, 5]), "expected examples of shape"),
+        (lambda a: a.update(input_shape="abc"), "input_shape: expected an integer"),
+        (lambda a: a.update(dtype="object"), "dtype: expected float32 or float64"),
+        (lambda a: a.update(dtype=7), "dtype: expected float32 or float64"),
+        (lambda a: a.update(format=FORMAT + 1), f"format: expected {FORMAT}, got {FORMAT + 1}"),
+        (lambda a: a.pop("input_shape"), "missing 'input_shape'"),
+    ],
+)
+def test_an_architecture_that_cannot_be_is_refused(path, change, message):
+    rewrite(path, change)
+    with pytest.raises(ValueError, match=rf"model\.safetensors: not a usable cnnx model: .*{message}"):
+        Model.load(path)
+
+
+def relu():
+    return {"layer": "ReluLayer"}
+
+
+def block(**values):
+    return {"layer": "ResidualLayer", "layers": [relu()], "shortcut": None, **values}
+
+
+def nested(depth):
+    entry = relu()
+    for _ in range(depth):
+        entry = block(layers=[entry])
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (block(layers=[]), "expected at least one layer"),
+        (block(layers=5), "layers: expected a list of layers, got 5"),
+        (block(layers=None), "layers: expected a list of layers, got None"),
+        (block(layers="ReluLayer"), "layers: expected a list of layers"),
+        (block(layers=[[relu()]]), "layer: expected one of"),
+        (block(layers=[{"layer": "Model"}]), "layer: expected one of .* got 'Model'"),
+        (block(layers=[{"layer": "SoftmaxLayer"}]), "is an output layer"),
+        (block(shortcut=[]), "expected at least one layer in shortcut"),
+        (block(shortcut=relu()), "shortcut: expected a list of layers"),
+        (block(code="print()"), "expected layers and shortcut"),
+        ({"layer": "ResidualLayer", "layers": [relu()]}, "missing 'shortcut'"),
+        (nested(17), "nested up to 16 deep"),
+        (nested(300), "nested up to 16 deep|recursion"),
+        (block(layers=[{"layer": "DenseLayer", "units": 10**12}]), r"layers\[1\]\.layers\[0\] .*expected examples"),
+        (block(layers=[{"layer": "BatchNormLayer"}]), r"layers\[1\]\.layers\[0\] .*parameter gamma: expected"),
+    ],
+)
+def test_blocks_that_cannot_be_are_refused(path, entry, message):
+    rewrite(path, lambda architecture: architecture["layers"].__setitem__(1, entry))
+    with pytest.raises(ValueError, match=rf"model\.safetensors: not a usable cnnx model: .*({message})"):
+        Model.load(path)
+
+
+def test_tensors_of_layers_inside_a_block_have_its_path(tmp_path, dtype):
+    model = Model(ResidualLayer(DenseLayer(3), shortcut=DenseLayer(3)), SoftmaxLayer())
+    model.build((3,), seed=0, dtype=dtype)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    tensors = load_file(path)
+    assert set(tensors) == {"0.0.W", "0.0.b", "0.shortcut.0.W", "0.shortcut.0.b"}
+    rewrite(path, tensors={**tensors, "0.1.W": tensors["0.0.W"]})
+    with pytest.raises(ValueError, match=r"layers\[0\] \(ResidualLayer\): expected parameters"):
+        Model.load(path)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"cnnx": "{"}, {"cnnx": "[" * 100_000}, {"cnnx": "7"}])
+def test_metadata_that_is_no_architecture_is_refused(path, metadata):
+    rewrite(path, metadata=metadata)
+    with pytest.raises(ValueError, match="not a usable cnnx model"):
+        Model.load(path)
+
+
+def test_tensors_that_do_not_fit_are_refused(path):
+    tensors = load_file(path)
+    missing = {name: value for name, value in tensors.items() if name != "4.W"}
+    stray = {**tensors, "9.W": tensors["4.W"]}
+    nameless = {**tensors, "weights": tensors["4.W"]}
+    turned = {**tensors, "4.W": np.ascontiguousarray(tensors["4.W"].T)}
+    integers = {**tensors, "4.b": tensors["4.b"].astype(np.int32)}
+    intact = path.read_bytes()
+    for changed in (missing, stray, nameless, turned, integers):
+        path.write_bytes(intact)
+        rewrite(path, tensors=changed)
+        with pytest.raises(ValueError, match=r"not a usable cnnx model: .*(parameter|belongs to none)"):
+            Model.load(path)

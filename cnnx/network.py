@@ -401,7 +401,8 @@ class Model:
         x = check_batch(X, self.input_shape, self.dtype, "X")
         states = [layer.state for layer in self.layers]
         try:
-            loss, metric = _means(self.plan.gradients(x, y, weights), len(x))
+            loss, metric, weight = self.plan.gradients(x, y, weights)
+            loss, metric = loss / len(x), metric / weight if weight else 0.0
             if math.isfinite(loss):
                 for regularizer in regularizers:
                     loss += regularizer.penalize(self.parameters, self.gradients, self.decaying)
@@ -423,9 +424,7 @@ class Model:
         `X`, `y` and `weights` as in `step`.
         """
         self._output_layer("measure")
-        sums = self._serving.measure(check_batch(X, self.input_shape, self.dtype, "X"), y, weights)
-        loss, metric, weight = sums.tolist()
-        return loss, metric, weight
+        return self._serving.measure(check_batch(X, self.input_shape, self.dtype, "X"), y, weights)
 
     def forward(self, X: Any, training: bool = False) -> Array:
         """The output for a batch; with `training`, each layer keeps what `backward` needs.
@@ -463,7 +462,7 @@ class Model:
         """
         output = self._output_layer("backward")
         self._require_built("backward")
-        self._hand_plan().backward(output.targets(y))
+        self._hand_plan().backward_by_hand(output.targets(y))
 
     # -- Prediction ----------------------------------------------------------------------------------
 
@@ -676,12 +675,6 @@ class Model:
 def _batches(examples: int, batch_size: int) -> Iterator[slice]:
     for start in range(0, examples, batch_size):
         yield slice(start, start + batch_size)
-
-
-def _means(sums: Array, examples: int) -> tuple[float, float]:
-    """A batch's loss, divided by its examples, and its weighted mean metric, which is 0 where all weights are."""
-    loss, metric, weight = sums.tolist()
-    return loss / examples, metric / weight if weight else 0.0
 
 
 def _divergence(loss: float, X: Array, learning_rate: float) -> str:

@@ -53,14 +53,14 @@ class Context:
 
     def kept(self) -> tuple[Any, ...]:
         """What was put into the cache, which is empty then."""
-        cache, self._cache = self._cache, None
-        if cache is None:
-            raise RuntimeError(f"{self.name}: backward without forward(x, training=True) before it")
+        cache = self.look()
+        self._cache = None
         return cache
 
     def look(self) -> tuple[Any, ...]:
         """What is in the cache, which stays there."""
-        assert self._cache is not None  # between a pass's forward and its backward
+        if self._cache is None:
+            raise RuntimeError(f"{self.name}: backward without forward(x, training=True) before it")
         return self._cache
 
     def forget(self) -> None:

@@ -135,11 +135,10 @@ class Walk:
             now = self.tick()
             _use([*results, step.working.get("gated")], now)
         result = step.working.get("input_gradient")
-        if result is None:
+        if result is None or not step.wants_gradient:
             return gradient
-        if step.wants_gradient:
-            result.begin(now)
-            result.over = value if step.uses.gradient_over_input else None
+        result.begin(now)
+        result.over = value if step.uses.gradient_over_input else None
         return result
 
 

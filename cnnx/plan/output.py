@@ -36,6 +36,12 @@ class OutputPass(Context):
         """Predictions alone, from scores."""
         return self.layer.compute(x, self)
 
+    def check_targets(self, targets: Array) -> None:
+        """As many as there were examples in the batch that went forward."""
+        examples = len(self.look()[0])
+        if len(targets) != examples:
+            raise ValueError(f"{self.name}: expected a batch of {examples} as in forward, got {len(targets)}")
+
     def _encode(self, labels: Array) -> Array:
         """Targets of the loss, from checked labels."""
         targets = self.array("targets", len(labels))

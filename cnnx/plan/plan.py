@@ -17,6 +17,9 @@ from cnnx.plan.passes import Chain, Pass
 from cnnx.plan.table import format_passes
 from cnnx.plan.tables import format_bytes
 
+# Of weight times loss, of weight times metric, and of weights.
+Sums = tuple[float, float, float]
+
 
 class Plan:
     """What a batch goes through, forward and, in training, backward.
@@ -83,8 +86,8 @@ class Plan:
         scores = self._chain.forward(x)
         return scores if self.output is None else self.output.forward(scores)
 
-    def measure(self, x: Array, labels: Array, weights: Array | None = None) -> Array:
-        """Sums over the batch of weight times loss, weight times metric, and weight: (3,), in float64.
+    def measure(self, x: Array, labels: Array, weights: Array | None = None) -> Sums:
+        """Sums over the batch: of weight times loss, of weight times metric, and of weights.
 
         Parameters
         ----------
@@ -94,19 +97,24 @@ class Plan:
         weights : ndarray of shape (batch,), float64, optional
             Each is 1 by default.
         """
-        output = self._loss()
-        targets = output.encode(labels)
-        sums: Array = output.measure(self._chain.forward(x), targets, weights)
-        return sums
+        return self._measure(x, self._loss().encode(labels), weights)
 
-    def gradients(self, x: Array, labels: Array, weights: Array | None = None) -> Array:
+    def gradients(self, x: Array, labels: Array, weights: Array | None = None) -> Sums:
         """Fill the gradients of the batch's mean loss, unless that is not finite; returns the sums of `measure`."""
-        output = self._loss()
-        targets = output.encode(labels)
-        sums: Array = output.measure(self._chain.forward(x), targets, weights)
+        targets = self._loss().encode(labels)
+        sums = self._measure(x, targets, weights)
         if math.isfinite(sums[0]):
             self.backward(targets, None if weights is None else weights.astype(x.dtype))
         return sums
+
+    def _measure(self, x: Array, targets: Array, weights: Array | None) -> Sums:
+        loss, metric, weight = self._loss().measure(self._chain.forward(x), targets, weights).tolist()
+        return loss, metric, weight
+
+    def backward_by_hand(self, targets: Array) -> None:
+        """`backward` for a user's own loop: the targets are a user's, too, and must fit the batch."""
+        self._loss().check_targets(targets)
+        self.backward(targets)
 
     def backward(self, targets: Array, weights: Array | None = None) -> None:
         """Fill the gradients, from the targets of the batch that went forward before, and its weights."""

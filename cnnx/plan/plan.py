@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from cnnx._typing import Array
 from cnnx.layers.base import Layer
 from cnnx.layers.loss import OutputLayer
@@ -94,7 +96,7 @@ class Plan:
         x : ndarray of shape (batch, *input_shape)
         labels : ndarray
             Checked labels.
-        weights : ndarray of shape (batch,), float64, optional
+        weights : ndarray of shape (batch,), optional
             Each is 1 by default.
         """
         return self._measure(x, self._loss().encode(labels), weights)
@@ -108,6 +110,8 @@ class Plan:
         return sums
 
     def _measure(self, x: Array, targets: Array, weights: Array | None) -> Sums:
+        if weights is not None:
+            weights = np.ascontiguousarray(weights, np.float64)
         loss, metric, weight = self._loss().measure(self._chain.forward(x), targets, weights).tolist()
         return loss, metric, weight
 

@@ -237,7 +237,7 @@ KERNELS = {
 }
 # What these are built on: compiled modules without a kernel of their own, by the folder that has them.
 FOUNDATIONS = {
-    "ground": ("instruction_sets", "memoryviews", "parallel"),
+    "ground": ("dtypes", "elementwise", "instruction_sets", "memoryviews", "parallel"),
     "products": (
         "correlation",
         "gemm",

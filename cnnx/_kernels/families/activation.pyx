@@ -3,10 +3,12 @@
 from cython.parallel cimport prange
 from libc.string cimport memset
 
+from cnnx._kernels.ground.dtypes import by_dtype
+from cnnx._kernels.ground.elementwise cimport for_each_run, run_function
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport in_use, loops as loops_table, loops_for
+from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for
 from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
-from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
+from cnnx._kernels.ground.shapes cimport as_tuple, positions, same_shape
 
 
 cdef extern from "activation.h" nogil:
@@ -14,9 +16,7 @@ cdef extern from "activation.h" nogil:
         SIGMOID, LEAKY_RELU, ELU, GELU, SILU, TANH, SOFTPLUS, HARD_SWISH
 
     ctypedef struct activation_rows:
-        void (*forward)(const void *x, void *out, Py_ssize_t count, double a, double b) noexcept nogil
-        void (*backward)(
-            const void *grad, const void *kept, void *out, Py_ssize_t count, double a, double b) noexcept nogil
+        run_function forward, backward
 
     const activation_rows *rows_of(activation which, Py_ssize_t vector_bytes, size_t itemsize) noexcept nogil
 
@@ -28,75 +28,24 @@ cdef enum:
     PARTS = 32          # and sums over positions have at most so many parts
 
 
-cdef _relu_forward(const floating[::1] x, floating[::1] out):
-    cdef Py_ssize_t size = x.shape[0], tasks = (size + RUN - 1) // RUN, task
-    if size != out.shape[0]:
-        raise ValueError(f"relu_forward: sizes do not fit: {size}, {out.shape[0]}")
-    if size == 0:
-        return
-    cdef const floating *from_x = &x[0]
-    cdef floating *to_out = &out[0]
-    cdef const loops_table *loops = loops_for(sizeof(floating))
-    for task in prange(tasks, num_threads=threads_for(tasks, size), schedule="static", nogil=True):
-        loops.relu_row(from_x + task * RUN, to_out + task * RUN, min(<Py_ssize_t>RUN, size - task * RUN))
+cdef void relu_run(
+    const floating *x, const floating *unused, floating *out, Py_ssize_t count, double p, double q,
+) noexcept nogil:
+    loops_for(sizeof(floating)).relu_row(x, out, count)
 
 
-cdef _relu_backward(const floating[::1] grad, const floating[::1] y, floating[::1] out):
-    cdef Py_ssize_t size = y.shape[0], tasks = (size + RUN - 1) // RUN, task
-    if size != out.shape[0] or size != grad.shape[0]:
-        raise ValueError(f"relu_backward: sizes do not fit: {grad.shape[0]}, {size}, {out.shape[0]}")
-    if size == 0:
-        return
-    cdef const floating *from_grad = &grad[0]
-    cdef const floating *from_y = &y[0]
-    cdef floating *to_out = &out[0]
-    cdef const loops_table *loops = loops_for(sizeof(floating))
-    if tasks == 1:
-        # Without the region of a single thread, which takes a microsecond.
-        loops.gate_row(from_grad, from_y, to_out, size)
-        return
-    for task in prange(tasks, num_threads=threads_for(tasks, size), schedule="static", nogil=True):
-        loops.gate_row(
-            from_grad + task * RUN, from_y + task * RUN, to_out + task * RUN,
-            min(<Py_ssize_t>RUN, size - task * RUN))
+cdef void gate_run(
+    const floating *grad, const floating *y, floating *out, Py_ssize_t count, double p, double q,
+) noexcept nogil:
+    loops_for(sizeof(floating)).gate_row(grad, y, out, count)
 
 
-cdef _forward(
-    const char *name, activation which, const floating[::1] x, double a, double b, floating[::1] out,
-):
-    cdef Py_ssize_t size = x.shape[0], tasks = (size + RUN - 1) // RUN, task
-    if size != out.shape[0]:
-        raise ValueError(f"{name.decode()}: sizes do not fit: {size}, {out.shape[0]}")
-    if size == 0:
-        return
-    cdef const floating *from_x = &x[0]
-    cdef floating *to_out = &out[0]
-    cdef const activation_rows *rows = rows_of(which, in_use().vector_bytes, sizeof(floating))
-    for task in prange(
-        tasks, num_threads=threads_for(tasks, <double>OPERATIONS * size), schedule="static", nogil=True,
-    ):
-        rows.forward(from_x + task * RUN, to_out + task * RUN, min(<Py_ssize_t>RUN, size - task * RUN), a, b)
+def relu_forward(x, out):
+    for_each_run("relu_forward", x, None, out, <run_function>relu_run[float], <run_function>relu_run[double])
 
 
-cdef _backward(
-    const char *name, activation which, const floating[::1] grad, const floating[::1] kept, double a, double b,
-    floating[::1] out,
-):
-    cdef Py_ssize_t size = kept.shape[0], tasks = (size + RUN - 1) // RUN, task
-    if size != out.shape[0] or size != grad.shape[0]:
-        raise ValueError(f"{name.decode()}: sizes do not fit: {grad.shape[0]}, {size}, {out.shape[0]}")
-    if size == 0:
-        return
-    cdef const floating *from_grad = &grad[0]
-    cdef const floating *from_kept = &kept[0]
-    cdef floating *to_out = &out[0]
-    cdef const activation_rows *rows = rows_of(which, in_use().vector_bytes, sizeof(floating))
-    for task in prange(
-        tasks, num_threads=threads_for(tasks, <double>OPERATIONS * size), schedule="static", nogil=True,
-    ):
-        rows.backward(
-            from_grad + task * RUN, from_kept + task * RUN, to_out + task * RUN,
-            min(<Py_ssize_t>RUN, size - task * RUN), a, b)
+def relu_backward(grad, y, out):
+    for_each_run("relu_backward", grad, y, out, <run_function>gate_run[float], <run_function>gate_run[double])
 
 
 # -- A slope for each channel ---------------------------------------------------------------------------
@@ -153,18 +102,20 @@ cdef floating *repeated(const floating[::1] slope, Py_ssize_t width) except NULL
     return row
 
 
-cdef _prelu_forward(const floating[:, ::1] x, const floating[::1] slope, floating[:, ::1] out):
-    cdef Py_ssize_t channels = slope.shape[0], size = x.shape[0] * channels, width, count, start
-    if x.shape[1] != channels or channels < 1 or not same_shape(x.shape, out.shape, 2):
+@by_dtype
+def prelu_forward(x, const floating[::1] slope, out):
+    cdef const floating[:, ::1] X = positions(x)
+    cdef floating[:, ::1] Y = positions(out)
+    cdef Py_ssize_t channels = slope.shape[0], size = X.shape[0] * channels, width
+    if X.shape[1] != channels or channels < 1 or not same_shape(X.shape, Y.shape, 2):
         raise ValueError(
-            f"prelu_forward: shapes do not fit: {as_tuple(x.shape, 2)}, slopes {channels}, "
-            f"{as_tuple(out.shape, 2)}")
+            f"prelu_forward: shapes do not fit: {as_tuple(X.shape, 2)}, slopes {channels}, {as_tuple(Y.shape, 2)}")
     if size == 0:
         return
     width = row_width(channels)
     cdef Py_ssize_t row, rows = (size + width - 1) // width
-    cdef const floating *from_x = &x[0, 0]
-    cdef floating *to_out = &out[0, 0]
+    cdef const floating *from_x = &X[0, 0]
+    cdef floating *to_out = &Y[0, 0]
     cdef floating *slopes = repeated(slope, width)
     for row in prange(rows, num_threads=threads_for(rows, size), schedule="static", nogil=True):
         prelu_row(
@@ -172,18 +123,18 @@ cdef _prelu_forward(const floating[:, ::1] x, const floating[::1] slope, floatin
     release(slopes)
 
 
-cdef _prelu_backward(
-    const floating[:, ::1] grad, const floating[:, ::1] x, const floating[::1] slope, floating[::1] slope_grad,
-    floating[:, ::1] out,
-):
-    cdef Py_ssize_t channels = slope.shape[0], size = x.shape[0] * channels, width, part, parts, share, c
+@by_dtype
+def prelu_backward(grad, x, const floating[::1] slope, floating[::1] slope_grad, out):
+    cdef const floating[:, ::1] G = positions(grad), X = positions(x)
+    cdef floating[:, ::1] Y = positions(out)
+    cdef Py_ssize_t channels = slope.shape[0], size = X.shape[0] * channels, width, part, parts, share, c
     if (
-        x.shape[1] != channels or channels < 1 or slope_grad.shape[0] != channels
-        or not same_shape(x.shape, out.shape, 2) or not same_shape(x.shape, grad.shape, 2)
+        X.shape[1] != channels or channels < 1 or slope_grad.shape[0] != channels
+        or not same_shape(X.shape, Y.shape, 2) or not same_shape(X.shape, G.shape, 2)
     ):
         raise ValueError(
-            f"prelu_backward: shapes do not fit: {as_tuple(grad.shape, 2)}, {as_tuple(x.shape, 2)}, "
-            f"slopes {channels}, {slope_grad.shape[0]}, {as_tuple(out.shape, 2)}")
+            f"prelu_backward: shapes do not fit: {as_tuple(G.shape, 2)}, {as_tuple(X.shape, 2)}, "
+            f"slopes {channels}, {slope_grad.shape[0]}, {as_tuple(Y.shape, 2)}")
     slope_grad[...] = 0
     if size == 0:
         return
@@ -191,9 +142,9 @@ cdef _prelu_backward(
     # Whole rows, about RUN elements or more, in at most PARTS parts.
     share = max(max(RUN // width, <Py_ssize_t>1), ((size + width - 1) // width + PARTS - 1) // PARTS) * width
     parts = (size + share - 1) // share
-    cdef const floating *from_grad = &grad[0, 0]
-    cdef const floating *from_x = &x[0, 0]
-    cdef floating *to_out = &out[0, 0]
+    cdef const floating *from_grad = &G[0, 0]
+    cdef const floating *from_x = &X[0, 0]
+    cdef floating *to_out = &Y[0, 0]
     cdef floating *slopes = repeated(slope, width)
     cdef double *totals
     cdef floating *rows
@@ -216,34 +167,22 @@ cdef _prelu_backward(
     release(slopes)
 
 
-# -- The door -----------------------------------------------------------------------------------------
+# -- The others, whose loops are in activation_rows.h -------------------------------------------------
 
-cdef forward(const char *name, activation which, x, out, double a=0, double b=0):
-    if out.dtype.char == "f":
-        _forward[float](name, which, x.reshape(-1), a, b, out.reshape(-1))
-    else:
-        _forward[double](name, which, x.reshape(-1), a, b, out.reshape(-1))
+cdef const activation_rows *rows_in_use(activation which, size_t itemsize) noexcept nogil:
+    return rows_of(which, in_use().vector_bytes, itemsize)
 
 
-cdef backward(const char *name, activation which, grad, kept, out, double a=0, double b=0):
-    if out.dtype.char == "f":
-        _backward[float](name, which, grad.reshape(-1), kept.reshape(-1), a, b, out.reshape(-1))
-    else:
-        _backward[double](name, which, grad.reshape(-1), kept.reshape(-1), a, b, out.reshape(-1))
+cdef forward(str name, activation which, x, out, double a=0, double b=0):
+    for_each_run(
+        name, x, None, out, rows_in_use(which, sizeof(float)).forward, rows_in_use(which, sizeof(double)).forward, a, b,
+        OPERATIONS)
 
 
-def relu_forward(x, out):
-    if out.dtype.char == "f":
-        _relu_forward[float](x.reshape(-1), out.reshape(-1))
-    else:
-        _relu_forward[double](x.reshape(-1), out.reshape(-1))
-
-
-def relu_backward(grad, y, out):
-    if out.dtype.char == "f":
-        _relu_backward[float](grad.reshape(-1), y.reshape(-1), out.reshape(-1))
-    else:
-        _relu_backward[double](grad.reshape(-1), y.reshape(-1), out.reshape(-1))
+cdef backward(str name, activation which, grad, kept, out, double a=0, double b=0):
+    for_each_run(
+        name, grad, kept, out, rows_in_use(which, sizeof(float)).backward, rows_in_use(which, sizeof(double)).backward,
+        a, b, OPERATIONS)
 
 
 def leaky_relu_forward(x, slope, out):
@@ -252,23 +191,6 @@ def leaky_relu_forward(x, slope, out):
 
 def leaky_relu_backward(grad, y, slope, out):
     backward("leaky_relu_backward", LEAKY_RELU, grad, y, out, slope)
-
-
-def prelu_forward(x, slope, out):
-    if out.dtype.char == "f":
-        _prelu_forward[float](x.reshape(-1, x.shape[x.ndim - 1]), slope, out.reshape(-1, out.shape[out.ndim - 1]))
-    else:
-        _prelu_forward[double](x.reshape(-1, x.shape[x.ndim - 1]), slope, out.reshape(-1, out.shape[out.ndim - 1]))
-
-
-def prelu_backward(grad, x, slope, slope_grad, out):
-    channels = x.shape[x.ndim - 1]
-    if out.dtype.char == "f":
-        _prelu_backward[float](
-            grad.reshape(-1, channels), x.reshape(-1, channels), slope, slope_grad, out.reshape(-1, channels))
-    else:
-        _prelu_backward[double](
-            grad.reshape(-1, channels), x.reshape(-1, channels), slope, slope_grad, out.reshape(-1, channels))
 
 
 def elu_forward(x, alpha, scale, out):

@@ -9,6 +9,7 @@ from libc.math cimport floor
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 
@@ -96,7 +97,8 @@ cdef inline void affine_image(
             out += C
 
 
-cdef _shift_images(
+@by_dtype
+def shift_images(
     const floating[:, :, :, ::1] x, const Py_ssize_t[:, ::1] offsets, const uint8_t[:, ::1] flips, floating fill,
     floating[:, :, :, ::1] out,
 ):
@@ -122,7 +124,8 @@ cdef _shift_images(
                 to_out + n * H * W * C)
 
 
-cdef _affine_images(
+@by_dtype
+def affine_images(
     const floating[:, :, :, ::1] x, const double[:, :, ::1] matrices, floating fill, floating[:, :, :, ::1] out,
 ):
     cdef Py_ssize_t N = x.shape[0], H = x.shape[1], W = x.shape[2], C = x.shape[3], n, size = H * W * C
@@ -148,7 +151,8 @@ cdef _affine_images(
                 affine_image(from_x + n * size, H, W, C, m + n * 6, fill, to_out + n * size)
 
 
-cdef _erase_images(
+@by_dtype
+def erase_images(
     const floating[:, :, :, ::1] x, const Py_ssize_t[:, ::1] boxes, floating fill, floating[:, :, :, ::1] out,
 ):
     cdef Py_ssize_t N = x.shape[0], H = x.shape[1], W = x.shape[2], C = x.shape[3], n, h, left, right
@@ -167,24 +171,3 @@ cdef _erase_images(
             if left < right:
                 for h in range(max(boxes[n, 0], 0), min(boxes[n, 2], H)):
                     fill_values(to_out + ((n * H + h) * W + left) * C, (right - left) * C, fill)
-
-
-def shift_images(x, offsets, flips, fill, out):
-    if out.dtype.char == "f":
-        _shift_images[float](x, offsets, flips, fill, out)
-    else:
-        _shift_images[double](x, offsets, flips, fill, out)
-
-
-def affine_images(x, matrices, fill, out):
-    if out.dtype.char == "f":
-        _affine_images[float](x, matrices, fill, out)
-    else:
-        _affine_images[double](x, matrices, fill, out)
-
-
-def erase_images(x, boxes, fill, out):
-    if out.dtype.char == "f":
-        _erase_images[float](x, boxes, fill, out)
-    else:
-        _erase_images[double](x, boxes, fill, out)

@@ -13,6 +13,7 @@ from cython.parallel cimport prange
 from libc.math cimport sqrt
 from libc.string cimport memset
 
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
@@ -485,7 +486,8 @@ cdef int check(
     return 0
 
 
-cdef _forward(
+@by_dtype
+def group_norm_forward(
     const floating[:, :, ::1] x, const floating[::1] gamma, const floating[::1] beta, double epsilon,
     floating[:, ::1] mean, floating[:, ::1] inv_std, floating[:, :, ::1] out,
 ):
@@ -498,7 +500,8 @@ cdef _forward(
             &mean[0, 0], &inv_std[0, 0], &out[0, 0, 0])
 
 
-cdef _parameter_gradient(
+@by_dtype
+def group_norm_parameter_gradient(
     const floating[:, :, ::1] grad, const floating[:, :, ::1] x, const floating[:, ::1] mean,
     const floating[:, ::1] inv_std, floating[::1] gamma_grad, floating[::1] beta_grad,
 ):
@@ -515,7 +518,8 @@ cdef _parameter_gradient(
             cut(x.shape[0], x.shape[1], x.shape[2], mean.shape[1], TASKS), &gamma_grad[0], &beta_grad[0])
 
 
-cdef _input_gradient(
+@by_dtype
+def group_norm_input_gradient(
     const floating[:, :, ::1] grad, const floating[:, :, ::1] x, const floating[:, ::1] mean,
     const floating[:, ::1] inv_std, const floating[::1] gamma, floating[:, :, ::1] out,
 ):
@@ -528,24 +532,3 @@ cdef _input_gradient(
         input_gradient(
             &grad[0, 0, 0], &x[0, 0, 0], &mean[0, 0], &inv_std[0, 0], &gamma[0],
             cut(x.shape[0], x.shape[1], x.shape[2], mean.shape[1], 0), &out[0, 0, 0])
-
-
-def group_norm_forward(x, gamma, beta, epsilon, mean, inv_std, out):
-    if out.dtype.char == "f":
-        _forward[float](x, gamma, beta, epsilon, mean, inv_std, out)
-    else:
-        _forward[double](x, gamma, beta, epsilon, mean, inv_std, out)
-
-
-def group_norm_parameter_gradient(grad, x, mean, inv_std, gamma_grad, beta_grad):
-    if gamma_grad.dtype.char == "f":
-        _parameter_gradient[float](grad, x, mean, inv_std, gamma_grad, beta_grad)
-    else:
-        _parameter_gradient[double](grad, x, mean, inv_std, gamma_grad, beta_grad)
-
-
-def group_norm_input_gradient(grad, x, mean, inv_std, gamma, out):
-    if out.dtype.char == "f":
-        _input_gradient[float](grad, x, mean, inv_std, gamma, out)
-    else:
-        _input_gradient[double](grad, x, mean, inv_std, gamma, out)

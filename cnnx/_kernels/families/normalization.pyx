@@ -13,9 +13,10 @@ they read anyway, where a ReLU follows: that costs three operations, and reading
 from cython.parallel cimport prange, threadid
 from libc.string cimport memcpy, memset
 
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
-from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
+from cnnx._kernels.ground.shapes cimport as_tuple, positions, same_shape
 
 cdef enum:
     LANES = 16      # elements of the widest vector
@@ -369,99 +370,69 @@ cdef int check(
     return 0
 
 
-cdef _statistics(const floating[:, ::1] x, floating[::1] mean, floating[::1] variance):
+@by_dtype
+def batch_norm_statistics(x, floating[::1] mean, floating[::1] variance):
     cdef Py_ssize_t C = mean.shape[0]
-    check("batch_norm_statistics", x.shape, x.shape, C, variance.shape[0], C, C, C, C)
-    if x.shape[0] == 0:
+    cdef const floating[:, ::1] X = positions(x)
+    check("batch_norm_statistics", X.shape, X.shape, C, variance.shape[0], C, C, C, C)
+    if X.shape[0] == 0:
         mean[...] = 0
         variance[...] = 0
         return
     with nogil:
-        moments(&x[0, 0], cut_blocks(x.shape[0], C), &mean[0], &variance[0])
+        moments(&X[0, 0], cut_blocks(X.shape[0], C), &mean[0], &variance[0])
 
 
-cdef _forward(
-    const floating[:, ::1] x, const floating[::1] mean, const floating[::1] inv_std, const floating[::1] gamma,
-    const floating[::1] beta, bint relu, floating[:, ::1] out,
+@by_dtype
+def batch_norm_forward(
+    x, const floating[::1] mean, const floating[::1] inv_std, const floating[::1] gamma, const floating[::1] beta,
+    bint relu, out,
 ):
     cdef Py_ssize_t C = mean.shape[0]
-    check(
-        "batch_norm_forward", x.shape, out.shape, C, inv_std.shape[0], gamma.shape[0], beta.shape[0], C, C)
-    if x.shape[0] == 0:
+    cdef const floating[:, ::1] X = positions(x)
+    cdef floating[:, ::1] Y = positions(out)
+    check("batch_norm_forward", X.shape, Y.shape, C, inv_std.shape[0], gamma.shape[0], beta.shape[0], C, C)
+    if X.shape[0] == 0:
         return
     with nogil:
-        forward(
-            &x[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], relu, cut_blocks(x.shape[0], C), &out[0, 0])
+        forward(&X[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], relu, cut_blocks(X.shape[0], C), &Y[0, 0])
 
 
-cdef _parameter_gradient(
-    const floating[:, ::1] grad, const floating[:, ::1] x, const floating[::1] mean, const floating[::1] inv_std,
-    const floating[::1] gamma, const floating[::1] beta, bint relu, floating[::1] gamma_grad, floating[::1] beta_grad,
+@by_dtype
+def batch_norm_parameter_gradient(
+    grad, x, const floating[::1] mean, const floating[::1] inv_std, const floating[::1] gamma,
+    const floating[::1] beta, bint relu, floating[::1] gamma_grad, floating[::1] beta_grad,
 ):
     cdef Py_ssize_t C = mean.shape[0]
+    cdef const floating[:, ::1] G = positions(grad), X = positions(x)
     check(
-        "batch_norm_parameter_gradient", x.shape, grad.shape, C, inv_std.shape[0], gamma.shape[0], beta.shape[0],
+        "batch_norm_parameter_gradient", X.shape, G.shape, C, inv_std.shape[0], gamma.shape[0], beta.shape[0],
         gamma_grad.shape[0], beta_grad.shape[0])
-    if x.shape[0] == 0:
+    if X.shape[0] == 0:
         gamma_grad[...] = 0
         beta_grad[...] = 0
         return
     with nogil:
         parameter_gradient(
-            &grad[0, 0], &x[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], relu, cut_blocks(x.shape[0], C),
+            &G[0, 0], &X[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], relu, cut_blocks(X.shape[0], C),
             &gamma_grad[0], &beta_grad[0])
 
 
-cdef _input_gradient(
-    const floating[:, ::1] grad, const floating[:, ::1] x, const floating[::1] mean, const floating[::1] inv_std,
-    const floating[::1] gamma, const floating[::1] beta, const floating[::1] gamma_grad,
-    const floating[::1] beta_grad, bint relu, floating[:, ::1] out,
+@by_dtype
+def batch_norm_input_gradient(
+    grad, x, const floating[::1] mean, const floating[::1] inv_std, const floating[::1] gamma,
+    const floating[::1] beta, const floating[::1] gamma_grad, const floating[::1] beta_grad, bint relu, out,
 ):
     cdef Py_ssize_t C = mean.shape[0]
+    cdef const floating[:, ::1] G = positions(grad), X = positions(x)
+    cdef floating[:, ::1] Y = positions(out)
     check(
-        "batch_norm_input_gradient", x.shape, grad.shape, C, inv_std.shape[0], gamma.shape[0], beta.shape[0],
+        "batch_norm_input_gradient", X.shape, G.shape, C, inv_std.shape[0], gamma.shape[0], beta.shape[0],
         gamma_grad.shape[0], beta_grad.shape[0])
-    check("batch_norm_input_gradient", x.shape, out.shape, C, C, C, C, C, C)
-    if x.shape[0] == 0:
+    check("batch_norm_input_gradient", X.shape, Y.shape, C, C, C, C, C, C)
+    if X.shape[0] == 0:
         return
     with nogil:
         input_gradient(
-            &grad[0, 0], &x[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], &gamma_grad[0], &beta_grad[0], relu,
-            cut_blocks(x.shape[0], C), &out[0, 0])
-
-
-cdef rows_of(array):
-    """(..., channels) as (positions, channels)."""
-    return array.reshape(-1, array.shape[array.ndim - 1])
-
-
-def batch_norm_statistics(x, mean, variance):
-    if mean.dtype.char == "f":
-        _statistics[float](rows_of(x), mean, variance)
-    else:
-        _statistics[double](rows_of(x), mean, variance)
-
-
-def batch_norm_forward(x, mean, inv_std, gamma, beta, relu, out):
-    if out.dtype.char == "f":
-        _forward[float](rows_of(x), mean, inv_std, gamma, beta, relu, rows_of(out))
-    else:
-        _forward[double](rows_of(x), mean, inv_std, gamma, beta, relu, rows_of(out))
-
-
-def batch_norm_parameter_gradient(grad, x, mean, inv_std, gamma, beta, relu, gamma_grad, beta_grad):
-    if gamma_grad.dtype.char == "f":
-        _parameter_gradient[float](
-            rows_of(grad), rows_of(x), mean, inv_std, gamma, beta, relu, gamma_grad, beta_grad)
-    else:
-        _parameter_gradient[double](
-            rows_of(grad), rows_of(x), mean, inv_std, gamma, beta, relu, gamma_grad, beta_grad)
-
-
-def batch_norm_input_gradient(grad, x, mean, inv_std, gamma, beta, gamma_grad, beta_grad, relu, out):
-    if out.dtype.char == "f":
-        _input_gradient[float](
-            rows_of(grad), rows_of(x), mean, inv_std, gamma, beta, gamma_grad, beta_grad, relu, rows_of(out))
-    else:
-        _input_gradient[double](
-            rows_of(grad), rows_of(x), mean, inv_std, gamma, beta, gamma_grad, beta_grad, relu, rows_of(out))
+            &G[0, 0], &X[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], &gamma_grad[0], &beta_grad[0], relu,
+            cut_blocks(X.shape[0], C), &Y[0, 0])

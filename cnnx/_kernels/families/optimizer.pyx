@@ -7,6 +7,8 @@ have no branches.
 from libc.math cimport fabs, sqrt, sqrtf
 from cython.parallel cimport prange
 
+from cnnx._kernels.ground.dtypes import by_dtype
+from cnnx._kernels.ground.elementwise cimport for_each_run, run_function
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
 
@@ -15,30 +17,18 @@ cdef enum:
     LANES = 8
 
 
-cdef void sgd_run(floating *params, const floating *grads, floating learning_rate, Py_ssize_t count) noexcept nogil:
+cdef void sgd_run(
+    const floating *grads, const floating *unused, floating *params, Py_ssize_t count, double learning_rate, double q,
+) noexcept nogil:
     cdef Py_ssize_t i
+    cdef floating rate = <floating>learning_rate
     for i in range(count):
-        params[i] -= learning_rate * grads[i]
+        params[i] -= rate * grads[i]
 
 
-cdef _sgd_step(floating[::1] params, const floating[::1] grads, floating learning_rate):
-    cdef Py_ssize_t size = params.shape[0], tasks = (size + RUN - 1) // RUN, task
-    if size != grads.shape[0]:
-        raise ValueError(f"sgd_step: sizes do not fit: {size}, {grads.shape[0]}")
-    if size == 0:
-        return
-    cdef floating *to_params = &params[0]
-    cdef const floating *from_grads = &grads[0]
-    for task in prange(tasks, num_threads=threads_for(tasks, 2.0 * size), schedule="static", nogil=True):
-        sgd_run(
-            to_params + task * RUN, from_grads + task * RUN, learning_rate, min(<Py_ssize_t>RUN, size - task * RUN))
-
-
-def sgd_step(params, grads, learning_rate):
-    if params.dtype.char == "f":
-        _sgd_step[float](params, grads, learning_rate)
-    else:
-        _sgd_step[double](params, grads, learning_rate)
+def sgd_step(params, grads, double learning_rate):
+    for_each_run(
+        "sgd_step", grads, None, params, <run_function>sgd_run[float], <run_function>sgd_run[double], learning_rate, 0, 2, RUN)
 
 
 # -- Stretches that decay, and those that do not -----------------------------------------------------
@@ -118,7 +108,8 @@ cdef void momentum_task(
         s = next_stretch(s, w, task)
 
 
-cdef _momentum_step(
+@by_dtype
+def momentum_step(
     floating[::1] params, const floating[::1] grads, floating[::1] velocity, const Py_ssize_t[:, ::1] decaying,
     floating learning_rate, floating momentum, bint nesterov, floating weight_decay,
 ):
@@ -134,13 +125,6 @@ cdef _momentum_step(
     cdef floating *v = &velocity[0]
     for task in prange(w.tasks, num_threads=threads_for(w.tasks, 2 * size), schedule="static", nogil=True):
         momentum_task(&w, task, p, g, v, learning_rate, momentum, nesterov, weight_decay)
-
-
-def momentum_step(params, grads, velocity, decaying, learning_rate, momentum, nesterov, weight_decay):
-    if params.dtype.char == "f":
-        _momentum_step[float](params, grads, velocity, decaying, learning_rate, momentum, nesterov, weight_decay)
-    else:
-        _momentum_step[double](params, grads, velocity, decaying, learning_rate, momentum, nesterov, weight_decay)
 
 
 # -- Steps divided by the root of squared gradients ---------------------------------------------------
@@ -161,7 +145,8 @@ cdef void adagrad_task(
         s = next_stretch(s, w, task)
 
 
-cdef _adagrad_step(
+@by_dtype
+def adagrad_step(
     floating[::1] params, const floating[::1] grads, floating[::1] squares, const Py_ssize_t[:, ::1] decaying,
     floating learning_rate, floating keep, floating take, floating epsilon, floating weight_decay,
 ):
@@ -177,13 +162,6 @@ cdef _adagrad_step(
     cdef floating *q = &squares[0]
     for task in prange(w.tasks, num_threads=threads_for(w.tasks, 4 * size), schedule="static", nogil=True):
         adagrad_task(&w, task, p, g, q, learning_rate, keep, take, epsilon, weight_decay)
-
-
-def adagrad_step(params, grads, squares, decaying, learning_rate, keep, take, epsilon, weight_decay):
-    if params.dtype.char == "f":
-        _adagrad_step[float](params, grads, squares, decaying, learning_rate, keep, take, epsilon, weight_decay)
-    else:
-        _adagrad_step[double](params, grads, squares, decaying, learning_rate, keep, take, epsilon, weight_decay)
 
 
 cdef void adam_task(
@@ -205,7 +183,8 @@ cdef void adam_task(
         s = next_stretch(s, w, task)
 
 
-cdef _adam_step(
+@by_dtype
+def adam_step(
     floating[::1] params, const floating[::1] grads, floating[::1] mean, floating[::1] square,
     const Py_ssize_t[:, ::1] decaying, double beta1, double beta2, floating mean_rate, floating grad_rate,
     floating scale, floating epsilon, floating coupled, double decoupled,
@@ -229,19 +208,6 @@ cdef _adam_step(
             epsilon, coupled, kept)
 
 
-def adam_step(
-    params, grads, mean, square, decaying, beta1, beta2, mean_rate, grad_rate, scale, epsilon, coupled, decoupled
-):
-    if params.dtype.char == "f":
-        _adam_step[float](
-            params, grads, mean, square, decaying, beta1, beta2, mean_rate, grad_rate, scale, epsilon, coupled,
-            decoupled)
-    else:
-        _adam_step[double](
-            params, grads, mean, square, decaying, beta1, beta2, mean_rate, grad_rate, scale, epsilon, coupled,
-            decoupled)
-
-
 # -- Lion --------------------------------------------------------------------------------------------
 
 cdef void lion_task(
@@ -262,7 +228,8 @@ cdef void lion_task(
         s = next_stretch(s, w, task)
 
 
-cdef _lion_step(
+@by_dtype
+def lion_step(
     floating[::1] params, const floating[::1] grads, floating[::1] mean, const Py_ssize_t[:, ::1] decaying,
     floating learning_rate, double beta1, double beta2, double decoupled,
 ):
@@ -281,42 +248,21 @@ cdef _lion_step(
         lion_task(&w, task, p, g, m, learning_rate, <floating>beta1, rest1, <floating>beta2, rest2, kept)
 
 
-def lion_step(params, grads, mean, decaying, learning_rate, beta1, beta2, decoupled):
-    if params.dtype.char == "f":
-        _lion_step[float](params, grads, mean, decaying, learning_rate, beta1, beta2, decoupled)
-    else:
-        _lion_step[double](params, grads, mean, decaying, learning_rate, beta1, beta2, decoupled)
-
-
 # -- Averages, norms and penalties --------------------------------------------------------------------
 
 cdef void average_run(
-    floating *average, const floating *params, floating keep, floating take, Py_ssize_t count
+    const floating *params, const floating *unused, floating *average, Py_ssize_t count, double keep, double q,
 ) noexcept nogil:
     cdef Py_ssize_t i
+    cdef floating kept = <floating>keep, taken = <floating>(1 - keep)
     for i in range(count):
-        average[i] = keep * average[i] + take * params[i]
+        average[i] = kept * average[i] + taken * params[i]
 
 
-cdef _moving_average(floating[::1] average, const floating[::1] params, double keep):
-    cdef Py_ssize_t size = params.shape[0], tasks = (size + RUN - 1) // RUN, task
-    if size != average.shape[0]:
-        raise ValueError(f"moving_average: sizes do not fit: {average.shape[0]}, {size}")
-    if size == 0:
-        return
-    cdef const floating *p = &params[0]
-    cdef floating *a = &average[0]
-    for task in prange(tasks, num_threads=threads_for(tasks, size), schedule="static", nogil=True):
-        average_run(
-            a + task * RUN, p + task * RUN, <floating>keep, <floating>(1 - keep),
-            min(<Py_ssize_t>RUN, size - task * RUN))
-
-
-def moving_average(average, params, keep):
-    if params.dtype.char == "f":
-        _moving_average[float](average, params, keep)
-    else:
-        _moving_average[double](average, params, keep)
+def moving_average(average, params, double keep):
+    for_each_run(
+        "moving_average", params, None, average, <run_function>average_run[float], <run_function>average_run[double],
+        keep, 0, 1, RUN)
 
 
 cdef void squares_run(const floating *x, Py_ssize_t count, double *total) noexcept nogil:
@@ -338,7 +284,8 @@ cdef void squares_run(const floating *x, Py_ssize_t count, double *total) noexce
         total[0] += sums[lane]
 
 
-cdef _sum_of_squares(const floating[::1] x, double[::1] out):
+@by_dtype
+def sum_of_squares(const floating[::1] x, double[::1] out):
     cdef Py_ssize_t size = x.shape[0], tasks = (size + RUN - 1) // RUN, task
     if out.shape[0] != 1:
         raise ValueError(f"sum_of_squares: sizes do not fit: {out.shape[0]} sums")
@@ -352,13 +299,6 @@ cdef _sum_of_squares(const floating[::1] x, double[::1] out):
     for task in range(tasks):
         out[0] += totals[task]
     release(totals)
-
-
-def sum_of_squares(x, out):
-    if x.dtype.char == "f":
-        _sum_of_squares[float](x, out)
-    else:
-        _sum_of_squares[double](x, out)
 
 
 cdef void penalty_run(
@@ -397,7 +337,8 @@ cdef void penalty_task(
         s = next_stretch(s, w, task)
 
 
-cdef _penalty(
+@by_dtype
+def penalty(
     const floating[::1] params, floating[::1] grads, const Py_ssize_t[:, ::1] decaying, floating l1, floating l2,
     double[::1] out,
 ):
@@ -418,10 +359,3 @@ cdef _penalty(
         out[0] += sums[2 * task]
         out[1] += sums[2 * task + 1]
     release(sums)
-
-
-def penalty(params, grads, decaying, l1, l2, out):
-    if params.dtype.char == "f":
-        _penalty[float](params, grads, decaying, l1, l2, out)
-    else:
-        _penalty[double](params, grads, decaying, l1, l2, out)

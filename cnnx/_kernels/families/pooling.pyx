@@ -9,6 +9,7 @@ from cython.parallel cimport prange
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset
 
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.parallel cimport threads_for
@@ -206,7 +207,8 @@ cdef _max_backward(
             to_out + image * w.height * w.width * w.channels)
 
 
-cdef _average_forward(
+@by_dtype
+def average_pool_forward(
     const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out,
 ):
     cdef windows w = measure("average_pool_forward", x.shape, out.shape, filter_size, stride, padding)
@@ -223,7 +225,8 @@ cdef _average_forward(
             to_out + task * w.columns * w.channels)
 
 
-cdef _average_backward(
+@by_dtype
+def average_pool_backward(
     const floating[:, :, :, ::1] grad, filter_size, stride, padding, floating[:, :, :, ::1] out,
 ):
     cdef windows w = measure("average_pool_backward", out.shape, grad.shape, filter_size, stride, padding)
@@ -240,39 +243,21 @@ cdef _average_backward(
             to_out + image * w.height * w.width * w.channels)
 
 
-def max_pool_forward(x, filter_size, stride, padding, out, argmax):
-    if out.dtype.char == "f":
-        if argmax.itemsize == 1:
-            _max_forward[float, uint8_t](x, filter_size, stride, padding, out, argmax)
-        else:
-            _max_forward[float, int32_t](x, filter_size, stride, padding, out, argmax)
-    elif argmax.itemsize == 1:
-        _max_forward[double, uint8_t](x, filter_size, stride, padding, out, argmax)
+@by_dtype
+def max_pool_forward(
+    const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out, argmax,
+):
+    if argmax.itemsize == 1:
+        _max_forward[floating, uint8_t](x, filter_size, stride, padding, out, argmax)
     else:
-        _max_forward[double, int32_t](x, filter_size, stride, padding, out, argmax)
+        _max_forward[floating, int32_t](x, filter_size, stride, padding, out, argmax)
 
 
-def max_pool_backward(grad, argmax, filter_size, stride, padding, out):
-    if out.dtype.char == "f":
-        if argmax.itemsize == 1:
-            _max_backward[float, uint8_t](grad, argmax, filter_size, stride, padding, out)
-        else:
-            _max_backward[float, int32_t](grad, argmax, filter_size, stride, padding, out)
-    elif argmax.itemsize == 1:
-        _max_backward[double, uint8_t](grad, argmax, filter_size, stride, padding, out)
+@by_dtype
+def max_pool_backward(
+    const floating[:, :, :, ::1] grad, argmax, filter_size, stride, padding, floating[:, :, :, ::1] out,
+):
+    if argmax.itemsize == 1:
+        _max_backward[floating, uint8_t](grad, argmax, filter_size, stride, padding, out)
     else:
-        _max_backward[double, int32_t](grad, argmax, filter_size, stride, padding, out)
-
-
-def average_pool_forward(x, filter_size, stride, padding, out):
-    if out.dtype.char == "f":
-        _average_forward[float](x, filter_size, stride, padding, out)
-    else:
-        _average_forward[double](x, filter_size, stride, padding, out)
-
-
-def average_pool_backward(grad, filter_size, stride, padding, out):
-    if out.dtype.char == "f":
-        _average_backward[float](grad, filter_size, stride, padding, out)
-    else:
-        _average_backward[double](grad, filter_size, stride, padding, out)
+        _max_backward[floating, int32_t](grad, argmax, filter_size, stride, padding, out)

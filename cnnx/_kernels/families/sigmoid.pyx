@@ -3,6 +3,7 @@
 from cython.parallel cimport prange
 from libc.math cimport exp, expf, fabs, log1p
 
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
@@ -26,7 +27,8 @@ cdef double cross_entropy_example(
     return total / classes
 
 
-cdef _cross_entropy_forward(
+@by_dtype
+def sigmoid_cross_entropy_forward(
     const floating[:, ::1] x, const floating[:, ::1] targets, floating[:, ::1] out, floating[::1] losses,
 ):
     cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
@@ -47,7 +49,8 @@ cdef _cross_entropy_forward(
         to_losses[n] = <floating>cross_entropy_example(from_x + n * K, from_targets + n * K, K, to_out + n * K)
 
 
-cdef _cross_entropy_backward(
+@by_dtype
+def sigmoid_cross_entropy_backward(
     const floating[:, ::1] y, const floating[:, ::1] targets, floating[:, ::1] out,
 ):
     cdef Py_ssize_t i, size = y.shape[0] * y.shape[1]
@@ -64,17 +67,3 @@ cdef _cross_entropy_backward(
     with nogil:
         for i in range(size):
             to_out[i] = (from_y[i] - from_targets[i]) * scale
-
-
-def sigmoid_cross_entropy_forward(x, targets, out, losses):
-    if out.dtype.char == "f":
-        _cross_entropy_forward[float](x, targets, out, losses)
-    else:
-        _cross_entropy_forward[double](x, targets, out, losses)
-
-
-def sigmoid_cross_entropy_backward(y, targets, out):
-    if out.dtype.char == "f":
-        _cross_entropy_backward[float](y, targets, out)
-    else:
-        _cross_entropy_backward[double](y, targets, out)

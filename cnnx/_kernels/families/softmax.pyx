@@ -3,6 +3,7 @@
 from cython.parallel cimport prange
 from libc.math cimport exp, expf, log
 
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
@@ -67,7 +68,8 @@ cdef double cross_entropy_example(
     return loss
 
 
-cdef _softmax_forward(const floating[:, ::1] x, floating[:, ::1] out):
+@by_dtype
+def softmax_forward(const floating[:, ::1] x, floating[:, ::1] out):
     cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
     if not same_shape(x.shape, out.shape, 2) or K < 1:
         raise ValueError(f"softmax_forward: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(out.shape, 2)}")
@@ -85,7 +87,8 @@ cdef _softmax_forward(const floating[:, ::1] x, floating[:, ::1] out):
         softmax_example(from_x + n * K, K, to_out + n * K)
 
 
-cdef _softmax_backward(const floating[:, ::1] grad, const floating[:, ::1] y, floating[:, ::1] out):
+@by_dtype
+def softmax_backward(const floating[:, ::1] grad, const floating[:, ::1] y, floating[:, ::1] out):
     cdef Py_ssize_t n, N = y.shape[0], K = y.shape[1]
     if not same_shape(grad.shape, y.shape, 2) or not same_shape(y.shape, out.shape, 2):
         raise ValueError(
@@ -100,7 +103,8 @@ cdef _softmax_backward(const floating[:, ::1] grad, const floating[:, ::1] y, fl
         backward_example(from_grad + n * K, from_y + n * K, K, to_out + n * K)
 
 
-cdef _cross_entropy_forward(
+@by_dtype
+def softmax_cross_entropy_forward(
     const floating[:, ::1] x, const floating[:, ::1] targets, floating[:, ::1] out, floating[::1] losses,
 ):
     cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
@@ -126,7 +130,8 @@ cdef _cross_entropy_forward(
         to_losses[n] = <floating>cross_entropy_example(from_x + n * K, from_targets + n * K, K, to_out + n * K)
 
 
-cdef _cross_entropy_backward(
+@by_dtype
+def softmax_cross_entropy_backward(
     const floating[:, ::1] y, const floating[:, ::1] targets, floating[:, ::1] out,
 ):
     cdef Py_ssize_t k, N = y.shape[0], K = y.shape[1]
@@ -143,31 +148,3 @@ cdef _cross_entropy_backward(
     with nogil:
         for k in range(N * K):
             to_out[k] = (from_y[k] - from_targets[k]) * scale
-
-
-def softmax_forward(x, out):
-    if out.dtype.char == "f":
-        _softmax_forward[float](x, out)
-    else:
-        _softmax_forward[double](x, out)
-
-
-def softmax_backward(grad, y, out):
-    if out.dtype.char == "f":
-        _softmax_backward[float](grad, y, out)
-    else:
-        _softmax_backward[double](grad, y, out)
-
-
-def softmax_cross_entropy_forward(x, targets, out, losses):
-    if out.dtype.char == "f":
-        _cross_entropy_forward[float](x, targets, out, losses)
-    else:
-        _cross_entropy_forward[double](x, targets, out, losses)
-
-
-def softmax_cross_entropy_backward(y, targets, out):
-    if out.dtype.char == "f":
-        _cross_entropy_backward[float](y, targets, out)
-    else:
-        _cross_entropy_backward[double](y, targets, out)

@@ -7,6 +7,7 @@ outputs overlap in the gradient, one image, whose gradient is summed in the orde
 from cython.parallel cimport prange
 from libc.string cimport memcpy, memset
 
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple
@@ -69,7 +70,8 @@ cdef void sum_row(geometry g, const floating *grad, floating *out) noexcept nogi
             to += C
 
 
-cdef _nearest_forward(const floating[:, :, :, ::1] x, floating[:, :, :, ::1] out):
+@by_dtype
+def nearest_upsample_forward(const floating[:, :, :, ::1] x, floating[:, :, :, ::1] out):
     cdef geometry g = measure("nearest_upsample_forward", x.shape, out.shape)
     cdef Py_ssize_t task, tasks = g.images * g.height, size = g.width * g.channels
     if tasks == 0:
@@ -80,7 +82,8 @@ cdef _nearest_forward(const floating[:, :, :, ::1] x, floating[:, :, :, ::1] out
         repeat_row(g, from_x + task * size, to_out + task * size * g.rows * g.columns)
 
 
-cdef _nearest_backward(const floating[:, :, :, ::1] grad, floating[:, :, :, ::1] out):
+@by_dtype
+def nearest_upsample_backward(const floating[:, :, :, ::1] grad, floating[:, :, :, ::1] out):
     cdef geometry g = measure("nearest_upsample_backward", out.shape, grad.shape)
     cdef Py_ssize_t task, tasks = g.images * g.height, size = g.width * g.channels
     if tasks == 0:
@@ -159,7 +162,8 @@ cdef void distribute_image(
         add_scaled(<const floating *>row, down, size, out + rows[oh].second)
 
 
-cdef _bilinear_forward(const floating[:, :, :, ::1] x, floating[:, :, :, ::1] out):
+@by_dtype
+def bilinear_upsample_forward(const floating[:, :, :, ::1] x, floating[:, :, :, ::1] out):
     cdef geometry g = measure("bilinear_upsample_forward", x.shape, out.shape)
     cdef Py_ssize_t rows = g.height * g.rows, task, tasks = g.images * rows
     if tasks == 0:
@@ -174,7 +178,8 @@ cdef _bilinear_forward(const floating[:, :, :, ::1] x, floating[:, :, :, ::1] ou
     release(places)
 
 
-cdef _bilinear_backward(const floating[:, :, :, ::1] grad, floating[:, :, :, ::1] out):
+@by_dtype
+def bilinear_upsample_backward(const floating[:, :, :, ::1] grad, floating[:, :, :, ::1] out):
     cdef geometry g = measure("bilinear_upsample_backward", out.shape, grad.shape)
     cdef Py_ssize_t image, size = g.height * g.width * g.channels
     if g.images == 0:
@@ -199,30 +204,3 @@ cdef _bilinear_backward(const floating[:, :, :, ::1] grad, floating[:, :, :, ::1
 
 
 # -- The door -----------------------------------------------------------------------------------------
-
-def nearest_upsample_forward(x, out):
-    if out.dtype.char == "f":
-        _nearest_forward[float](x, out)
-    else:
-        _nearest_forward[double](x, out)
-
-
-def nearest_upsample_backward(grad, out):
-    if out.dtype.char == "f":
-        _nearest_backward[float](grad, out)
-    else:
-        _nearest_backward[double](grad, out)
-
-
-def bilinear_upsample_forward(x, out):
-    if out.dtype.char == "f":
-        _bilinear_forward[float](x, out)
-    else:
-        _bilinear_forward[double](x, out)
-
-
-def bilinear_upsample_backward(grad, out):
-    if out.dtype.char == "f":
-        _bilinear_backward[float](grad, out)
-    else:
-        _bilinear_backward[double](grad, out)

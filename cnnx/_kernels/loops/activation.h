@@ -12,10 +12,10 @@
 
 enum activation { SIGMOID, LEAKY_RELU, ELU, GELU, SILU, TANH, SOFTPLUS, HARD_SWISH };
 
-/* `a` and `b` are the activation's own constants, where it has some. */
+/* `a` and `b` are the activation's own constants, where it has some; forward has nothing kept. */
+typedef void (*activation_row)(const void *x_or_grad, const void *kept, void *out, ptrdiff_t count, double a, double b);
 typedef struct {
-    void (*forward)(const void *x, void *out, ptrdiff_t count, double a, double b);
-    void (*backward)(const void *grad, const void *kept, void *out, ptrdiff_t count, double a, double b);
+    activation_row forward, backward;
 } activation_rows;
 
 #define JOIN_(a, b) a##_##b

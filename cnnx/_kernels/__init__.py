@@ -94,7 +94,6 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds below
         sum_of_squares as sum_of_squares,
     )
     from cnnx._kernels.reference.output import (
-        absolute_errors as absolute_errors,
         batch_sums as batch_sums,
         classes_agree as classes_agree,
         encode_classes as encode_classes,
@@ -112,6 +111,7 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds below
     from cnnx._kernels.reference.regression import (
         absolute_error_backward as absolute_error_backward,
         absolute_error_forward as absolute_error_forward,
+        absolute_errors as absolute_errors,
         huber_backward as huber_backward,
         huber_forward as huber_forward,
         squared_error_backward as squared_error_backward,
@@ -206,7 +206,6 @@ KERNELS = {
         "smooth_rows",
         "classes_agree",
         "labels_agree",
-        "absolute_errors",
         "weigh_rows",
         "batch_sums",
     ),
@@ -219,6 +218,7 @@ KERNELS = {
         "absolute_error_backward",
         "huber_forward",
         "huber_backward",
+        "absolute_errors",
     ),
     "running": ("running_average", "inverse_deviation"),
     "sigmoid": ("sigmoid_cross_entropy_forward", "sigmoid_cross_entropy_backward"),

@@ -41,8 +41,6 @@ def test_rates_by_hand(dtype):
     np.testing.assert_array_equal(out, [1, 1, 0])
     _kernels.labels_agree(np.array([[0.4, 0.8], [0.6, 0.8], [0.7, 0.7]], dtype), targets[:, :2].copy(), 0.7, out)
     np.testing.assert_array_equal(out, [1, 1, 0])
-    _kernels.absolute_errors(np.array([[1, -2], [0, 0], [3, np.nan]], dtype), np.ones((3, 2), dtype), out)
-    np.testing.assert_array_equal(out, [1.5, 1, np.nan])
 
 
 @pytest.mark.usefixtures("backend")
@@ -86,9 +84,6 @@ def test_rates_agree_with_their_twins(batch, count, dtype, seed, threshold):
     assert_twins_agree("classes_agree", [predictions, targets], [out], exact=True)
     assert_twins_agree("labels_agree", [predictions, targets, threshold], [out], exact=True)
     assert_twins_agree("labels_agree", [targets, targets, 0.5], [out], exact=True)
-    assert_twins_agree("absolute_errors", [predictions, targets], [out])
-    predictions, targets = rng.standard_normal((2, batch, count)).astype(dtype)
-    assert_twins_agree("absolute_errors", [predictions, targets], [out])
 
 
 @compiled_only

@@ -27,6 +27,13 @@ def test_residuals_by_hand(name, delta, penalties, slopes, dtype):
     np.testing.assert_allclose(gradient, [np.array(slopes) / 6, [0, 0, 0]], rtol=1e-6)
 
 
+@pytest.mark.usefixtures("backend")
+def test_the_mean_distance_from_the_targets_by_hand(dtype):
+    out = np.empty(3, dtype)
+    _kernels.absolute_errors(np.array([[1, -2], [0, 0], [3, np.nan]], dtype), np.ones((3, 2), dtype), out)
+    np.testing.assert_array_equal(out, [1.5, 1, np.nan])
+
+
 @pytest.mark.skipif(not _compiled, reason="a build without compiled kernels has nothing to compare")
 @given(
     batch=st.sampled_from([0, 1, 7, 300]),
@@ -48,6 +55,7 @@ def test_losses_of_regression_agree_with_their_twins_and_gradients_to_the_bit(
     assert_twins_agree("squared_error_forward", [x, targets], [losses])
     assert_twins_agree("squared_error_backward", [x, targets], [out], exact=True)
     assert_twins_agree("absolute_error_forward", [x, targets], [losses])
+    assert_twins_agree("absolute_errors", [x, targets], [losses])
     assert_twins_agree("absolute_error_backward", [x, targets], [out], exact=True)
     assert_twins_agree("huber_forward", [x, targets, delta], [losses])
     assert_twins_agree("huber_backward", [x, targets, delta], [out], exact=True)

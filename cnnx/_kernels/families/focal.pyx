@@ -4,7 +4,7 @@ Logarithms are taken of scores, not of probabilities, and so are finite where a 
 """
 
 from cython.parallel cimport prange
-from libc.math cimport exp, expf, expm1, fabs, log, log1p, pow
+from libc.math cimport exp, expf, expm1, fabs, log, log1p, log1pf, pow, powf
 
 from cnnx._kernels.families.softmax cimport exponentials, largest
 from cnnx._kernels.ground.floating cimport floating
@@ -15,22 +15,24 @@ cdef enum:
     OPERATIONS = 60  # of two exponentials and a power, roughly
 
 
-cdef inline double power(double y, double gamma) noexcept nogil:
+cdef inline double power(floating y, double gamma) noexcept nogil:
     """y^gamma; 2 is what most take."""
-    return y * y if gamma == 2 else pow(y, gamma)
+    if gamma == 2:
+        return <double>y * y
+    return powf(y, <float>gamma) if floating is float else pow(y, gamma)
 
 
 # -- After softmax ------------------------------------------------------------------------------------
 
 cdef inline double softmax_loss(double log_y, double gamma) noexcept nogil:
     """-(1 - y)^gamma log(y)."""
-    return -power(-expm1(log_y), gamma) * log_y
+    return -power[double](-expm1(log_y), gamma) * log_y
 
 
 cdef inline double softmax_slope(double y, double log_y, double gamma) noexcept nogil:
     """y times the derivative of that by y. log(y) / (1 - y) tends to -1 where y tends to 1."""
     cdef double rest = -expm1(log_y), ratio = log_y / rest if rest != 0 else -1
-    return power(rest, gamma) * (gamma * y * ratio - 1)
+    return power[double](rest, gamma) * (gamma * y * ratio - 1)
 
 
 cdef double softmax_forward_example(
@@ -52,13 +54,13 @@ cdef void softmax_backward_example(
     const floating *z, const floating *targets, double gamma, Py_ssize_t classes, Py_ssize_t batch, floating *out,
 ) noexcept nogil:
     cdef Py_ssize_t k
-    cdef double total = exponentials(z, classes, out), log_total = log(total), most = largest(z, classes)
-    cdef double y, c, inner = 0
+    cdef double total = exponentials(z, classes, out), scale = 1 / total, log_total = log(total)
+    cdef double y, c, inner = 0, most = largest(z, classes)
     for k in range(classes):
         if targets[k] != 0:
-            inner += targets[k] * softmax_slope(out[k] / total, z[k] - most - log_total, gamma)
+            inner += targets[k] * softmax_slope(out[k] * scale, z[k] - most - log_total, gamma)
     for k in range(classes):
-        y, c = out[k] / total, 0
+        y, c = out[k] * scale, 0
         if targets[k] != 0:
             c = targets[k] * softmax_slope(y, z[k] - most - log_total, gamma)
         out[k] = <floating>((c - y * inner) / batch)
@@ -66,7 +68,7 @@ cdef void softmax_backward_example(
 
 # -- After sigmoid ------------------------------------------------------------------------------------
 
-cdef inline double exponential(floating z) noexcept nogil:
+cdef inline floating exponential(floating z) noexcept nogil:
     """exp(-|z|), which cannot overflow; NaN stays."""
     return expf(-<float>fabs(z)) if floating is float else exp(-fabs(z))
 
@@ -76,19 +78,19 @@ cdef inline double logistic(double z, double small) noexcept nogil:
     return (small if z < 0 else 1) / (1 + small)
 
 
-cdef inline double log_logistic(double z, double small) noexcept nogil:
-    return (z if z < 0 else 0) - log1p(small)
+cdef inline double log_logistic(floating z, floating small) noexcept nogil:
+    return <double>(z if z < 0 else 0) - (log1pf(small) if floating is float else log1p(small))
 
 
-cdef inline double sigmoid_loss(double z, double small, double t, double gamma) noexcept nogil:
+cdef inline double sigmoid_loss(floating z, floating small, double t, double gamma) noexcept nogil:
     """-t (1 - y)^gamma log(y) - (1 - t) y^gamma log(1 - y)."""
-    cdef double y = logistic(z, small), rest = logistic(-z, small)
+    cdef floating y = <floating>logistic(z, small), rest = <floating>logistic(-z, small)
     return -t * power(rest, gamma) * log_logistic(z, small) - (1 - t) * power(y, gamma) * log_logistic(-z, small)
 
 
-cdef inline double sigmoid_slope(double z, double small, double t, double gamma) noexcept nogil:
+cdef inline double sigmoid_slope(floating z, floating small, double t, double gamma) noexcept nogil:
     """The derivative of that by z."""
-    cdef double y = logistic(z, small), rest = logistic(-z, small)
+    cdef floating y = <floating>logistic(z, small), rest = <floating>logistic(-z, small)
     return (
         t * power(rest, gamma) * (gamma * y * log_logistic(z, small) - rest)
         + (1 - t) * power(y, gamma) * (y - gamma * rest * log_logistic(-z, small)))

@@ -12,8 +12,10 @@ cdef enum:
 cdef void clip_run(floating limit, floating *out, Py_ssize_t count) noexcept nogil:
     """NaN, which no comparison holds for, stays."""
     cdef Py_ssize_t i
+    cdef floating low = -limit, limited
     for i in range(count):
-        out[i] = limit if out[i] > limit else -limit if out[i] < -limit else out[i]
+        limited = low if out[i] < low else out[i]
+        out[i] = limit if limited > limit else limited
 
 
 cdef void scale_run(floating factor, floating *out, Py_ssize_t count) noexcept nogil:

@@ -2,13 +2,16 @@
 
 from cnnx._kernels.ground.argmax cimport argmax
 from cnnx._kernels.ground.floating cimport floating
+from cnnx._kernels.ground.lanes cimport LANES, sum_of_lanes
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 
 
 cdef inline floating violation(floating x, floating right, floating target) noexcept nogil:
     """How far a score is above the right one less the margin, 0 for the right class itself; NaN stays."""
-    cdef floating above = 1 - right + x
-    return 0 if target == 1 or above <= 0 else above
+    cdef floating margin = 1, none = 0  # numbers in the formula would be doubles
+    cdef floating above = margin - right + x
+    above = none if above <= none else above
+    return none if target == margin else above
 
 
 cdef inline floating slope(floating violated, bint squared) noexcept nogil:
@@ -18,13 +21,17 @@ cdef inline floating slope(floating violated, bint squared) noexcept nogil:
 cdef double mean_violation(
     const floating *x, const floating *targets, bint squared, Py_ssize_t classes,
 ) noexcept nogil:
-    cdef Py_ssize_t k
-    cdef double total = 0, violated
+    cdef Py_ssize_t k = 0, l
     cdef floating right = x[argmax(targets, classes)]
-    for k in range(classes):
-        violated = violation(x[k], right, targets[k])
-        total += violated * violated if squared else violated
-    return total / classes
+    cdef double violated, sums[LANES]
+    for l in range(LANES):
+        sums[l] = 0
+    while k < classes:
+        for l in range(min(<Py_ssize_t>LANES, classes - k)):
+            violated = violation(x[k + l], right, targets[k + l])
+            sums[l] += violated * violated if squared else violated
+        k += LANES
+    return sum_of_lanes(sums) / classes
 
 
 cdef void backward_row(
@@ -33,12 +40,14 @@ cdef void backward_row(
     """What pushes the other classes down pushes the right one up; all over `count`."""
     cdef Py_ssize_t k
     cdef double total = 0
-    cdef floating right = x[argmax(targets, classes)]
+    cdef floating right = x[argmax(targets, classes)], pushed
     for k in range(classes):
         out[k] = slope(violation(x[k], right, targets[k]), squared)
-        total += out[k]
     for k in range(classes):
-        out[k] = (out[k] - targets[k] * <floating>total) / count
+        total += out[k]
+    pushed = <floating>total
+    for k in range(classes):
+        out[k] = (out[k] - targets[k] * pushed) / count
 
 
 cdef _hinge_forward(

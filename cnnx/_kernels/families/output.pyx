@@ -3,7 +3,6 @@
 A batch is small beside what has led to it, so one thread goes through it, row by row.
 """
 
-from libc.math cimport fabs
 from libc.string cimport memcpy
 
 from cnnx._kernels.ground.argmax cimport argmax
@@ -80,10 +79,11 @@ cdef bint labels_right(
     const floating *predictions, const floating *targets, floating threshold, Py_ssize_t classes,
 ) noexcept nogil:
     cdef Py_ssize_t k
+    cdef floating half = 0.5
+    cdef int wrong = 0
     for k in range(classes):
-        if (predictions[k] > threshold) != (targets[k] > 0.5):
-            return False
-    return True
+        wrong |= (predictions[k] > threshold) != (targets[k] > half)
+    return not wrong
 
 
 cdef _labels_agree(
@@ -94,22 +94,6 @@ cdef _labels_agree(
     with nogil:
         for n in range(targets.shape[0]):
             out[n] = labels_right(&predictions[n, 0], &targets[n, 0], threshold, K)
-
-
-cdef double mean_distance(const floating *predictions, const floating *targets, Py_ssize_t outputs) noexcept nogil:
-    cdef Py_ssize_t k
-    cdef double total = 0
-    for k in range(outputs):
-        total += fabs(predictions[k] - targets[k])
-    return total / outputs
-
-
-cdef _absolute_errors(const floating[:, ::1] predictions, const floating[:, ::1] targets, floating[::1] out):
-    cdef Py_ssize_t n, K = targets.shape[1]
-    check_rates("absolute_errors", predictions.shape, targets.shape, out.shape)
-    with nogil:
-        for n in range(targets.shape[0]):
-            out[n] = <floating>mean_distance(&predictions[n, 0], &targets[n, 0], K)
 
 
 # -- Weights and sums ---------------------------------------------------------------------------------
@@ -172,13 +156,6 @@ def labels_agree(predictions, targets, threshold, out):
         _labels_agree[float](predictions, targets, threshold, out)
     else:
         _labels_agree[double](predictions, targets, threshold, out)
-
-
-def absolute_errors(predictions, targets, out):
-    if out.dtype.char == "f":
-        _absolute_errors[float](predictions, targets, out)
-    else:
-        _absolute_errors[double](predictions, targets, out)
 
 
 def weigh_rows(weights, out):

@@ -3,6 +3,7 @@
 from libc.math cimport fabs
 
 from cnnx._kernels.ground.floating cimport floating
+from cnnx._kernels.ground.lanes cimport LANES, sum_of_lanes
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 
 cdef enum error:
@@ -34,13 +35,20 @@ cdef inline floating slope(error kind, floating r, floating delta) noexcept nogi
 cdef double mean_penalty(
     error kind, const floating *x, const floating *targets, double delta, Py_ssize_t outputs,
 ) noexcept nogil:
-    cdef Py_ssize_t k
-    cdef double total = 0
+    cdef Py_ssize_t k = 0, l
     cdef floating r
-    for k in range(outputs):
-        r = x[k] - targets[k]
-        total += penalty(kind, r, delta)
-    return total / outputs
+    cdef double sums[LANES]
+    for l in range(LANES):
+        sums[l] = 0
+    while k + LANES <= outputs:
+        for l in range(LANES):
+            r = x[k + l] - targets[k + l]
+            sums[l] += penalty(kind, r, delta)
+        k += LANES
+    for l in range(outputs - k):
+        r = x[k + l] - targets[k + l]
+        sums[l] += penalty(kind, r, delta)
+    return sum_of_lanes(sums) / outputs
 
 
 cdef void slopes(
@@ -114,3 +122,7 @@ def huber_forward(x, targets, delta, losses):
 
 def huber_backward(x, targets, delta, out):
     backward("huber_backward", HUBER, x, targets, delta, out)
+
+
+def absolute_errors(predictions, targets, out):
+    forward("absolute_errors", ABSOLUTE, predictions, targets, 0, out)

@@ -34,12 +34,6 @@ def labels_agree(predictions: Array, targets: Array, threshold: float, out: Arra
     out[...] = ((predictions > threshold) == (targets > 0.5)).all(axis=1)
 
 
-@np.errstate(over="ignore", invalid="ignore")
-def absolute_errors(predictions: Array, targets: Array, out: Array) -> None:
-    """The mean distance of each row from its targets."""
-    np.abs(predictions - targets).mean(axis=1, out=out)
-
-
 def weigh_rows(weights: Array, out: Array) -> None:
     """Multiply each row by its weight, in place."""
     out *= weights[:, np.newaxis]

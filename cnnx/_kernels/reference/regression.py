@@ -41,3 +41,8 @@ def huber_forward(x: Array, targets: Array, delta: float, losses: Array) -> None
 def huber_backward(x: Array, targets: Array, delta: float, out: Array) -> None:
     """f'(r) = r limited to [-delta, delta]."""
     out[...] = np.clip(x - targets, -delta, delta) / max(x.size, 1)
+
+
+def absolute_errors(predictions: Array, targets: Array, out: Array) -> None:
+    """The absolute loss by the name it has as a metric: the mean distance of each row from its targets."""
+    absolute_error_forward(predictions, targets, out)

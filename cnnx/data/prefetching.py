@@ -16,8 +16,9 @@ from itertools import count, repeat
 import numpy as np
 
 from cnnx._typing import DTypeLike
-from cnnx.augmentation.base import AnyStep, apply, check_steps
+from cnnx.augmentation.base import AnyStep
 from cnnx.augmentation.mixing import MixUp
+from cnnx.augmentation.sequence import apply, check_steps
 from cnnx.checks.arguments import check_count
 from cnnx.checks.arrays import check_dtype, check_numbers, in_rows
 from cnnx.data.base import Batch, Batches

@@ -104,7 +104,7 @@ class Optimizer:
     @property
     def rate(self) -> float:
         """The learning rate of the next step, a number."""
-        rate = self.learning_rate
+        rate: float | Schedule = self.__dict__["learning_rate"]  # not by the field, for each step asks
         return rate(self.progress) if isinstance(rate, Schedule) else rate
 
     def step(self, parameters: Array, gradients: Array, decaying: Array | None = None) -> None:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from cnnx.regularizers import Regularizer
     from cnnx.schedules import Schedule
     from cnnx.training.rate_search import RangeTest
-    from cnnx.training.sources import Entrance
     from cnnx.training.weighting import ClassWeight
+
+NUMBERS = (int, float, np.number)
 
 
 class Model:
@@ -253,43 +254,40 @@ class Model:
             If the loss becomes NaN or infinite; the model keeps the weights from before that batch.
         """
         from cnnx.callbacks import History, ProgressBar
-        from cnnx.training.given import BATCH_SIZE, given, set_aside
-        from cnnx.training.loop import fit
-        from cnnx.training.options import check_options
+        from cnnx.training import given, loop, options, sources
         from cnnx.training.run import Run
-        from cnnx.training.sources import check_mixup, standardize
 
         output = self._output_layer("train")
         self._require_trainable("train")
-        data, held_out = set_aside(
-            given(X, y, "train", batch_size, BATCH_SIZE, sample_weight), validation_data, validation_split
-        )
-        options = check_options(optimizer, learning_rate, epochs, regularizers, callbacks, augment, resume)
+        data = given.data(X, y, "train", batch_size, given.BATCH_SIZE, sample_weight)
+        data, held_out = given.set_aside(data, validation_data, validation_split)
+        chosen = options.check_options(optimizer, learning_rate, epochs, regularizers, callbacks, augment, resume)
         rng = np.random.default_rng(seed)
         if not self.built:
             self.build(data.input_shape, rng)
-        source = data.checked(self._entrance("train"), class_weight)
-        check_mixup(options.augment, source)
-        if options.saved is None:
-            standardize(self.layers[0], source)
+        entrance = self.input_shape, self.dtype, output
+        source = data.checked(*entrance, class_weight)
+        sources.check_mixup(chosen.augment, source)
+        if chosen.saved is None:
+            sources.standardize(self.layers[0], source)
         history = History()
-        told = [history, *([ProgressBar()] if verbose else []), *options.callbacks]
+        told = [history, *([ProgressBar()] if verbose else []), *chosen.callbacks]
         run = Run(
             model=self,
             metric=output.metric,
             source=source,
-            validation=None if held_out is None else held_out.checked(self._entrance("validation_data")),
-            optimizer=options.optimizer,
-            epochs=options.epochs,
+            validation=None if held_out is None else held_out.checked(*entrance),
+            optimizer=chosen.optimizer,
+            epochs=chosen.epochs,
             rng=rng if shuffle else None,
             # What is saved is what all others have made of an epoch.
             callbacks=sorted(told, key=lambda callback: callback.comes_last),
-            regularizers=options.regularizers,
-            augment=options.augment,
+            regularizers=chosen.regularizers,
+            augment=chosen.augment,
             # Drawn only where it is needed: the same seed gives the same order as ever without augmentation.
-            augmentation_seed=rng.integers(2**63, size=2).tolist() if options.augment else None,
+            augmentation_seed=rng.integers(2**63, size=2).tolist() if chosen.augment else None,
         )
-        history.interrupted = fit(run, options.saved)
+        history.interrupted = loop.fit(run, chosen.saved)
         history.stopped = run.stopped
         return history
 
@@ -310,16 +308,15 @@ class Model:
         of plain gradient descent. A name of an optimizer is refused, as its state would be lost from step to step; so
         is a schedule, which counts epochs: set `Optimizer.learning_rate` to ``schedule(epochs)`` before a step.
         """
-        from cnnx.training.given import given_arrays
-        from cnnx.training.options import check_step
+        from cnnx.training import given, options
 
-        self._output_layer("train_on_batch")
+        output = self._output_layer("train_on_batch")
         self._require_trainable("train_on_batch")
-        data = given_arrays(X, y, "train_on_batch", sample_weight=sample_weight)
-        chosen, penalties = check_step(optimizer, learning_rate, regularizers)
+        data = given.arrays(X, y, "train_on_batch", sample_weight=sample_weight)
+        chosen, penalties = options.check_step(optimizer, learning_rate, regularizers)
         if not self.built:
             self.build(data.input_shape)
-        batch = data.checked(self._entrance("train_on_batch"), class_weight)
+        batch = data.checked(self.input_shape, self.dtype, output, class_weight)
         return self.step(batch.X, batch.y, chosen, batch.weights, penalties)[0]
 
     def find_learning_rate(
@@ -364,19 +361,19 @@ class Model:
         DivergenceError
             If the loss explodes in the first steps.
         """
-        from cnnx.training.given import given_arrays
-        from cnnx.training.rate_search import check_rates, fresh_optimizer, search_rate
+        from cnnx.training import given, rate_search
 
-        self._output_layer("find_learning_rate")
+        output = self._output_layer("find_learning_rate")
         self._require_trainable("find_learning_rate")
-        data = given_arrays(X, y, "find_learning_rate", batch_size)
-        rates = check_rates(lowest, highest, steps)
-        fresh = fresh_optimizer(optimizer, rates[0])
+        data = given.arrays(X, y, "find_learning_rate", batch_size)
+        rates = rate_search.check_rates(lowest, highest, steps)
+        fresh = rate_search.fresh_optimizer(optimizer, rates[0])
         rng, built = np.random.default_rng(seed), self.built
         if not built:
             self.build(data.input_shape, rng)
         try:
-            return search_rate(self, data.checked(self._entrance("find_learning_rate")), fresh, rates, rng)
+            source = data.checked(self.input_shape, self.dtype, output)
+            return rate_search.search_rate(self, source, fresh, rates, rng)
         finally:
             self.built = built
 
@@ -394,7 +391,7 @@ class Model:
         rate of plain gradient descent. `DivergenceError` is raised before any weight changes.
         """
         self._output_layer("step")
-        if isinstance(optimizer, int | float | np.number):
+        if isinstance(optimizer, NUMBERS):
             from cnnx.optimizers import SGD
 
             optimizer = SGD(optimizer)
@@ -536,13 +533,12 @@ class Model:
             `SigmoidLayer()`); and the mean absolute error after `RegressionLayer`, else the accuracy: the share of
             examples, of 1, for which `predict` is right (in all classes, where labels are rows of 0 and 1).
         """
-        from cnnx.training import evaluation
-        from cnnx.training.given import EVALUATION_BATCH_SIZE, given
+        from cnnx.training import evaluation, given
 
-        self._output_layer("evaluate")
+        output = self._output_layer("evaluate")
         self._require_built("evaluate")
-        data = given(X, y, "evaluate", batch_size, EVALUATION_BATCH_SIZE, sample_weight)
-        return evaluation.evaluate(self, data.checked(self._entrance("evaluate"), class_weight))
+        data = given.data(X, y, "evaluate", batch_size, given.EVALUATION_BATCH_SIZE, sample_weight)
+        return evaluation.evaluate(self, data.checked(self.input_shape, self.dtype, output, class_weight))
 
     # -- Looking at, checking and keeping a model ------------------------------------------------------
 
@@ -574,13 +570,13 @@ class Model:
             If a difference is above the tolerance.
         """
         from cnnx.inspection.verification import verify
-        from cnnx.training.given import given_arrays
+        from cnnx.training import given
 
         output = self._output_layer("verify")
-        data = given_arrays(X, y, "verify")
+        data = given.arrays(X, y, "verify")
         if not self.built:
             self.build(data.input_shape)
-        batch = data.checked(self._entrance("verify"))
+        batch = data.checked(self.input_shape, self.dtype, output)
         x = check_batch(batch.X, self.input_shape, self.dtype, "X")
         gradients = self.gradients.copy()
         try:
@@ -664,12 +660,6 @@ class Model:
         examples = check_numbers(X, "X")
         check_shape(examples, self.input_shape, "X")
         return examples
-
-    def _entrance(self, method: str) -> Entrance:
-        """What data must be to enter this model."""
-        from cnnx.training.sources import Entrance
-
-        return Entrance(self.input_shape, self.dtype, self._output_layer(method))
 
 
 def _batches(examples: int, batch_size: int) -> Iterator[slice]:

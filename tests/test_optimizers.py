@@ -1,10 +1,14 @@
+import importlib
+import inspect
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import cnnx
 from cnnx import BatchNormLayer, ConvolutionLayer, DenseLayer, Flatten, Model, ReluLayer, ResidualLayer, SoftmaxLayer
-from cnnx.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
+from cnnx.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Lion, Nadam, Optimizer, RMSprop
 from cnnx.schedules import CosineDecay
 
 # The parameters after 1, 10 and 50 steps of PyTorch 2.13 (torch.optim, float64) from START on the sum of
@@ -91,6 +95,25 @@ def model():
 @pytest.fixture
 def data(rng):
     return rng.standard_normal((40, 5, 5, 1)), rng.integers(0, 3, 40)
+
+
+def test_every_optimizer_is_in_the_list_and_has_published_steps_to_be_compared_with():
+    def kinds(kind):
+        return {kind}.union(*(kinds(below) for below in kind.__subclasses__() if below.__module__.startswith("cnnx.")))
+
+    for module in Path(cnnx.optimizers.__file__).parent.glob("[a-z]*.py"):
+        importlib.import_module(f"cnnx.optimizers.{module.stem}")
+    assert set(OPTIMIZERS.values()) == kinds(Optimizer) - {Optimizer}
+    assert {text.partition("(")[0] for text in PYTORCH} | {"Lion"} == {kind.__name__ for kind in OPTIMIZERS.values()}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS.values())
+def test_help_shows_what_is_an_optimizers_own_before_what_all_have(kind):
+    parameters = list(inspect.signature(kind).parameters.values())
+    assert parameters[0].name == "learning_rate"
+    assert isinstance(parameters[0].default, float)
+    assert [parameter.name for parameter in parameters[-4:]] == ["weight_decay", "clip_norm", "clip_value", "ema"]
+    assert kind().config() == {parameter.name: parameter.default for parameter in parameters}
 
 
 @pytest.mark.usefixtures("backend")

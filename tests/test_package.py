@@ -33,6 +33,7 @@ def test_import_leaves_for_later_what_only_some_use(heavy):
     "module",
     [
         "cnnx",
+        "cnnx._kernels",
         "cnnx.augmentation",
         "cnnx.data",
         "cnnx.network",

@@ -12,10 +12,11 @@ A step is anything that can be called as ``step(X, y, rng)`` and returns a new (
 """
 
 from cnnx.augmentation.affine import Rotate, Scale
-from cnnx.augmentation.base import ImageStep, Step, apply, check_steps
+from cnnx.augmentation.base import ImageStep, Step
 from cnnx.augmentation.erasing import CutOut
 from cnnx.augmentation.mixing import MixUp
 from cnnx.augmentation.placement import Flip, RandomCrop, Shift
+from cnnx.augmentation.sequence import apply, check_steps
 from cnnx.augmentation.values import Brightness, Contrast, Noise
 
 __all__ = [

@@ -35,13 +35,6 @@ def check_batch(x: Any, shape: Shape, dtype: np.dtype[Any], name: str) -> Array:
         return x
     array = check_numbers(x, name)
     check_shape(array, shape, name)
-    return in_rows(array, dtype)
-
-
-def in_rows(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Aligned, C-contiguous and of `dtype`; copied only if it must be."""
-    if array.dtype is dtype and array.flags.carray and type(array) is np.ndarray:
-        return array
     return np.require(array, dtype, ["C", "A"])
 
 

@@ -16,10 +16,11 @@ from itertools import count, repeat
 import numpy as np
 
 from cnnx._typing import DTypeLike
-from cnnx.augmentation.base import AnyStep, apply, check_steps
+from cnnx.augmentation.base import AnyStep
 from cnnx.augmentation.mixing import MixUp
+from cnnx.augmentation.sequence import apply, check_steps
 from cnnx.checks.arguments import check_count
-from cnnx.checks.arrays import check_dtype, check_numbers, in_rows
+from cnnx.checks.arrays import check_dtype, check_numbers
 from cnnx.data.base import Batch, Batches
 
 
@@ -86,7 +87,8 @@ class Prefetched(Batches):
 
     def _prepare(self, given: Batch, number: int, batch: int) -> Batch:
         X, y, weights = given
-        X = in_rows(check_numbers(X, "X"), self.dtype)
+        if not (type(X) is np.ndarray and X.dtype is self.dtype and X.flags.carray):
+            X = np.require(check_numbers(X, "X"), self.dtype, ["C", "A"])
         if self.augment:
             if weights is not None and any(isinstance(step, MixUp) for step in self.augment):
                 raise ValueError("Prefetched: MixUp blends examples, and cannot be used with their weights")

@@ -50,4 +50,4 @@ def check_optimizer(optimizer: Optimizer | str | None, learning_rate: float | Sc
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"{where}: optimizer: expected one of {tuple(OPTIMIZERS)}, got {optimizer!r}")
     kind = OPTIMIZERS[optimizer]
-    return kind() if learning_rate is None else kind(learning_rate)  # type: ignore[call-arg]
+    return kind() if learning_rate is None else kind(learning_rate)

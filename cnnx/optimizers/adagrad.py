@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from cnnx import _kernels
 from cnnx._typing import Array
 from cnnx.checks.arguments import check_positive
-from cnnx.optimizers.base import Optimizer
+from cnnx.optimizers.base import Optimizer, step_size
 from cnnx.schedules import Schedule
 
 
+@dataclass(eq=False, repr=False)
 class Adagrad(Optimizer):
     """Steps divided by the root of the sum of all squared gradients: p = p - eta g / (sqrt(s) + epsilon), s = s + g^2.
 
@@ -27,24 +29,14 @@ class Adagrad(Optimizer):
     """
 
     arrays: ClassVar[tuple[str, ...]] = ("squares",)
+    learning_rate: float | Schedule = step_size(1e-2)
+    epsilon: float = 1e-10
 
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 1e-2,
-        epsilon: float = 1e-10,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        ema: float | None = None,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, clip_norm, clip_value, ema)
-        self.epsilon = check_positive(epsilon, "Adagrad: epsilon")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.epsilon = check_positive(self.epsilon, "Adagrad: epsilon")
 
     def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
         """p = p - eta g / (sqrt(s) + epsilon)."""
         squares, decay = self.state["squares"], self.weight_decay
         _kernels.adagrad_step(parameters, gradients, squares, decaying, rate, 1.0, 1.0, self.epsilon, decay)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config(), "epsilon": self.epsilon}

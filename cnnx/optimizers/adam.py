@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from cnnx import _kernels
 from cnnx._typing import Array
 from cnnx.checks.arguments import check_positive, check_share
-from cnnx.optimizers.base import Optimizer
+from cnnx.optimizers.base import Optimizer, step_size
 from cnnx.schedules import Schedule
 
 
+@dataclass(eq=False, repr=False)
 class Adam(Optimizer):
     """Steps along the mean gradient divided by the root of the mean square, both moving averages, bias corrected.
 
@@ -34,22 +36,16 @@ class Adam(Optimizer):
 
     arrays: ClassVar[tuple[str, ...]] = ("mean", "square")
     decoupled: ClassVar[bool] = False
+    learning_rate: float | Schedule = step_size(1e-3)
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
 
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 1e-3,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        ema: float | None = None,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, clip_norm, clip_value, ema)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         name = type(self).__name__
-        self.beta1, self.beta2 = check_share(beta1, f"{name}: beta1"), check_share(beta2, f"{name}: beta2")
-        self.epsilon = check_positive(epsilon, f"{name}: epsilon")
+        self.beta1, self.beta2 = check_share(self.beta1, f"{name}: beta1"), check_share(self.beta2, f"{name}: beta2")
+        self.epsilon = check_positive(self.epsilon, f"{name}: epsilon")
 
     def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
         """p = p - eta m' / (sqrt(v') + epsilon)."""
@@ -65,11 +61,8 @@ class Adam(Optimizer):
         averages = (self.beta1, self.beta2)
         _kernels.adam_step(*arrays, *averages, mean_rate, grad_rate, scale, self.epsilon, coupled, decoupled)
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config(), "beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}
 
-
+@dataclass(eq=False, repr=False)
 class AdamW(Adam):
     """Adam with decoupled weight decay: p = (1 - eta weight_decay) p, and Adam's step on g alone.
 
@@ -87,16 +80,4 @@ class AdamW(Adam):
     """
 
     decoupled: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 1e-3,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        weight_decay: float = 1e-2,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        ema: float | None = None,
-    ) -> None:
-        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value, ema)
+    weight_decay: float = field(default=1e-2, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,11 +16,39 @@ from cnnx.schedules import Schedule
 NO_RANGES = np.empty((0, 2), np.intp)
 
 
+class _StepSize:
+    """The field `learning_rate`: it is checked whenever it is set, and may be changed between two steps."""
+
+    def __init__(self, default: float | None) -> None:
+        self.default = default
+
+    def __get__(self, optimizer: Optimizer | None, kind: type[Optimizer]) -> float | Schedule:
+        if optimizer is not None:
+            value: float | Schedule = optimizer.__dict__["learning_rate"]
+            return value
+        if self.default is None:  # then dataclasses, which asks the class for its default, finds none
+            raise AttributeError("learning_rate")
+        return self.default
+
+    def __set__(self, optimizer: Optimizer, value: float | Schedule) -> None:
+        if isinstance(value, Optimizer):
+            raise TypeError(f"learning_rate: expected a number or a schedule, got {value!r}; say optimizer= for it")
+        checked = value if isinstance(value, Schedule) else check_positive(value, "learning_rate")
+        optimizer.__dict__["learning_rate"] = checked
+
+
+def step_size(default: float | None = None) -> Any:
+    """The field of an optimizer's learning rate, with its default."""
+    return _StepSize(default)
+
+
+@dataclass(eq=False, repr=False)
 class Optimizer:
     """What every optimizer has: a learning rate, its state, clipping of gradients, and an average of the weights.
 
-    A subclass names its `arrays` and implements `update`. An optimizer belongs to the parameters of one model; used in
-    a second training run of that model, it goes on where it stopped.
+    A subclass is a dataclass whose fields are its arguments; it names its `arrays` and implements `update`. An
+    optimizer belongs to the parameters of one model; used in a second training run of that model, it goes on where it
+    stopped.
 
     Parameters
     ----------
@@ -49,42 +78,33 @@ class Optimizer:
         What is kept from step to step; empty before the first one.
     """
 
+    learning_rate: float | Schedule = step_size()
+    _: KW_ONLY
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    ema: float | None = None
+
     arrays: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(
-        self,
-        learning_rate: float | Schedule,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        ema: float | None = None,
-    ) -> None:
+    def __post_init__(self) -> None:
         name = type(self).__name__
-        self.learning_rate = learning_rate
-        self.weight_decay = check_not_negative(weight_decay, f"{name}: weight_decay")
-        self.clip_norm = None if clip_norm is None else check_positive(clip_norm, f"{name}: clip_norm")
-        self.clip_value = None if clip_value is None else check_positive(clip_value, f"{name}: clip_value")
-        self.ema = None if ema is None else check_share(ema, f"{name}: ema")
+        self.weight_decay = check_not_negative(self.weight_decay, f"{name}: weight_decay")
+        if self.clip_norm is not None:
+            self.clip_norm = check_positive(self.clip_norm, f"{name}: clip_norm")
+        if self.clip_value is not None:
+            self.clip_value = check_positive(self.clip_value, f"{name}: clip_value")
+        if self.ema is not None:
+            self.ema = check_share(self.ema, f"{name}: ema")
         self.steps = 0
         self.progress = 0.0
         self.state: dict[str, Array] = {}
         self._parameters: Array | None = None
 
     @property
-    def learning_rate(self) -> float | Schedule:
-        """As in the constructor; it may be changed between two steps."""
-        return self._learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, value: float | Schedule) -> None:
-        if isinstance(value, Optimizer):
-            raise TypeError(f"learning_rate: expected a number or a schedule, got {value!r}; say optimizer= for it")
-        self._learning_rate = value if isinstance(value, Schedule) else check_positive(value, "learning_rate")
-
-    @property
     def rate(self) -> float:
         """The learning rate of the next step, a number."""
-        rate = self._learning_rate
+        rate: float | Schedule = self.__dict__["learning_rate"]  # not by the field, for each step asks
         return rate(self.progress) if isinstance(rate, Schedule) else rate
 
     def step(self, parameters: Array, gradients: Array, decaying: Array | None = None) -> None:
@@ -152,17 +172,12 @@ class Optimizer:
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as plain JSON values; a schedule by its name and arguments."""
-        rate = self._learning_rate
-        return {
-            "learning_rate": rate.config() if isinstance(rate, Schedule) else rate,
-            "weight_decay": self.weight_decay,
-            "clip_norm": self.clip_norm,
-            "clip_value": self.clip_value,
-            "ema": self.ema,
-        }
+        arguments = {field.name: getattr(self, field.name) for field in fields(self)}
+        rate = self.learning_rate
+        return {**arguments, "learning_rate": rate.config() if isinstance(rate, Schedule) else rate}
 
     def __repr__(self) -> str:
-        shown = {**self.config(), "learning_rate": self._learning_rate}
+        shown = {**self.config(), "learning_rate": self.learning_rate}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def _begin(self, parameters: Array) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from cnnx import _kernels
 from cnnx._typing import Array
 from cnnx.checks.arguments import check_share
-from cnnx.optimizers.base import Optimizer
+from cnnx.optimizers.base import Optimizer, step_size
 from cnnx.schedules import Schedule
 
 
+@dataclass(eq=False, repr=False)
 class Lion(Optimizer):
     """Steps of one size along the signs of the momentum: p = (1 - eta weight_decay) p - eta sign(b1 m + (1 - b1) g).
 
@@ -30,25 +32,15 @@ class Lion(Optimizer):
     """
 
     arrays: ClassVar[tuple[str, ...]] = ("mean",)
+    learning_rate: float | Schedule = step_size(1e-4)
+    beta1: float = 0.9
+    beta2: float = 0.99
 
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 1e-4,
-        beta1: float = 0.9,
-        beta2: float = 0.99,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        ema: float | None = None,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, clip_norm, clip_value, ema)
-        self.beta1, self.beta2 = check_share(beta1, "Lion: beta1"), check_share(beta2, "Lion: beta2")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.beta1, self.beta2 = check_share(self.beta1, "Lion: beta1"), check_share(self.beta2, "Lion: beta2")
 
     def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
         """p = p - eta sign(b1 m + (1 - b1) g)."""
         mean, decay = self.state["mean"], rate * self.weight_decay
         _kernels.lion_step(parameters, gradients, mean, decaying, rate, self.beta1, self.beta2, decay)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config(), "beta1": self.beta1, "beta2": self.beta2}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from cnnx._typing import Array
 from cnnx.checks.arguments import check_not_negative
 from cnnx.optimizers.adam import Adam
+from cnnx.optimizers.base import step_size
 from cnnx.schedules import Schedule
 
 
+@dataclass(eq=False, repr=False)
 class Nadam(Adam):
     """Adam with Nesterov's momentum, which looks one step ahead.
 
@@ -34,20 +36,12 @@ class Nadam(Adam):
     Dozat, "Incorporating Nesterov Momentum into Adam", ICLR workshop 2016.
     """
 
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 2e-3,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        momentum_decay: float = 4e-3,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        ema: float | None = None,
-    ) -> None:
-        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value, ema)
-        self.momentum_decay = check_not_negative(momentum_decay, "Nadam: momentum_decay")
+    learning_rate: float | Schedule = step_size(2e-3)
+    momentum_decay: float = 4e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.momentum_decay = check_not_negative(self.momentum_decay, "Nadam: momentum_decay")
 
     def start(self, parameters: Array) -> dict[str, Array]:
         """Both averages, and the product of all momenta so far."""
@@ -63,7 +57,3 @@ class Nadam(Adam):
 
     def _momentum(self, step: int) -> float:
         return self.beta1 * (1 - 0.5 * float(0.96 ** (step * self.momentum_decay)))
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config(), "momentum_decay": self.momentum_decay}

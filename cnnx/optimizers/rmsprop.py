@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from cnnx import _kernels
 from cnnx._typing import Array
 from cnnx.checks.arguments import check_positive, check_share
-from cnnx.optimizers.base import Optimizer
+from cnnx.optimizers.base import Optimizer, step_size
 from cnnx.schedules import Schedule
 
 
+@dataclass(eq=False, repr=False)
 class RMSprop(Optimizer):
     """Steps divided by the root of a moving average of squared gradients.
 
@@ -31,27 +33,17 @@ class RMSprop(Optimizer):
     """
 
     arrays: ClassVar[tuple[str, ...]] = ("squares",)
+    learning_rate: float | Schedule = step_size(1e-2)
+    smoothing: float = 0.99
+    epsilon: float = 1e-8
 
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 1e-2,
-        smoothing: float = 0.99,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        ema: float | None = None,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, clip_norm, clip_value, ema)
-        self.smoothing = check_share(smoothing, "RMSprop: smoothing")
-        self.epsilon = check_positive(epsilon, "RMSprop: epsilon")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.smoothing = check_share(self.smoothing, "RMSprop: smoothing")
+        self.epsilon = check_positive(self.epsilon, "RMSprop: epsilon")
 
     def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
         """p = p - eta g / (sqrt(s) + epsilon)."""
         keep, take = self.smoothing, 1 - self.smoothing
         squares, decay = self.state["squares"], self.weight_decay
         _kernels.adagrad_step(parameters, gradients, squares, decaying, rate, keep, take, self.epsilon, decay)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config(), "smoothing": self.smoothing, "epsilon": self.epsilon}

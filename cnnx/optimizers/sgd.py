@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array
 from cnnx.checks.arguments import check_share
-from cnnx.optimizers.base import Optimizer
+from cnnx.optimizers.base import Optimizer, step_size
 from cnnx.schedules import Schedule
 
 
+@dataclass(eq=False, repr=False)
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum if asked for.
 
@@ -34,20 +35,14 @@ class SGD(Optimizer):
     in PyTorch's form, where the learning rate is no part of v.
     """
 
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 1e-3,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        ema: float | None = None,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, clip_norm, clip_value, ema)
-        self.momentum = check_share(momentum, "SGD: momentum")
-        self.nesterov = bool(nesterov)
-        if nesterov and not momentum:
+    learning_rate: float | Schedule = step_size(1e-3)
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.momentum, self.nesterov = check_share(self.momentum, "SGD: momentum"), bool(self.nesterov)
+        if self.nesterov and not self.momentum:
             raise ValueError("SGD: nesterov: expected a momentum above 0 with it, got 0")
 
     @property
@@ -67,7 +62,3 @@ class SGD(Optimizer):
             momentum, nesterov, decay = self.momentum, self.nesterov, self.weight_decay
             velocity = self.state["velocity"]
             _kernels.momentum_step(parameters, gradients, velocity, decaying, rate, momentum, nesterov, decay)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config(), "momentum": self.momentum, "nesterov": self.nesterov}

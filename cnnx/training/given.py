@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from cnnx._typing import Array, Shape
 from cnnx.checks.arguments import check_count
@@ -11,6 +12,7 @@ from cnnx.checks.arrays import check_numbers, check_same_length
 from cnnx.checks.weights import check_one_each
 from cnnx.data.base import Batches
 from cnnx.data.prefetching import Prefetched
+from cnnx.layers.loss.output import OutputLayer
 from cnnx.training.sources import CheckedArrays, CheckedBatches, Entrance
 from cnnx.training.weighting import ClassWeight
 
@@ -25,8 +27,7 @@ INSTEAD = {
 }
 
 
-@dataclass(frozen=True)
-class GivenArrays:
+class GivenArrays(NamedTuple):
     """Arrays of numbers, as many examples as labels and, if there are any, as weights."""
 
     X: Array
@@ -40,13 +41,15 @@ class GivenArrays:
         """Shape of one example."""
         return self.X.shape[1:]
 
-    def checked(self, entrance: Entrance, class_weight: ClassWeight | None = None) -> CheckedArrays:
-        """Their batches, once all is known to fit."""
+    def checked(
+        self, input_shape: Shape, dtype: np.dtype[Any], output: OutputLayer, class_weight: ClassWeight | None = None
+    ) -> CheckedArrays:
+        """Their batches, once all is known to fit a model of this shape and type with this output layer."""
+        entrance = Entrance(input_shape, dtype, output)
         return CheckedArrays(self.X, self.y, self.batch_size, entrance, self.where, class_weight, self.sample_weight)
 
 
-@dataclass(frozen=True)
-class GivenBatches:
+class GivenBatches(NamedTuple):
     """A source of batches."""
 
     batches: Batches
@@ -57,22 +60,25 @@ class GivenBatches:
         """Shape of one example."""
         return tuple(self.batches.input_shape)
 
-    def checked(self, entrance: Entrance, class_weight: ClassWeight | None = None) -> CheckedBatches:
-        """The same batches, each of which is checked."""
+    def checked(
+        self, input_shape: Shape, dtype: np.dtype[Any], output: OutputLayer, class_weight: ClassWeight | None = None
+    ) -> CheckedBatches:
+        """The same batches, each of which is checked against a model of this shape and type with this output layer."""
+        entrance = Entrance(input_shape, dtype, output)
         return CheckedBatches(self.batches, entrance, self.where, class_weight)
 
 
 Given: TypeAlias = GivenArrays | GivenBatches
 
 
-def given(X: Any, y: Any, where: str, batch_size: int | None, default: int, sample_weight: Any) -> Given:
+def data(X: Any, y: Any, where: str, batch_size: int | None, default: int, sample_weight: Any) -> Given:
     """Arrays, or a source of batches and nothing that it has itself; messages begin with `where`."""
     if isinstance(X, Batches):
         return _batches(X, where, y=y, batch_size=batch_size, sample_weight=sample_weight)
-    return given_arrays(X, y, where, default if batch_size is None else batch_size, sample_weight)
+    return arrays(X, y, where, default if batch_size is None else batch_size, sample_weight)
 
 
-def given_arrays(X: Any, y: Any, where: str, batch_size: int = BATCH_SIZE, sample_weight: Any = None) -> GivenArrays:
+def arrays(X: Any, y: Any, where: str, batch_size: int = BATCH_SIZE, sample_weight: Any = None) -> GivenArrays:
     """Arrays alone."""
     if y is None:
         raise TypeError(f"{where}: y: expected labels, got None; only a source of batches has its own")
@@ -83,27 +89,27 @@ def given_arrays(X: Any, y: Any, where: str, batch_size: int = BATCH_SIZE, sampl
     return GivenArrays(X, y, where, check_count(batch_size, "batch_size"), sample_weight)
 
 
-def set_aside(data: Given, validation_data: Any, validation_split: float) -> tuple[Given, Given | None]:
+def set_aside(whole: Given, validation_data: Any, validation_split: float) -> tuple[Given, Given | None]:
     """What is trained on, and what is validated on, from either of the two arguments."""
-    if isinstance(data, GivenBatches):
-        _batches(data.batches, data.where, validation_split=validation_split or None)
+    if isinstance(whole, GivenBatches):
+        _batches(whole.batches, whole.where, validation_split=validation_split or None)
     if validation_data is not None:
         if validation_split:
             raise ValueError("validation_data and validation_split: expected one of them, got both")
-        return data, _validation(validation_data)
-    if isinstance(data, GivenBatches):
-        return data, None
+        return whole, _validation(validation_data)
+    if isinstance(whole, GivenBatches):
+        return whole, None
     if not (isinstance(validation_split, int | float) and 0 <= validation_split < 1):
         raise ValueError(
             f"validation_split: expected a number from 0 up to but not including 1, got {validation_split!r}"
         )
-    X, y, weights = data.X, data.y, data.sample_weight
+    X, y, weights = whole.X, whole.y, whole.sample_weight
     count = round(len(X) * validation_split)
     if count == 0:
-        return data, None
+        return whole, None
     if count == len(X):
         raise ValueError(f"validation_split: {validation_split} of {len(X)} examples leaves none to train on")
-    kept = replace(data, X=X[:-count], y=y[:-count], sample_weight=None if weights is None else weights[:-count])
+    kept = whole._replace(X=X[:-count], y=y[:-count], sample_weight=None if weights is None else weights[:-count])
     return kept, GivenArrays(X[-count:], y[-count:], "validation_data", EVALUATION_BATCH_SIZE)
 
 

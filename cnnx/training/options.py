@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from cnnx.augmentation.base import AnyStep, check_steps
+from cnnx.augmentation.base import AnyStep
+from cnnx.augmentation.sequence import check_steps
 from cnnx.checks.arguments import check_count, check_instances
 from cnnx.optimizers import Optimizer, check_optimizer
 from cnnx.regularizers import Regularizer

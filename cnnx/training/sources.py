@@ -26,6 +26,8 @@ from cnnx.training.weighting import ClassWeight, class_weights, example_weights,
 
 # Batches that the worker thread keeps ready.
 AHEAD = 2
+# Where nothing is drawn: making a new one takes longer than a step of a tiny model.
+UNUSED = np.random.SeedSequence(0)
 
 
 class Entrance(NamedTuple):
@@ -186,7 +188,7 @@ def prepare(source: Checked, augment: Sequence[AnyStep] = (), seed: Sequence[int
     """
     entrance = source.entrance
     if not augment:
-        return Prefetched(source, dtype=entrance.dtype, ahead=0 if _in_memory(source) else AHEAD)
+        return Prefetched(source, (), UNUSED, entrance.dtype, 0 if _in_memory(source) else AHEAD)
     steps = _fitted(augment, entrance.output)
     prepared = Prefetched(source, steps, np.random.SeedSequence(seed), entrance.dtype, AHEAD)
     # Steps may have changed the labels.

@@ -171,7 +171,13 @@ def test_only_the_classes_themselves_are_computed_together_and_what_they_overrid
         layers = kind(3, 3), ReluLayer(), PoolLayer(2)
         model = Model(*layers, Flatten(), DenseLayer(2), SoftmaxLayer())
         model.build((6, 6, 2), seed=0)
-        assert [step.kind for step in model.plan.passes] == [expected, "ReluLayer", "PoolLayer", "Flatten", "DenseLayer"]
+        assert [step.kind for step in model.plan.passes] == [
+            expected,
+            "ReluLayer",
+            "PoolLayer",
+            "Flatten",
+            "DenseLayer",
+        ]
         x = X
         for layer in model.layers:
             x = layer.forward(x)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from drawing import draw_network
 
 from cnnx import (
     BatchNormLayer,
@@ -19,7 +20,6 @@ from cnnx.layers.base import Layer
 from cnnx.memory.arrays import Arrays, CheckedArrays
 from cnnx.models import MODELS
 from cnnx.plan.plan import Plan
-from drawing import draw_network
 
 
 class Cube(Layer):

@@ -24,6 +24,8 @@ from cnnx.augmentation import CutOut, Flip, MixUp, RandomCrop
 from cnnx.callbacks import Callback, Checkpoint
 from cnnx.data import ArrayBatches, Batches, FolderBatches, GeneratorBatches, Prefetched
 from cnnx.optimizers import Adam
+from cnnx.training import given
+from cnnx.training.sources import prepare
 
 # Weights after two epochs with seed 0. All sums of these runs are of small integers and sixteenths, and so exact: they
 # depend on the starting weights and on the order of the examples alone, on no machine.
@@ -134,6 +136,30 @@ def test_a_mapped_file_gives_the_bits_of_the_same_arrays_in_memory(data, tmp_pat
     augmented = fit(from_a_mapped_file(X, y, tmp_path), augment=AUGMENT)
     assert augmented == fit(from_arrays(X, y), augment=AUGMENT)
     assert augmented != fit(from_arrays(X, y))
+
+
+def test_prepared_batches_are_arrays_that_a_step_takes_as_they_are(data, tmp_path):
+    X, y = data
+    model = make_model()
+    model.build(X.shape[1:])
+    fitting = model.input_shape, model.dtype, model.layers[-1]
+    bytes_in_columns = np.asfortranarray(X.astype(np.uint8))
+    for source in (
+        from_arrays(bytes_in_columns, y),
+        from_arrays(X.tolist(), y.tolist()),
+        from_a_mapped_file(X.astype(">f8"), y, tmp_path),
+        from_a_generator(bytes_in_columns, y),
+    ):
+        checked = given.data(**{"y": None, "batch_size": None, **source}, where="train", default=4, sample_weight=None)
+        for augment in ((), (lambda X, y, rng: (X[:, ::-1], y),)):
+            prepared = prepare(checked.checked(*fitting), augment)
+            batches = list(prepared.epoch(np.random.default_rng(0)))
+            assert sum(len(examples) for examples, _, _ in batches) >= len(X)
+            for examples, _, _ in batches:
+                assert type(examples) is np.ndarray
+                assert examples.dtype is model.dtype
+                assert examples.shape[1:] == model.input_shape
+                assert examples.flags.carray
 
 
 def test_a_batch_is_augmented_by_a_seed_of_its_own_drawn_after_the_starting_weights(data):

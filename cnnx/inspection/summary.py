@@ -35,12 +35,12 @@ def summarize(layers: Sequence[Layer], plan: Plan, batch_size: int) -> str:
     number, weights = sum(value.size for value in parameters), sum(value.nbytes for value in parameters)
     arrays, gradients = plan.nbytes(batch_size), weights if plan.training else 0
     shared = arrays - sum(own.values())
-    step = f"A training step on {batch_size} examples" if plan.training else f"Serving {batch_size} examples"
+    batch = f"A training step on {batch_size} examples" if plan.training else f"Serving {batch_size} examples"
     return "\n".join(
         [
             *format_table(rows, right=[3, 4]),
             f"{number:,} parameters, {format_bytes(weights)} in {layers[0].dtype}.",
-            f"{step} takes {format_bytes(arrays + weights + gradients)}: {format_bytes(arrays)} of working arrays"
+            f"{batch} takes {format_bytes(arrays + weights + gradients)}: {format_bytes(arrays)} of working arrays"
             + (f", of which layers share {format_bytes(shared)}" if plan.training else "")
             + f", and {format_bytes(weights + gradients)} of parameters"
             + (" and gradients." if plan.training else "."),

@@ -36,15 +36,15 @@ def choose_recomputed(chain: Chain) -> None:
     """
     reader: Pass | None = None
     again = False
-    for step in reversed(chain.passes):
-        for way in step.ways:
+    for pass_ in reversed(chain.passes):
+        for way in pass_.ways:
             choose_recomputed(way)
-        if step.uses.view:
+        if pass_.uses.view:
             continue
-        again = not again and step.uses.recomputed and reader is not None and _takes_again(reader)
+        again = not again and pass_.uses.recomputed and reader is not None and _takes_again(reader)
         if again and reader is not None:
-            reader.below = step
-        reader = step
+            reader.below = pass_
+        reader = pass_
 
 
 def _takes_again(reader: Pass) -> bool:
@@ -93,52 +93,52 @@ class Walk:
 
     def forward(self, chain: Chain, value: Value) -> Value:
         """What comes out of the last pass."""
-        for step in chain.passes:
-            value = self._forward(step, value)
+        for pass_ in chain.passes:
+            value = self._forward(pass_, value)
         return value
 
     def backward(self, chain: Chain, gradient: Value) -> Value:
         """What comes out of the last pass on the way back."""
-        for step in chain.ascent:
-            gradient = self._backward(step, gradient)
+        for pass_ in chain.ascent:
+            gradient = self._backward(pass_, gradient)
         return gradient
 
-    def _forward(self, step: Pass, value: Value) -> Value:
-        step.starts = now = self.tick()
-        self.inputs[id(step)] = value
+    def _forward(self, pass_: Pass, value: Value) -> Value:
+        pass_.starts = now = self.tick()
+        self.inputs[id(pass_)] = value
         _use([value], now)
-        results = [self.forward(way, value) for way in step.ways]
-        now = self.tick() if step.ways else now
+        results = [self.forward(way, value) for way in pass_.ways]
+        now = self.tick() if pass_.ways else now
         _use(results, now)
-        for name, working in step.working.items():
+        for name, working in pass_.working.items():
             if name != "input_gradient" and not working.reservation.backward_only:
                 working.begin(now)
-        return step.working.get("output", value)
+        return pass_.working.get("output", value)
 
-    def _backward(self, step: Pass, gradient: Value) -> Value:
-        step.returns = now = self.tick()
-        value = self.inputs[id(step)]
-        if step.below is not None:
-            step.below.working["output"].begin(now)
+    def _backward(self, pass_: Pass, gradient: Value) -> Value:
+        pass_.returns = now = self.tick()
+        value = self.inputs[id(pass_)]
+        if pass_.below is not None:
+            pass_.below.working["output"].begin(now)
         read = [gradient]
-        if step.uses.input:
+        if pass_.uses.input:
             read.append(value)
-        for name, working in step.working.items():
+        for name, working in pass_.working.items():
             if working.reservation.backward_only:
                 working.begin(now)
                 read.append(working)
-            elif name not in ("input_gradient", "output") or (name == "output" and step.uses.output):
+            elif name not in ("input_gradient", "output") or (name == "output" and pass_.uses.output):
                 read.append(working)
         _use(read, now)
-        results = [self.backward(way, step.working.get("gated", gradient)) for way in step.ways]
-        if step.ways:
+        results = [self.backward(way, pass_.working.get("gated", gradient)) for way in pass_.ways]
+        if pass_.ways:
             now = self.tick()
-            _use([*results, step.working.get("gated")], now)
-        result = step.working.get("input_gradient")
-        if result is None or not step.wants_gradient:
+            _use([*results, pass_.working.get("gated")], now)
+        result = pass_.working.get("input_gradient")
+        if result is None or not pass_.wants_gradient:
             return gradient
         result.begin(now)
-        result.over = value if step.uses.gradient_over_input else None
+        result.over = value if pass_.uses.gradient_over_input else None
         return result
 
 

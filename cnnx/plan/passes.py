@@ -140,55 +140,57 @@ class Chain:
 
         That pass leaves its own out, and those below it, down to the data, have nothing to do on the way back.
         """
-        lowest = next((index for index, step in enumerate(self.passes) if step.has_parameters), len(self.passes))
+        lowest = next((index for index, pass_ in enumerate(self.passes) if pass_.has_parameters), len(self.passes))
         self.ascent = self.passes[0 if below else lowest :][::-1]
-        for index, step in enumerate(self.passes):
-            step.wants_gradient = below or index > lowest
-            step.keeps = step.keeps and (below or index >= lowest)
-            for way in step.ways:
-                way.want(step.wants_gradient)
+        for index, pass_ in enumerate(self.passes):
+            pass_.wants_gradient = below or index > lowest
+            pass_.keeps = pass_.keeps and (below or index >= lowest)
+            for way in pass_.ways:
+                way.want(pass_.wants_gradient)
 
     def bind(self, arrays: Arrays) -> None:
         """Fix what is called, and who gives the arrays."""
-        for step in self.passes:
-            step.arrays = arrays
-            for way in step.ways:
+        for pass_ in self.passes:
+            pass_.arrays = arrays
+            for way in pass_.ways:
                 way.bind(arrays)
         self._forward = [
-            arrays.watch(step.forward, step.name, step.starts, step.layers[-1].output_shape) for step in self.passes
+            arrays.watch(pass_.forward, pass_.name, pass_.starts, pass_.layers[-1].output_shape)
+            for pass_ in self.passes
         ]
         self._backward = [
-            arrays.watch(_upward(step), step.name, step.returns, step.layers[0].input_shape) for step in self.ascent
+            arrays.watch(_upward(pass_), pass_.name, pass_.returns, pass_.layers[0].input_shape)
+            for pass_ in self.ascent
         ]
 
     def forward(self, x: Array) -> Array:
         """The output of the last pass."""
-        for step in self._forward:
-            x = step(x)
+        for forward in self._forward:
+            x = forward(x)
         return x
 
     def backward(self, grad: Array) -> Array:
         """Fill the gradients of all parameters; returns the input gradient, which is of use where it is wanted."""
-        for step in self._backward:
-            grad = step(grad)
+        for backward in self._backward:
+            grad = backward(grad)
         return grad
 
     def walk(self) -> Iterator[Pass]:
         """Every pass, each behind those that it holds."""
-        for step in self.passes:
-            for way in step.ways:
+        for pass_ in self.passes:
+            for way in pass_.ways:
                 yield from way.walk()
-            yield step
+            yield pass_
 
 
-def _upward(step: Pass) -> Callable[[Array], Any]:
+def _upward(pass_: Pass) -> Callable[[Array], Any]:
     """A pass's way back, once its input is there."""
-    below = step.below
+    below = pass_.below
     if below is None:
-        return step.backward
+        return pass_.backward
 
     def backward(grad: Array) -> Array | None:
         below.recompute()
-        return step.backward(grad)
+        return pass_.backward(grad)
 
     return backward

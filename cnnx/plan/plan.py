@@ -61,8 +61,8 @@ class Plan:
         if training:
             self._chain.want(below=False)
             choose_recomputed(self._chain)
-        for step in self.passes:
-            step.prepared = {} if fixed and step.layers[0].uses.prepares else None
+        for pass_ in self.passes:
+            pass_.prepared = {} if fixed and pass_.layers[0].uses.prepares else None
         self.moments = walk_through(self._chain, self.output, training)
         self.blocks: list[Block] = place(self.working_arrays())
         if arrays is None:
@@ -140,8 +140,8 @@ class Plan:
         lines = format_passes(self.passes, self.output, self.blocks if self.training else [], batch_size)
         apart = sum(working.reservation.size(batch_size) for working in self.working_arrays())
         taken = f"{format_bytes(self.nbytes(batch_size))} of working arrays"
-        step = f"A step of training on {batch_size} examples" if self.training else f"Serving {batch_size} examples"
-        lines.append(f"{step} takes {taken}; without sharing, they would take {format_bytes(apart)}.")
+        batch = f"A step of training on {batch_size} examples" if self.training else f"Serving {batch_size} examples"
+        lines.append(f"{batch} takes {taken}; without sharing, they would take {format_bytes(apart)}.")
         return "\n".join(lines)
 
     def __str__(self) -> str:

@@ -20,9 +20,9 @@ def format_passes(
     shared = (block for block in blocks if len(block.members) > 1)
     names = {id(block): _letters(index) for index, block in enumerate(shared)}
     rows: list[tuple[str, ...]] = [HEAD]
-    for step in passes:
-        notes = [("weights prepared once", "", "", "")] if step.prepared is not None else []
-        rows += _rows(step.kind, _span(step.layers), [*notes, *_arrays(step, names, batch_size)])
+    for pass_ in passes:
+        notes = [("weights prepared once", "", "", "")] if pass_.prepared is not None else []
+        rows += _rows(pass_.kind, _span(pass_.layers), [*notes, *_arrays(pass_, names, batch_size)])
     if output is not None:
         kind = output.name.partition(" (")[2].rstrip(")") or output.name
         rows += _rows(f"{kind} and loss", output.name.partition(" ")[0], list(_arrays(output, names, batch_size)))

@@ -177,7 +177,7 @@ def test_ready_networks_read_nothing_that_is_not_theirs(name, rng):
 def test_drawn_networks_read_nothing_that_is_not_theirs(first):
     for seed in range(first, first + 20):
         drawn = draw_network(seed)
-        assert_same_with_checked_arrays(lambda drawn=drawn: draw_network(seed).model(build=False), *drawn.batch(4))
+        assert_same_with_checked_arrays(lambda drawn=drawn: drawn.model(build=False), *drawn.batch(4))
 
 
 def test_checked_arrays_notice_a_block_that_is_taken_while_it_is_in_use(rng):

@@ -10,10 +10,11 @@ import cnnx
 
 PACKAGE = Path(cnnx.__file__).parent
 # Each room, a folder or a file of `cnnx/`, and the rooms above it in this table that it may know.
-GROUND = ("_typing", "_kernels", "checks")
+GROUND = ("_typing", "_configured", "_kernels", "checks")
 ROOMS = {
     "_typing": (),
     "_version": (),
+    "_configured": (),
     "errors": (),
     "_kernels": ("_typing",),
     "checks": ("_typing",),

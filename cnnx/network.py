@@ -325,8 +325,8 @@ class Model:
         chosen, penalties = options.check_step(optimizer, learning_rate, regularizers)
         if not self.built:
             self.build(data.input_shape)
-        batch = data.checked(self.input_shape, self.dtype, output, class_weight)
-        return self.step(batch.X, batch.y, chosen, batch.weights, penalties)[0]
+        X, y, weights = data.fitting(self.input_shape, output, class_weight)
+        return self.step(X, y, chosen, weights, penalties)[0]
 
     def find_learning_rate(
         self,
@@ -599,8 +599,8 @@ class Model:
         data = given.arrays(X, y, "verify")
         if not self.built:
             self.build(data.input_shape)
-        batch = data.checked(self.input_shape, self.dtype, output)
-        return verify(self, batch.X, batch.y, tolerance)
+        X, y, _ = data.fitting(self.input_shape, output)
+        return verify(self, X, y, tolerance)
 
     def folded(self) -> Model:
         """A new model for inference, with batch normalization folded into the weights before it.

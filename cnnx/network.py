@@ -316,8 +316,8 @@ class Model:
         chosen, penalties = options.check_step(optimizer, learning_rate, regularizers)
         if not self.built:
             self.build(data.input_shape)
-        batch = data.checked(self.input_shape, self.dtype, output, class_weight)
-        return self.step(batch.X, batch.y, chosen, batch.weights, penalties)[0]
+        X, y, weights = data.fitting(self.input_shape, output, class_weight)
+        return self.step(X, y, chosen, weights, penalties)[0]
 
     def find_learning_rate(
         self,
@@ -576,11 +576,11 @@ class Model:
         data = given.arrays(X, y, "verify")
         if not self.built:
             self.build(data.input_shape)
-        batch = data.checked(self.input_shape, self.dtype, output)
-        x = check_batch(batch.X, self.input_shape, self.dtype, "X")
+        X, y, _ = data.fitting(self.input_shape, output)
+        x = check_batch(X, self.input_shape, self.dtype, "X")
         gradients = self.gradients.copy()
         try:
-            return verify(self.layers[:-1], output, x, batch.y, tolerance)
+            return verify(self.layers[:-1], output, x, y, tolerance)
         finally:
             self.gradients[...] = gradients
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cnnx import _kernels
+from cnnx._configured import Configured
 from cnnx._typing import Array
 from cnnx.checks.arguments import check_positive
 from cnnx.layers.base import Layer, walk_parameters
@@ -24,7 +25,7 @@ from cnnx.layers.base import Layer, walk_parameters
 __all__ = ["L1", "L2", "MaxNorm", "Regularizer"]
 
 
-class Regularizer:
+class Regularizer(Configured):
     """Something done in every step: a penalty added to loss and gradients, or a constraint after the step."""
 
     def penalize(self, parameters: Array, gradients: Array, decaying: Array) -> float:
@@ -43,11 +44,7 @@ class Regularizer:
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as plain JSON values, with the class's name as "regularizer"."""
-        return {"regularizer": type(self).__name__}
-
-    def __repr__(self) -> str:
-        arguments = (f"{name}={value!r}" for name, value in self.config().items() if name != "regularizer")
-        return f"{type(self).__name__}({', '.join(arguments)})"
+        return {"regularizer": type(self).__name__, **self.arguments()}
 
 
 class L1(Regularizer):
@@ -68,10 +65,6 @@ class L1(Regularizer):
         _kernels.penalty(parameters, gradients, decaying, self.strength, 0.0, sums)
         return self.strength * float(sums[0])
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config(), "strength": self.strength}
-
 
 class L2(Regularizer):
     """strength times the sum of w^2, without the half that some put before it.
@@ -90,10 +83,6 @@ class L2(Regularizer):
         sums = np.empty(2)
         _kernels.penalty(parameters, gradients, decaying, 0.0, self.strength, sums)
         return self.strength * float(sums[1])
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config(), "strength": self.strength}
 
 
 class MaxNorm(Regularizer):
@@ -116,7 +105,3 @@ class MaxNorm(Regularizer):
                 norms = np.sqrt(np.einsum("iu,iu->u", weights, weights))
                 if norms.max() > self.limit:
                     weights *= (self.limit / np.maximum(norms, self.limit)).astype(value.dtype)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config(), "limit": self.limit}

@@ -10,10 +10,11 @@ import cnnx
 
 PACKAGE = Path(cnnx.__file__).parent
 # Each room, a folder or a file of `cnnx/`, and the rooms above it in this table that it may know.
-GROUND = ("_typing", "_kernels", "checks")
+GROUND = ("_typing", "_configured", "_kernels", "checks")
 ROOMS = {
     "_typing": (),
     "_version": (),
+    "_configured": (),
     "errors": (),
     "_kernels": ("_typing",),
     "checks": ("_typing",),
@@ -45,8 +46,6 @@ ROOMS = {
     ),
     "__main__": ("command",),
 }
-# Until what a pass does is an object of its own: files that are to go, and an arrow.
-TO_GO = {"sharing", "fusion", "parameters", "folding", "summary", "verification"}
 EXCUSED = {("cnnx.layers.residual", "cnnx.layers")}
 
 
@@ -55,7 +54,7 @@ def name_of(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if path.stem not in TO_GO}
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imports(name):
@@ -68,7 +67,7 @@ def imports(name):
             found |= {each if each in FILES else node.module for each in inside}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-    ours = {each for each in found if each.partition(".")[0] == "cnnx" and room(each) not in TO_GO}
+    ours = {each for each in found if each.partition(".")[0] == "cnnx"}
     return {each for each in ours if (name, each) not in EXCUSED}
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
@@ -66,10 +65,6 @@ class Rotate(AffineStep):
         cosine, sine = np.cos(angle), np.sin(angle)
         return np.stack([cosine, sine, -sine, cosine], axis=1).reshape(images, 2, 2)
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"degrees": self.degrees, "fill": self.fill}
-
 
 class Scale(AffineStep):
     """Enlarge or shrink each image about its middle by a random factor; its shape stays.
@@ -103,10 +98,6 @@ class Scale(AffineStep):
     def draw(self, images: int, rng: np.random.Generator) -> Array:
         """The unit matrix divided by the factor."""
         return np.eye(2) / rng.uniform(self.low, self.high, (images, 1, 1))
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"low": self.low, "high": self.high, "fill": self.fill}
 
 
 class JoinedSampling(AffineStep):

@@ -7,17 +7,17 @@ the thread that prepares it, nor on the batches before it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from cnnx._configured import Configured
 from cnnx._typing import Array
 
 AnyStep = Callable[[Array, Array, "np.random.Generator"], tuple[Array, Array]]
 
 
-class Step:
-    """A step of augmentation; a subclass implements `__call__` and `config`."""
+class Step(Configured):
+    """A step of augmentation; a subclass implements `__call__`."""
 
     @property
     def name(self) -> str:
@@ -46,14 +46,6 @@ class Step:
             If the examples are not such arrays, or too small for this step.
         """
         raise NotImplementedError
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments as plain JSON values."""
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
-        return f"{self.name}({arguments})"
 
 
 class ImageStep(Step):

@@ -68,7 +68,7 @@ class CutOut(ImageStep):
         _kernels.erase_images(X, boxes, self.fill, out)
         return out
 
-    def config(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """The constructor's arguments."""
         size = self.smallest if self.smallest == self.largest else [self.smallest, self.largest]
         return {"size": size, "probability": self.probability, "fill": self.fill}

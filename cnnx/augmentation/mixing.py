@@ -62,10 +62,6 @@ class MixUp(Step):
             raise ValueError(f"{self.name}: labels: expected rows of {self.classes} classes, got shape {y.shape}")
         return y.astype(dtype, copy=False)
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"alpha": self.alpha, "classes": self.classes}
-
 
 def _blend(values: Array, other: Array, share: Any) -> Array:
     """share * values + (1 - share) * values[other]."""

@@ -54,10 +54,6 @@ class Flip(ImageStep):
         _kernels.shift_images(X, np.zeros((len(X), 2), np.intp), flips, 0.0, out)
         return out
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"horizontal": self.horizontal, "vertical": self.vertical}
-
 
 class Shift(ImageStep):
     """Move each image by whole pixels, down or up and right or left, all distances alike probable.
@@ -88,7 +84,7 @@ class Shift(ImageStep):
         """(batch, height, width, channels) to the same shape."""
         return move(X, self.pixels, self.fill, rng, self.name)
 
-    def config(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {"pixels": list(self.pixels), "fill": self.fill}
 
@@ -124,10 +120,6 @@ class RandomCrop(ImageStep):
     def augment(self, X: Array, rng: np.random.Generator) -> Array:
         """(batch, height, width, channels) to the same shape."""
         return move(X, (self.padding, self.padding), self.fill, rng, self.name)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"padding": self.padding, "fill": self.fill}
 
 
 def move(X: Array, farthest: tuple[int, int], fill: float, rng: np.random.Generator, name: str) -> Array:

@@ -9,8 +9,6 @@ Values are not clipped: what their range is, only the data knows.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from cnnx._typing import Array
@@ -46,10 +44,6 @@ class Brightness(ImageStep):
         b = rng.uniform(-self.strength, self.strength, (len(X), 1, 1, 1))
         return np.add(X, b, dtype=X.dtype)
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"strength": self.strength}
-
 
 class Contrast(ImageStep):
     """Stretch or shrink each image's differences from the mean of each channel by a random factor.
@@ -82,10 +76,6 @@ class Contrast(ImageStep):
         out += m
         return out
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"strength": self.strength}
-
 
 class Noise(Step):
     """Add normally distributed noise to each value; also for examples that are not images.
@@ -115,7 +105,3 @@ class Noise(Step):
         out *= X.dtype.type(self.deviation)
         out += X
         return out, y
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"deviation": self.deviation}

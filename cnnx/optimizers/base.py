@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from cnnx import _kernels
+from cnnx._configured import Configured
 from cnnx._typing import Array
 from cnnx.checks.arguments import check_not_negative, check_positive, check_share
 from cnnx.schedules import Schedule
@@ -43,7 +44,7 @@ def step_size(default: float | None = None) -> Any:
 
 
 @dataclass(eq=False, repr=False)
-class Optimizer:
+class Optimizer(Configured):
     """What every optimizer has: a learning rate, its state, clipping of gradients, and an average of the weights.
 
     A subclass is a dataclass whose fields are its arguments; it names its `arrays` and implements `update`. An
@@ -172,13 +173,8 @@ class Optimizer:
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as plain JSON values; a schedule by its name and arguments."""
-        arguments = {field.name: getattr(self, field.name) for field in fields(self)}
         rate = self.learning_rate
-        return {**arguments, "learning_rate": rate.config() if isinstance(rate, Schedule) else rate}
-
-    def __repr__(self) -> str:
-        shown = {**self.config(), "learning_rate": self.learning_rate}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        return {**self.arguments(), "learning_rate": rate.config() if isinstance(rate, Schedule) else rate}
 
     def _begin(self, parameters: Array) -> None:
         """A state of zeros for these parameters, or a check that a restored one fits them."""

@@ -6,14 +6,15 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cnnx._configured import Configured
 from cnnx.checks.arguments import check_positive
 
 # Sums of fractions of epochs may lie a little past the end.
 ROUNDING = 1 + 1e-9
 
 
-class Schedule:
-    """A learning rate as a function of the epochs trained so far; a subclass implements `rate` and `config`.
+class Schedule(Configured):
+    """A learning rate as a function of the epochs trained so far; a subclass implements `rate`.
 
     Attributes
     ----------
@@ -62,8 +63,4 @@ class Schedule:
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as plain JSON values, with the class's name as "schedule"."""
-        return {"schedule": type(self).__name__, "learning_rate": self.learning_rate}
-
-    def __repr__(self) -> str:
-        arguments = (f"{name}={value!r}" for name, value in self.config().items() if name != "schedule")
-        return f"{type(self).__name__}({', '.join(arguments)})"
+        return {"schedule": type(self).__name__, **self.arguments()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from cnnx.checks.arguments import check_not_negative, check_positive, check_share
 from cnnx.schedules.base import Schedule
@@ -31,10 +30,6 @@ class StepDecay(Schedule):
         """Constant from drop to drop."""
         return self.learning_rate * float(self.factor ** (progress // self.every))
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config(), "every": self.every, "factor": self.factor}
-
 
 class ExponentialDecay(Schedule):
     """eta factor^t.
@@ -54,10 +49,6 @@ class ExponentialDecay(Schedule):
     def rate(self, progress: float) -> float:
         """The same factor in every epoch, and in each part of one."""
         return self.learning_rate * float(self.factor**progress)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config(), "factor": self.factor}
 
 
 class CosineDecay(Schedule):
@@ -96,10 +87,6 @@ class CosineDecay(Schedule):
             return self.learning_rate * progress / self.warmup
         share = (progress - self.warmup) / (self.epochs - self.warmup)
         return _cosine(self.learning_rate, self.final, share)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config(), "epochs": self.epochs, "warmup": self.warmup, "final": self.final}
 
 
 class OneCycle(Schedule):
@@ -144,11 +131,6 @@ class OneCycle(Schedule):
         if progress < top:
             return _cosine(self.initial, self.learning_rate, progress / top)
         return _cosine(self.learning_rate, self.final, (progress - top) / (self.epochs - top))
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        shape = {"rise": self.rise, "initial": self.initial, "final": self.final}
-        return {**super().config(), "epochs": self.epochs, **shape}
 
 
 def _cosine(start: float, end: float, share: float) -> float:

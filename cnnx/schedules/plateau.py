@@ -71,6 +71,11 @@ class ReduceOnPlateau(Schedule):
         self.drops = state["drops"]
         self.monitor.restore(state)
 
-    def config(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().config(), **self.monitor.config(), "factor": self.factor, "least": self.least}
+        return {
+            "learning_rate": self.learning_rate,
+            **self.monitor.config(),
+            "factor": self.factor,
+            "least": self.least,
+        }

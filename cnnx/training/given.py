@@ -8,13 +8,13 @@ import numpy as np
 
 from cnnx._typing import Array, Shape
 from cnnx.checks.arguments import check_count
-from cnnx.checks.arrays import check_numbers, check_same_length
+from cnnx.checks.arrays import check_numbers, check_same_length, check_shape
 from cnnx.checks.weights import check_one_each
-from cnnx.data.base import Batches
+from cnnx.data.base import Batch, Batches
 from cnnx.data.prefetching import Prefetched
 from cnnx.layers.loss.output import OutputLayer
 from cnnx.training.sources import CheckedArrays, CheckedBatches, Entrance
-from cnnx.training.weighting import ClassWeight
+from cnnx.training.weighting import ClassWeight, example_weights
 
 # Examples at a time, where `train` and `evaluate` are not told.
 BATCH_SIZE = 64
@@ -41,12 +41,18 @@ class GivenArrays(NamedTuple):
         """Shape of one example."""
         return self.X.shape[1:]
 
+    def fitting(self, input_shape: Shape, output: OutputLayer, class_weight: ClassWeight | None = None) -> Batch:
+        """Examples, labels and weights, once all is known to fit a model of this shape with this output layer."""
+        check_shape(self.X, input_shape, "X")
+        y = output.check_labels(self.y, self.where)
+        return self.X, y, example_weights(y, class_weight, self.sample_weight, output, self.where)
+
     def checked(
         self, input_shape: Shape, dtype: np.dtype[Any], output: OutputLayer, class_weight: ClassWeight | None = None
     ) -> CheckedArrays:
-        """Their batches, once all is known to fit a model of this shape and type with this output layer."""
-        entrance = Entrance(input_shape, dtype, output)
-        return CheckedArrays(self.X, self.y, self.batch_size, entrance, self.where, class_weight, self.sample_weight)
+        """Their batches, once all is known to fit."""
+        fitting = self.fitting(input_shape, output, class_weight)
+        return CheckedArrays(*fitting, self.batch_size, Entrance(input_shape, dtype, output))
 
 
 class GivenBatches(NamedTuple):

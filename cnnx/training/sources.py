@@ -54,35 +54,12 @@ class Checked(Batches):
 
 
 class CheckedArrays(Checked, ArrayBatches):
-    """Batches from arrays in memory, all checked at once.
+    """Batches from arrays in memory, which have been checked all at once."""
 
-    Parameters
-    ----------
-    X, y : ndarray
-        Numbers, and as many examples as labels.
-    batch_size : int
-    entrance : Entrance
-    where : str
-        Beginning of messages.
-    class_weight, sample_weight
-        As in `Model.train`.
-    """
-
-    def __init__(
-        self,
-        X: Array,
-        y: Array,
-        batch_size: int,
-        entrance: Entrance,
-        where: str,
-        class_weight: ClassWeight | None = None,
-        sample_weight: Any = None,
-    ) -> None:
-        check_shape(X, entrance.input_shape, "X")
-        self.X, self.entrance = X, entrance
-        self.y = self.labels = entrance.output.check_labels(y, where)
-        self.weights = example_weights(self.y, class_weight, sample_weight, entrance.output, where)
+    def __init__(self, X: Array, y: Array, weights: Array | None, batch_size: int, entrance: Entrance) -> None:
+        self.X, self.y, self.labels, self.weights = X, y, y, weights
         self.examples, self.batch_size, self.input_shape = len(X), batch_size, entrance.input_shape
+        self.entrance = entrance
 
 
 class CheckedBatches(Checked):
@@ -188,17 +165,20 @@ def prepare(source: Checked, augment: Sequence[AnyStep] = (), seed: Sequence[int
     """
     entrance = source.entrance
     if not augment:
-        return Prefetched(source, (), UNUSED, entrance.dtype, 0 if _in_memory(source) else AHEAD)
+        X = _in_memory(source)
+        if X is not None and X.dtype is entrance.dtype and X.flags.carray:
+            return source
+        return Prefetched(source, (), UNUSED, entrance.dtype, AHEAD if X is None else 0)
     steps = _fitted(augment, entrance.output)
     prepared = Prefetched(source, steps, np.random.SeedSequence(seed), entrance.dtype, AHEAD)
     # Steps may have changed the labels.
     return CheckedBatches(prepared, entrance, "train: augment")
 
 
-def _in_memory(source: Checked) -> bool:
-    """Whether reading a batch is no more than taking rows of an array."""
+def _in_memory(source: Checked) -> Array | None:
+    """The examples, where reading a batch is no more than taking rows of an array."""
     batches = source.batches if isinstance(source, CheckedBatches) else source
-    return isinstance(batches, ArrayBatches) and type(batches.X) is np.ndarray
+    return batches.X if isinstance(batches, ArrayBatches) and type(batches.X) is np.ndarray else None
 
 
 def _fitted(steps: Sequence[AnyStep], output: OutputLayer) -> list[AnyStep]:

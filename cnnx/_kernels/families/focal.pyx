@@ -7,6 +7,7 @@ from cython.parallel cimport prange
 from libc.math cimport exp, expf, expm1, fabs, log, log1p, log1pf, pow, powf
 
 from cnnx._kernels.families.softmax cimport exponentials, largest
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
@@ -119,9 +120,10 @@ cdef void sigmoid_backward_example(
 
 # -- Batches ------------------------------------------------------------------------------------------
 
-cdef _forward(
-    str name, bint softmax, const floating[:, ::1] x, const floating[:, ::1] targets, double gamma,
-    floating[:, ::1] out, floating[::1] losses,
+@by_dtype
+def forward(
+    const floating[:, ::1] x, const floating[:, ::1] targets, double gamma, floating[:, ::1] out,
+    floating[::1] losses, str name, bint softmax,
 ):
     cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
     if (
@@ -144,9 +146,10 @@ cdef _forward(
             to_losses[n] = <floating>sigmoid_forward_example(z + n * K, t + n * K, gamma, K, y + n * K)
 
 
-cdef _backward(
-    str name, bint softmax, const floating[:, ::1] x, const floating[:, ::1] targets, double gamma,
-    floating[:, ::1] out,
+@by_dtype
+def backward(
+    const floating[:, ::1] x, const floating[:, ::1] targets, double gamma, floating[:, ::1] out, str name,
+    bint softmax,
 ):
     cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
     if not same_shape(targets.shape, x.shape, 2) or not same_shape(x.shape, out.shape, 2) or K < 1:
@@ -165,31 +168,17 @@ cdef _backward(
             sigmoid_backward_example(z + n * K, t + n * K, gamma, K, N, to_out + n * K)
 
 
-cdef forward(str name, bint softmax, x, targets, gamma, out, losses):
-    if out.dtype.char == "f":
-        _forward[float](name, softmax, x, targets, gamma, out, losses)
-    else:
-        _forward[double](name, softmax, x, targets, gamma, out, losses)
-
-
-cdef backward(str name, bint softmax, x, targets, gamma, out):
-    if out.dtype.char == "f":
-        _backward[float](name, softmax, x, targets, gamma, out)
-    else:
-        _backward[double](name, softmax, x, targets, gamma, out)
-
-
 def softmax_focal_forward(x, targets, gamma, out, losses):
-    forward("softmax_focal_forward", True, x, targets, gamma, out, losses)
+    forward(x, targets, gamma, out, losses, "softmax_focal_forward", True)
 
 
 def softmax_focal_backward(x, targets, gamma, out):
-    backward("softmax_focal_backward", True, x, targets, gamma, out)
+    backward(x, targets, gamma, out, "softmax_focal_backward", True)
 
 
 def sigmoid_focal_forward(x, targets, gamma, out, losses):
-    forward("sigmoid_focal_forward", False, x, targets, gamma, out, losses)
+    forward(x, targets, gamma, out, losses, "sigmoid_focal_forward", False)
 
 
 def sigmoid_focal_backward(x, targets, gamma, out):
-    backward("sigmoid_focal_backward", False, x, targets, gamma, out)
+    backward(x, targets, gamma, out, "sigmoid_focal_backward", False)

@@ -1,6 +1,7 @@
 """Multi-class hinge loss. One thread goes through a batch, row by row."""
 
 from cnnx._kernels.ground.argmax cimport argmax
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.lanes cimport LANES, sum_of_lanes
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
@@ -23,7 +24,8 @@ cdef double mean_violation(
 ) noexcept nogil:
     cdef Py_ssize_t k = 0, l
     cdef floating right = x[argmax(targets, classes)]
-    cdef double violated, sums[LANES]
+    cdef double violated
+    cdef double sums[LANES]
     for l in range(LANES):
         sums[l] = 0
     while k < classes:
@@ -50,7 +52,8 @@ cdef void backward_row(
         out[k] = (out[k] - targets[k] * pushed) / count
 
 
-cdef _hinge_forward(
+@by_dtype
+def hinge_forward(
     const floating[:, ::1] x, const floating[:, ::1] targets, bint squared, floating[::1] losses,
 ):
     cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
@@ -63,7 +66,8 @@ cdef _hinge_forward(
             losses[n] = <floating>mean_violation(&x[n, 0], &targets[n, 0], squared, K)
 
 
-cdef _hinge_backward(
+@by_dtype
+def hinge_backward(
     const floating[:, ::1] x, const floating[:, ::1] targets, bint squared, floating[:, ::1] out,
 ):
     cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
@@ -74,17 +78,3 @@ cdef _hinge_backward(
     with nogil:
         for n in range(N):
             backward_row(&x[n, 0], &targets[n, 0], squared, K, <floating>(N * K), &out[n, 0])
-
-
-def hinge_forward(x, targets, squared, losses):
-    if losses.dtype.char == "f":
-        _hinge_forward[float](x, targets, squared, losses)
-    else:
-        _hinge_forward[double](x, targets, squared, losses)
-
-
-def hinge_backward(x, targets, squared, out):
-    if out.dtype.char == "f":
-        _hinge_backward[float](x, targets, squared, out)
-    else:
-        _hinge_backward[double](x, targets, squared, out)

@@ -7,10 +7,11 @@ from cython.parallel cimport prange
 from libc.stdint cimport uint16_t
 
 from cnnx._kernels.ground.dtypes import by_dtype
-from cnnx._kernels.ground.elementwise cimport for_each_run, run_function
+from cnnx._kernels.ground.elementwise cimport RUN, for_each_run, run_function
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
+
 
 cdef double scale_of(uint16_t dropped) noexcept nogil:
     return 65536.0 / (65536 - dropped)
@@ -30,7 +31,7 @@ cdef void dropout_run(
 def dropout(x, bits, uint16_t dropped, out):
     for_each_run(
         "dropout", x, bits, out, <run_function>dropout_run[float], <run_function>dropout_run[double], dropped,
-        scale_of(dropped))
+        scale_of(dropped), 1, RUN, c"H")
 
 
 cdef void spatial_dropout_image(

@@ -1,6 +1,6 @@
 """Updates of the whole parameter vector in one pass. A task is a run of elements.
 
-Where weights decay and other parameters do not, a run is cut into stretches of one kind, so that the loops
+Where weights decay and other parameters do not, a run is cut into segments of one kind, so that the loops
 have no branches.
 """
 
@@ -8,7 +8,7 @@ from libc.math cimport fabs, sqrt, sqrtf
 from cython.parallel cimport prange
 
 from cnnx._kernels.ground.dtypes import by_dtype
-from cnnx._kernels.ground.elementwise cimport for_each_run, run_function
+from cnnx._kernels.ground.elementwise cimport at, elements, for_each_run, run_function, take_elements
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
 
@@ -31,50 +31,90 @@ def sgd_step(params, grads, double learning_rate):
         "sgd_step", grads, None, params, <run_function>sgd_run[float], <run_function>sgd_run[double], learning_rate, 0, 2, RUN)
 
 
-# -- Stretches that decay, and those that do not -----------------------------------------------------
+# -- Segments that decay, and those that do not ------------------------------------------------------
 
-cdef struct cutting:
+# Of one segment; `first` and `second` are what the optimizer remembers, `constants` is a struct of its own.
+ctypedef void (*update_function)(
+    const void *grads, void *params, void *first, void *second, Py_ssize_t count, bint decays, const void *constants,
+) noexcept nogil
+
+
+cdef struct ranges:
     Py_ssize_t size, tasks
-    const Py_ssize_t *ranges    # first element of a range that decays, and the one after its last
+    const Py_ssize_t *ends      # first element of a range that decays, and the one after its last
     Py_ssize_t count            # of ranges
 
 
-cdef struct stretch:
+cdef struct segment:
     Py_ssize_t start, stop
     bint decays
     Py_ssize_t ahead            # the first range that does not lie before it
 
 
-cdef inline stretch first_stretch(const cutting *w, Py_ssize_t task) noexcept nogil:
-    cdef stretch nothing
+cdef inline segment first_segment(const ranges *r, Py_ssize_t task) noexcept nogil:
+    cdef segment nothing
     nothing.start, nothing.stop, nothing.decays, nothing.ahead = task * RUN, task * RUN, False, 0
-    return next_stretch(nothing, w, task)
+    return next_segment(nothing, r, task)
 
 
-cdef inline stretch next_stretch(stretch last, const cutting *w, Py_ssize_t task) noexcept nogil:
+cdef inline segment next_segment(segment last, const ranges *r, Py_ssize_t task) noexcept nogil:
     """The elements after `last` up to where the task ends or the kind changes; none if the task is done."""
-    cdef Py_ssize_t end = min((task + 1) * RUN, w.size)
-    cdef stretch here
+    cdef Py_ssize_t end = min((task + 1) * RUN, r.size)
+    cdef segment here
     here.start, here.ahead, here.stop, here.decays = last.stop, last.ahead, end, False
-    while here.ahead < w.count and w.ranges[2 * here.ahead + 1] <= here.start:
+    while here.ahead < r.count and r.ends[2 * here.ahead + 1] <= here.start:
         here.ahead += 1
-    if here.ahead < w.count:
-        here.decays = w.ranges[2 * here.ahead] <= here.start
-        here.stop = min(end, w.ranges[2 * here.ahead + 1] if here.decays else w.ranges[2 * here.ahead])
+    if here.ahead < r.count:
+        here.decays = r.ends[2 * here.ahead] <= here.start
+        here.stop = min(end, r.ends[2 * here.ahead + 1] if here.decays else r.ends[2 * here.ahead])
     return here
 
 
-cdef int cut(str name, const Py_ssize_t[:, ::1] decaying, Py_ssize_t size, cutting *w) except -1:
+cdef ranges ranges_of(str name, const Py_ssize_t[:, ::1] decaying, Py_ssize_t size) except *:
     """The ranges, once they are known to be pairs in order, within the vector."""
     cdef Py_ssize_t i, last = 0
+    cdef ranges r
     if decaying.shape[0] and decaying.shape[1] != 2:
         raise ValueError(f"{name}: shapes do not fit: ranges of {decaying.shape[1]} ends")
     for i in range(decaying.shape[0]):
         if not last <= decaying[i, 0] <= decaying[i, 1] <= size:
             raise ValueError(f"{name}: sizes do not fit: range {decaying[i, 0]} to {decaying[i, 1]} of {size}")
         last = decaying[i, 1]
-    w.size, w.tasks, w.count = size, (size + RUN - 1) // RUN, decaying.shape[0]
-    w.ranges = &decaying[0, 0] if decaying.shape[0] else NULL
+    r.size, r.tasks, r.count = size, (size + RUN - 1) // RUN, decaying.shape[0]
+    r.ends = &decaying[0, 0] if decaying.shape[0] else NULL
+    return r
+
+
+cdef void update_task(
+    update_function update, const ranges *r, Py_ssize_t task, const elements *e, const void *constants,
+) noexcept nogil:
+    cdef segment s = first_segment(r, task)
+    while s.start < s.stop:
+        update(
+            at(e[0], s.start), at(e[1], s.start), at(e[2], s.start), at(e[3], s.start), s.stop - s.start, s.decays,
+            constants)
+        s = next_segment(s, r, task)
+
+
+cdef int for_each_segment(
+    str name, grads, tuple outputs, const Py_ssize_t[:, ::1] decaying, update_function for_float,
+    update_function for_double, const void *constants, double operations,
+) except -1:
+    """Of gradients, parameters, and one or two vectors that are remembered. `operations` are those of an element."""
+    cdef elements[4] e
+    e[3].first, e[3].itemsize = NULL, 0
+    take_elements(name, (grads,), outputs, e)
+    cdef ranges r = ranges_of(name, decaying, e[0].count)
+    cdef Py_ssize_t task
+    cdef int threads = threads_for(r.tasks, operations * r.size)
+    cdef update_function update = for_float if e[0].itemsize == sizeof(float) else for_double
+    with nogil:
+        if threads == 1:
+            for task in range(r.tasks):
+                update_task(update, &r, task, e, constants)
+        else:
+            for task in prange(r.tasks, num_threads=threads, schedule="static"):
+                update_task(update, &r, task, e, constants)
     return 0
 
 
@@ -87,165 +127,132 @@ cdef inline floating root(floating x) noexcept nogil:
 
 # -- Momentum ----------------------------------------------------------------------------------------
 
-cdef void momentum_task(
-    const cutting *w, Py_ssize_t task, floating *params, const floating *grads, floating *velocity,
-    floating learning_rate, floating momentum, bint nesterov, floating weight_decay,
+cdef struct momentum_constants:
+    double learning_rate, momentum, weight_decay
+    bint nesterov
+
+
+cdef void momentum_update(
+    const floating *grads, floating *params, floating *velocity, const floating *unused, Py_ssize_t count, bint decays,
+    const momentum_constants *constants,
 ) noexcept nogil:
     cdef Py_ssize_t i
-    cdef floating grad, decay
-    cdef stretch s = first_stretch(w, task)
-    while s.start < s.stop:
-        decay = weight_decay if s.decays else 0
-        if nesterov:
-            for i in range(s.start, s.stop):
-                grad = grads[i] + decay * params[i]
-                velocity[i] = momentum * velocity[i] + grad
-                params[i] -= learning_rate * (grad + momentum * velocity[i])
-        else:
-            for i in range(s.start, s.stop):
-                velocity[i] = momentum * velocity[i] + (grads[i] + decay * params[i])
-                params[i] -= learning_rate * velocity[i]
-        s = next_stretch(s, w, task)
+    cdef floating grad, decay = <floating>constants.weight_decay if decays else 0
+    cdef floating learning_rate = <floating>constants.learning_rate, momentum = <floating>constants.momentum
+    if constants.nesterov:
+        for i in range(count):
+            grad = grads[i] + decay * params[i]
+            velocity[i] = momentum * velocity[i] + grad
+            params[i] -= learning_rate * (grad + momentum * velocity[i])
+    else:
+        for i in range(count):
+            velocity[i] = momentum * velocity[i] + (grads[i] + decay * params[i])
+            params[i] -= learning_rate * velocity[i]
 
 
-@by_dtype
 def momentum_step(
-    floating[::1] params, const floating[::1] grads, floating[::1] velocity, const Py_ssize_t[:, ::1] decaying,
-    floating learning_rate, floating momentum, bint nesterov, floating weight_decay,
+    params, grads, velocity, decaying, double learning_rate, double momentum, bint nesterov, double weight_decay,
 ):
-    cdef Py_ssize_t size = params.shape[0], task
-    cdef cutting w
-    if size != grads.shape[0] or size != velocity.shape[0]:
-        raise ValueError(f"momentum_step: sizes do not fit: {size}, {grads.shape[0]}, {velocity.shape[0]}")
-    cut("momentum_step", decaying, size, &w)
-    if size == 0:
-        return
-    cdef floating *p = &params[0]
-    cdef const floating *g = &grads[0]
-    cdef floating *v = &velocity[0]
-    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 2 * size), schedule="static", nogil=True):
-        momentum_task(&w, task, p, g, v, learning_rate, momentum, nesterov, weight_decay)
+    cdef momentum_constants constants = momentum_constants(learning_rate, momentum, weight_decay, nesterov)
+    for_each_segment(
+        "momentum_step", grads, (params, velocity), decaying, <update_function>momentum_update[float],
+        <update_function>momentum_update[double], &constants, 2)
 
 
 # -- Steps divided by the root of squared gradients ---------------------------------------------------
 
-cdef void adagrad_task(
-    const cutting *w, Py_ssize_t task, floating *params, const floating *grads, floating *squares,
-    floating learning_rate, floating keep, floating take, floating epsilon, floating weight_decay,
+cdef struct adagrad_constants:
+    double learning_rate, keep, take, epsilon, weight_decay
+
+
+cdef void adagrad_update(
+    const floating *grads, floating *params, floating *squares, const floating *unused, Py_ssize_t count, bint decays,
+    const adagrad_constants *constants,
 ) noexcept nogil:
     cdef Py_ssize_t i
-    cdef floating grad, decay
-    cdef stretch s = first_stretch(w, task)
-    while s.start < s.stop:
-        decay = weight_decay if s.decays else 0
-        for i in range(s.start, s.stop):
-            grad = grads[i] + decay * params[i]
-            squares[i] = keep * squares[i] + take * (grad * grad)
-            params[i] -= learning_rate * grad / (root(squares[i]) + epsilon)
-        s = next_stretch(s, w, task)
+    cdef floating grad, decay = <floating>constants.weight_decay if decays else 0
+    cdef floating learning_rate = <floating>constants.learning_rate, epsilon = <floating>constants.epsilon
+    cdef floating keep = <floating>constants.keep, take = <floating>constants.take
+    for i in range(count):
+        grad = grads[i] + decay * params[i]
+        squares[i] = keep * squares[i] + take * (grad * grad)
+        params[i] -= learning_rate * grad / (root(squares[i]) + epsilon)
 
 
-@by_dtype
 def adagrad_step(
-    floating[::1] params, const floating[::1] grads, floating[::1] squares, const Py_ssize_t[:, ::1] decaying,
-    floating learning_rate, floating keep, floating take, floating epsilon, floating weight_decay,
+    params, grads, squares, decaying, double learning_rate, double keep, double take, double epsilon,
+    double weight_decay,
 ):
-    cdef Py_ssize_t size = params.shape[0], task
-    cdef cutting w
-    if size != grads.shape[0] or size != squares.shape[0]:
-        raise ValueError(f"adagrad_step: sizes do not fit: {size}, {grads.shape[0]}, {squares.shape[0]}")
-    cut("adagrad_step", decaying, size, &w)
-    if size == 0:
-        return
-    cdef floating *p = &params[0]
-    cdef const floating *g = &grads[0]
-    cdef floating *q = &squares[0]
-    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 4 * size), schedule="static", nogil=True):
-        adagrad_task(&w, task, p, g, q, learning_rate, keep, take, epsilon, weight_decay)
+    cdef adagrad_constants constants = adagrad_constants(learning_rate, keep, take, epsilon, weight_decay)
+    for_each_segment(
+        "adagrad_step", grads, (params, squares), decaying, <update_function>adagrad_update[float],
+        <update_function>adagrad_update[double], &constants, 4)
 
 
-cdef void adam_task(
-    const cutting *w, Py_ssize_t task, floating *params, const floating *grads, floating *mean, floating *square,
-    floating beta1, floating rest1, floating beta2, floating rest2, floating mean_rate, floating grad_rate,
-    floating scale, floating epsilon, floating coupled, floating kept,
+cdef struct adam_constants:
+    double beta1, beta2, mean_rate, grad_rate, scale, epsilon, coupled, decoupled
+
+
+cdef void adam_update(
+    const floating *grads, floating *params, floating *mean, floating *square, Py_ssize_t count, bint decays,
+    const adam_constants *constants,
 ) noexcept nogil:
     cdef Py_ssize_t i
-    cdef floating grad, decay, keep
-    cdef stretch s = first_stretch(w, task)
-    while s.start < s.stop:
-        decay, keep = (coupled if s.decays else 0), (kept if s.decays else 1)
-        for i in range(s.start, s.stop):
-            grad = grads[i] + decay * params[i]
-            mean[i] = beta1 * mean[i] + rest1 * grad
-            square[i] = beta2 * square[i] + rest2 * (grad * grad)
-            params[i] = keep * params[i] - (
-                (mean_rate * mean[i] + grad_rate * grad) / (scale * root(square[i]) + epsilon))
-        s = next_stretch(s, w, task)
+    cdef floating beta1 = <floating>constants.beta1, rest1 = <floating>(1 - constants.beta1)
+    cdef floating beta2 = <floating>constants.beta2, rest2 = <floating>(1 - constants.beta2)
+    cdef floating mean_rate = <floating>constants.mean_rate, grad_rate = <floating>constants.grad_rate
+    cdef floating scale = <floating>constants.scale, epsilon = <floating>constants.epsilon
+    cdef floating grad, decay = <floating>constants.coupled if decays else 0
+    cdef floating keep = <floating>(1 - constants.decoupled) if decays else 1
+    for i in range(count):
+        grad = grads[i] + decay * params[i]
+        mean[i] = beta1 * mean[i] + rest1 * grad
+        square[i] = beta2 * square[i] + rest2 * (grad * grad)
+        params[i] = keep * params[i] - (
+            (mean_rate * mean[i] + grad_rate * grad) / (scale * root(square[i]) + epsilon))
 
 
-@by_dtype
 def adam_step(
-    floating[::1] params, const floating[::1] grads, floating[::1] mean, floating[::1] square,
-    const Py_ssize_t[:, ::1] decaying, double beta1, double beta2, floating mean_rate, floating grad_rate,
-    floating scale, floating epsilon, floating coupled, double decoupled,
+    params, grads, mean, square, decaying, double beta1, double beta2, double mean_rate, double grad_rate,
+    double scale, double epsilon, double coupled, double decoupled,
 ):
-    cdef Py_ssize_t size = params.shape[0], task
-    cdef cutting w
-    if size != grads.shape[0] or size != mean.shape[0] or size != square.shape[0]:
-        raise ValueError(
-            f"adam_step: sizes do not fit: {size}, {grads.shape[0]}, {mean.shape[0]}, {square.shape[0]}")
-    cut("adam_step", decaying, size, &w)
-    if size == 0:
-        return
-    cdef floating *p = &params[0]
-    cdef const floating *g = &grads[0]
-    cdef floating *m = &mean[0]
-    cdef floating *v = &square[0]
-    cdef floating rest1 = <floating>(1 - beta1), rest2 = <floating>(1 - beta2), kept = <floating>(1 - decoupled)
-    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 6 * size), schedule="static", nogil=True):
-        adam_task(
-            &w, task, p, g, m, v, <floating>beta1, rest1, <floating>beta2, rest2, mean_rate, grad_rate, scale,
-            epsilon, coupled, kept)
+    cdef adam_constants constants = adam_constants(
+        beta1, beta2, mean_rate, grad_rate, scale, epsilon, coupled, decoupled)
+    for_each_segment(
+        "adam_step", grads, (params, mean, square), decaying, <update_function>adam_update[float],
+        <update_function>adam_update[double], &constants, 6)
 
 
 # -- Lion --------------------------------------------------------------------------------------------
 
-cdef void lion_task(
-    const cutting *w, Py_ssize_t task, floating *params, const floating *grads, floating *mean,
-    floating learning_rate, floating beta1, floating rest1, floating beta2, floating rest2, floating kept,
+cdef struct lion_constants:
+    double learning_rate, beta1, beta2, decoupled
+
+
+cdef void lion_update(
+    const floating *grads, floating *params, floating *mean, const floating *unused, Py_ssize_t count, bint decays,
+    const lion_constants *constants,
 ) noexcept nogil:
     cdef Py_ssize_t i
-    cdef floating direction, step, keep
-    cdef stretch s = first_stretch(w, task)
-    while s.start < s.stop:
-        keep = kept if s.decays else 1
-        for i in range(s.start, s.stop):
-            direction = beta1 * mean[i] + rest1 * grads[i]
-            # NaN is neither above nor below zero; its difference from itself passes it on.
-            step = (learning_rate if direction > 0 else 0) - (learning_rate if direction < 0 else 0)
-            params[i] = keep * params[i] - (step + (direction - direction))
-            mean[i] = beta2 * mean[i] + rest2 * grads[i]
-        s = next_stretch(s, w, task)
+    cdef floating beta1 = <floating>constants.beta1, rest1 = <floating>(1 - constants.beta1)
+    cdef floating beta2 = <floating>constants.beta2, rest2 = <floating>(1 - constants.beta2)
+    cdef floating learning_rate = <floating>constants.learning_rate
+    cdef floating direction, step, keep = <floating>(1 - constants.decoupled) if decays else 1
+    for i in range(count):
+        direction = beta1 * mean[i] + rest1 * grads[i]
+        # NaN is neither above nor below zero; its difference from itself passes it on.
+        step = (learning_rate if direction > 0 else 0) - (learning_rate if direction < 0 else 0)
+        params[i] = keep * params[i] - (step + (direction - direction))
+        mean[i] = beta2 * mean[i] + rest2 * grads[i]
 
 
-@by_dtype
 def lion_step(
-    floating[::1] params, const floating[::1] grads, floating[::1] mean, const Py_ssize_t[:, ::1] decaying,
-    floating learning_rate, double beta1, double beta2, double decoupled,
+    params, grads, mean, decaying, double learning_rate, double beta1, double beta2, double decoupled,
 ):
-    cdef Py_ssize_t size = params.shape[0], task
-    cdef cutting w
-    if size != grads.shape[0] or size != mean.shape[0]:
-        raise ValueError(f"lion_step: sizes do not fit: {size}, {grads.shape[0]}, {mean.shape[0]}")
-    cut("lion_step", decaying, size, &w)
-    if size == 0:
-        return
-    cdef floating *p = &params[0]
-    cdef const floating *g = &grads[0]
-    cdef floating *m = &mean[0]
-    cdef floating rest1 = <floating>(1 - beta1), rest2 = <floating>(1 - beta2), kept = <floating>(1 - decoupled)
-    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 4 * size), schedule="static", nogil=True):
-        lion_task(&w, task, p, g, m, learning_rate, <floating>beta1, rest1, <floating>beta2, rest2, kept)
+    cdef lion_constants constants = lion_constants(learning_rate, beta1, beta2, decoupled)
+    for_each_segment(
+        "lion_step", grads, (params, mean), decaying, <update_function>lion_update[float],
+        <update_function>lion_update[double], &constants, 4)
 
 
 # -- Averages, norms and penalties --------------------------------------------------------------------
@@ -327,14 +334,14 @@ cdef void penalty_run(
 
 
 cdef void penalty_task(
-    const cutting *w, Py_ssize_t task, const floating *params, floating *grads, floating l1, floating l2, double *sums
+    const ranges *r, Py_ssize_t task, const floating *params, floating *grads, floating l1, floating l2, double *sums
 ) noexcept nogil:
-    cdef stretch s = first_stretch(w, task)
+    cdef segment s = first_segment(r, task)
     sums[0] = sums[1] = 0
     while s.start < s.stop:
         if s.decays:
             penalty_run(params + s.start, grads + s.start, s.stop - s.start, l1, l2, sums)
-        s = next_stretch(s, w, task)
+        s = next_segment(s, r, task)
 
 
 @by_dtype
@@ -343,19 +350,18 @@ def penalty(
     double[::1] out,
 ):
     cdef Py_ssize_t size = params.shape[0], task
-    cdef cutting w
     if size != grads.shape[0] or out.shape[0] != 2:
         raise ValueError(f"penalty: sizes do not fit: {size}, {grads.shape[0]}, {out.shape[0]} sums")
-    cut("penalty", decaying, size, &w)
+    cdef ranges r = ranges_of("penalty", decaying, size)
     out[0] = out[1] = 0
     if size == 0:
         return
     cdef const floating *p = &params[0]
     cdef floating *g = &grads[0]
-    cdef double *sums = <double *>allocate(2 * w.tasks * sizeof(double))
-    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 4 * size), schedule="static", nogil=True):
-        penalty_task(&w, task, p, g, l1, l2, sums + 2 * task)
-    for task in range(w.tasks):
+    cdef double *sums = <double *>allocate(2 * r.tasks * sizeof(double))
+    for task in prange(r.tasks, num_threads=threads_for(r.tasks, 4 * size), schedule="static", nogil=True):
+        penalty_task(&r, task, p, g, l1, l2, sums + 2 * task)
+    for task in range(r.tasks):
         out[0] += sums[2 * task]
         out[1] += sums[2 * task + 1]
     release(sums)

@@ -2,11 +2,11 @@
 
 from libc.math cimport fabs
 
+from cnnx._kernels.families.losses cimport example_function, for_each_example
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.elementwise cimport for_each_run, run_function
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.lanes cimport LANES, sum_of_lanes
-from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 
 cdef enum error:
     SQUARED
@@ -28,8 +28,9 @@ cdef inline double penalty(error kind, double r, double delta) noexcept nogil:
 
 
 cdef inline double mean_penalty(
-    error kind, const floating *x, const floating *targets, double delta, Py_ssize_t outputs,
+    error kind, const floating *x, const floating *targets, Py_ssize_t outputs, double delta,
 ) noexcept nogil:
+    """Called with a constant for the kind, so that the loop has no branch."""
     cdef Py_ssize_t k = 0, l
     cdef floating r
     cdef double sums[LANES]
@@ -46,45 +47,46 @@ cdef inline double mean_penalty(
     return sum_of_lanes(sums) / outputs
 
 
-cdef double loss(
-    error kind, const floating *x, const floating *targets, double delta, Py_ssize_t outputs,
+cdef double squared_example(
+    const floating *x, const floating *targets, floating *none, Py_ssize_t outputs, Py_ssize_t batch, double delta,
 ) noexcept nogil:
-    """Of one example. Each kind is a constant where it is compiled, and its loop has no branch."""
-    if kind == SQUARED:
-        return mean_penalty(SQUARED, x, targets, delta, outputs)
-    if kind == ABSOLUTE:
-        return mean_penalty(ABSOLUTE, x, targets, delta, outputs)
-    return mean_penalty(HUBER, x, targets, delta, outputs)
+    return mean_penalty(SQUARED, x, targets, outputs, delta)
+
+
+cdef double absolute_example(
+    const floating *x, const floating *targets, floating *none, Py_ssize_t outputs, Py_ssize_t batch, double delta,
+) noexcept nogil:
+    return mean_penalty(ABSOLUTE, x, targets, outputs, delta)
+
+
+cdef double huber_example(
+    const floating *x, const floating *targets, floating *none, Py_ssize_t outputs, Py_ssize_t batch, double delta,
+) noexcept nogil:
+    return mean_penalty(HUBER, x, targets, outputs, delta)
 
 
 @by_dtype
-def forward(
-    const floating[:, ::1] x, const floating[:, ::1] targets, floating delta, floating[::1] losses, str name,
-    error kind,
-):
-    cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
-    if not same_shape(targets.shape, x.shape, 2) or losses.shape[0] != N or K < 1:
-        raise ValueError(
-            f"{name}: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(targets.shape, 2)}, {(losses.shape[0],)}")
-    with nogil:
-        for n in range(N):
-            losses[n] = <floating>loss(kind, &x[n, 0], &targets[n, 0], delta, K)
+def squared_error_forward(const floating[:, ::1] x, const floating[:, ::1] targets, floating[::1] losses):
+    for_each_example[floating](
+        "squared_error_forward", <example_function>squared_example[floating], x, targets, None, losses, 0, 2)
 
 
-def squared_error_forward(x, targets, losses):
-    forward(x, targets, 0, losses, "squared_error_forward", SQUARED)
+@by_dtype
+def absolute_error_forward(const floating[:, ::1] x, const floating[:, ::1] targets, floating[::1] losses):
+    for_each_example[floating](
+        "absolute_error_forward", <example_function>absolute_example[floating], x, targets, None, losses, 0, 2)
 
 
-def absolute_error_forward(x, targets, losses):
-    forward(x, targets, 0, losses, "absolute_error_forward", ABSOLUTE)
+@by_dtype
+def absolute_errors(const floating[:, ::1] predictions, const floating[:, ::1] targets, floating[::1] out):
+    for_each_example[floating](
+        "absolute_errors", <example_function>absolute_example[floating], predictions, targets, None, out, 0, 2)
 
 
-def absolute_errors(predictions, targets, out):
-    forward(predictions, targets, 0, out, "absolute_errors", ABSOLUTE)
-
-
-def huber_forward(x, targets, delta, losses):
-    forward(x, targets, delta, losses, "huber_forward", HUBER)
+@by_dtype
+def huber_forward(const floating[:, ::1] x, const floating[:, ::1] targets, double delta, floating[::1] losses):
+    for_each_example[floating](
+        "huber_forward", <example_function>huber_example[floating], x, targets, None, losses, delta, 2)
 
 
 # -- Slopes -------------------------------------------------------------------------------------------

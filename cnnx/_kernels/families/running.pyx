@@ -1,4 +1,4 @@
-"""Running averages of batch normalization, and what it divides by: of a value for each channel, so one thread does it."""
+"""Running averages of batch normalization, and what it divides by: a value for each channel, so one thread does it."""
 
 from libc.math cimport sqrt, sqrtf
 

@@ -53,9 +53,11 @@ def test_losses_of_regression_agree_with_their_twins_and_gradients_to_the_bit(
         targets = rng.choice(np.array([0, 1, -delta], dtype), x.shape)
     losses, out = np.empty(batch, dtype), np.empty_like(x)
     assert_twins_agree("squared_error_forward", [x, targets], [losses])
-    assert_twins_agree("squared_error_backward", [x, targets], [out], exact=True)
     assert_twins_agree("absolute_error_forward", [x, targets], [losses])
     assert_twins_agree("absolute_errors", [x, targets], [losses])
-    assert_twins_agree("absolute_error_backward", [x, targets], [out], exact=True)
     assert_twins_agree("huber_forward", [x, targets, delta], [losses])
+    if awkward:  # a gradient may overflow; a loss is summed in double precision and overflows later
+        x[rng.random(x.shape) < 0.1] = 0.7 * np.finfo(dtype).max
+    assert_twins_agree("squared_error_backward", [x, targets], [out], exact=True)
+    assert_twins_agree("absolute_error_backward", [x, targets], [out], exact=True)
     assert_twins_agree("huber_backward", [x, targets, delta], [out], exact=True)

@@ -8,9 +8,10 @@ double precision, in order, by tasks whose number depends on the size alone.
 from cython.parallel cimport prange
 from libc.string cimport memset
 
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
-from cnnx._kernels.ground.shapes cimport as_tuple
+from cnnx._kernels.ground.shapes cimport as_tuple, positions
 
 cdef enum:
     ROW = 64        # a row has at least so many elements,
@@ -56,7 +57,8 @@ cdef int add_rows(const floating *b, rows r, floating *out) except -1 nogil:
     return 0
 
 
-cdef _add_bias(const floating[::1] b, floating[:, :, :, ::1] out):
+@by_dtype
+def add_bias(const floating[::1] b, floating[:, :, :, ::1] out):
     cdef Py_ssize_t filters = out.shape[3], size = out.shape[0] * out.shape[1] * out.shape[2] * filters
     if b.shape[0] != filters:
         raise ValueError(f"add_bias: shapes do not fit: {(b.shape[0],)}, {as_tuple(out.shape, 4)}")
@@ -115,27 +117,14 @@ cdef int sum_positions(const floating *grad, rows r, floating *out) except -1 no
     return 0
 
 
-cdef _bias_gradient(const floating[:, ::1] grad, floating[::1] out):
-    cdef Py_ssize_t filters = grad.shape[1], size = grad.shape[0] * filters
+@by_dtype
+def bias_gradient(grad, floating[::1] out):
+    cdef const floating[:, ::1] g = positions(grad)
+    cdef Py_ssize_t filters = g.shape[1], size = g.shape[0] * filters
     if out.shape[0] != filters:
-        raise ValueError(f"bias_gradient: shapes do not fit: {as_tuple(grad.shape, 2)}, {(out.shape[0],)}")
+        raise ValueError(f"bias_gradient: shapes do not fit: {as_tuple(g.shape, 2)}, {(out.shape[0],)}")
     if size == 0:
         out[...] = 0
         return
     with nogil:
-        sum_positions(&grad[0, 0], cut_rows(size, filters), &out[0])
-
-
-def add_bias(b, out):
-    if out.dtype.char == "f":
-        _add_bias[float](b, out)
-    else:
-        _add_bias[double](b, out)
-
-
-def bias_gradient(grad, out):
-    positions = grad.reshape(-1, grad.shape[grad.ndim - 1])
-    if out.dtype.char == "f":
-        _bias_gradient[float](positions, out)
-    else:
-        _bias_gradient[double](positions, out)
+        sum_positions(&g[0, 0], cut_rows(size, filters), &out[0])

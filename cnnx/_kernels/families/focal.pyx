@@ -1,15 +1,14 @@
-"""Focal loss, after softmax and after sigmoid. A task is one example.
+"""Focal loss, after softmax and after sigmoid.
 
 Logarithms are taken of scores, not of probabilities, and so are finite where a probability underflows.
 """
 
-from cython.parallel cimport prange
 from libc.math cimport exp, expf, expm1, fabs, log, log1p, log1pf, pow, powf
 
+from cnnx._kernels.families.losses cimport example_function, for_each_example
 from cnnx._kernels.families.softmax cimport exponentials, largest
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.parallel cimport threads_for
-from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 
 cdef enum:
     OPERATIONS = 60  # of two exponentials and a power, roughly
@@ -36,7 +35,7 @@ cdef inline double softmax_slope(double y, double log_y, double gamma) noexcept 
 
 
 cdef double softmax_forward_example(
-    const floating *z, const floating *targets, double gamma, Py_ssize_t classes, floating *out,
+    const floating *z, const floating *targets, floating *out, Py_ssize_t classes, Py_ssize_t batch, double gamma,
 ) noexcept nogil:
     """Probabilities into `out`; returns the loss."""
     cdef Py_ssize_t k
@@ -50,8 +49,8 @@ cdef double softmax_forward_example(
     return loss
 
 
-cdef void softmax_backward_example(
-    const floating *z, const floating *targets, double gamma, Py_ssize_t classes, Py_ssize_t batch, floating *out,
+cdef double softmax_backward_example(
+    const floating *z, const floating *targets, floating *out, Py_ssize_t classes, Py_ssize_t batch, double gamma,
 ) noexcept nogil:
     cdef Py_ssize_t k
     cdef double total = exponentials(z, classes, out), scale = 1 / total, log_total = log(total)
@@ -64,6 +63,26 @@ cdef void softmax_backward_example(
         if targets[k] != 0:
             c = targets[k] * softmax_slope(y, z[k] - most - log_total, gamma)
         out[k] = <floating>((c - y * inner) / batch)
+    return 0
+
+
+@by_dtype
+def softmax_focal_forward(
+    const floating[:, ::1] x, const floating[:, ::1] targets, double gamma, floating[:, ::1] out,
+    floating[::1] losses,
+):
+    for_each_example[floating](
+        "softmax_focal_forward", <example_function>softmax_forward_example[floating], x, targets, out, losses, gamma,
+        OPERATIONS)
+
+
+@by_dtype
+def softmax_focal_backward(
+    const floating[:, ::1] x, const floating[:, ::1] targets, double gamma, floating[:, ::1] out,
+):
+    for_each_example[floating](
+        "softmax_focal_backward", <example_function>softmax_backward_example[floating], x, targets, out, None, gamma,
+        OPERATIONS)
 
 
 # -- After sigmoid ------------------------------------------------------------------------------------
@@ -97,7 +116,7 @@ cdef inline double sigmoid_slope(floating z, floating small, double t, double ga
 
 
 cdef double sigmoid_forward_example(
-    const floating *z, const floating *targets, double gamma, Py_ssize_t classes, floating *out,
+    const floating *z, const floating *targets, floating *out, Py_ssize_t classes, Py_ssize_t batch, double gamma,
 ) noexcept nogil:
     """Probabilities into `out`; returns the loss."""
     cdef Py_ssize_t k
@@ -109,87 +128,29 @@ cdef double sigmoid_forward_example(
     return loss / classes
 
 
-cdef void sigmoid_backward_example(
-    const floating *z, const floating *targets, double gamma, Py_ssize_t classes, Py_ssize_t batch, floating *out,
+cdef double sigmoid_backward_example(
+    const floating *z, const floating *targets, floating *out, Py_ssize_t classes, Py_ssize_t batch, double gamma,
 ) noexcept nogil:
     cdef Py_ssize_t k
     for k in range(classes):
         out[k] = <floating>(sigmoid_slope(z[k], exponential(z[k]), targets[k], gamma) / (batch * classes))
+    return 0
 
 
-# -- Batches ------------------------------------------------------------------------------------------
-
-cdef _forward(
-    str name, bint softmax, const floating[:, ::1] x, const floating[:, ::1] targets, double gamma,
-    floating[:, ::1] out, floating[::1] losses,
+@by_dtype
+def sigmoid_focal_forward(
+    const floating[:, ::1] x, const floating[:, ::1] targets, double gamma, floating[:, ::1] out,
+    floating[::1] losses,
 ):
-    cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
-    if (
-        not same_shape(x.shape, out.shape, 2) or not same_shape(targets.shape, x.shape, 2)
-        or losses.shape[0] != N or K < 1
-    ):
-        raise ValueError(
-            f"{name}: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(targets.shape, 2)}, "
-            f"{as_tuple(out.shape, 2)}, {(losses.shape[0],)}")
-    if N == 0:
-        return
-    cdef const floating *z = &x[0, 0]
-    cdef const floating *t = &targets[0, 0]
-    cdef floating *y = &out[0, 0]
-    cdef floating *to_losses = &losses[0]
-    for n in prange(N, num_threads=threads_for(N, <double>OPERATIONS * N * K), schedule="static", nogil=True):
-        if softmax:
-            to_losses[n] = <floating>softmax_forward_example(z + n * K, t + n * K, gamma, K, y + n * K)
-        else:
-            to_losses[n] = <floating>sigmoid_forward_example(z + n * K, t + n * K, gamma, K, y + n * K)
+    for_each_example[floating](
+        "sigmoid_focal_forward", <example_function>sigmoid_forward_example[floating], x, targets, out, losses, gamma,
+        OPERATIONS)
 
 
-cdef _backward(
-    str name, bint softmax, const floating[:, ::1] x, const floating[:, ::1] targets, double gamma,
-    floating[:, ::1] out,
+@by_dtype
+def sigmoid_focal_backward(
+    const floating[:, ::1] x, const floating[:, ::1] targets, double gamma, floating[:, ::1] out,
 ):
-    cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
-    if not same_shape(targets.shape, x.shape, 2) or not same_shape(x.shape, out.shape, 2) or K < 1:
-        raise ValueError(
-            f"{name}: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(targets.shape, 2)}, "
-            f"{as_tuple(out.shape, 2)}")
-    if N == 0:
-        return
-    cdef const floating *z = &x[0, 0]
-    cdef const floating *t = &targets[0, 0]
-    cdef floating *to_out = &out[0, 0]
-    for n in prange(N, num_threads=threads_for(N, <double>OPERATIONS * N * K), schedule="static", nogil=True):
-        if softmax:
-            softmax_backward_example(z + n * K, t + n * K, gamma, K, N, to_out + n * K)
-        else:
-            sigmoid_backward_example(z + n * K, t + n * K, gamma, K, N, to_out + n * K)
-
-
-cdef forward(str name, bint softmax, x, targets, gamma, out, losses):
-    if out.dtype.char == "f":
-        _forward[float](name, softmax, x, targets, gamma, out, losses)
-    else:
-        _forward[double](name, softmax, x, targets, gamma, out, losses)
-
-
-cdef backward(str name, bint softmax, x, targets, gamma, out):
-    if out.dtype.char == "f":
-        _backward[float](name, softmax, x, targets, gamma, out)
-    else:
-        _backward[double](name, softmax, x, targets, gamma, out)
-
-
-def softmax_focal_forward(x, targets, gamma, out, losses):
-    forward("softmax_focal_forward", True, x, targets, gamma, out, losses)
-
-
-def softmax_focal_backward(x, targets, gamma, out):
-    backward("softmax_focal_backward", True, x, targets, gamma, out)
-
-
-def sigmoid_focal_forward(x, targets, gamma, out, losses):
-    forward("sigmoid_focal_forward", False, x, targets, gamma, out, losses)
-
-
-def sigmoid_focal_backward(x, targets, gamma, out):
-    backward("sigmoid_focal_backward", False, x, targets, gamma, out)
+    for_each_example[floating](
+        "sigmoid_focal_backward", <example_function>sigmoid_backward_example[floating], x, targets, out, None, gamma,
+        OPERATIONS)

@@ -1,51 +1,33 @@
-"""What is done to the gradient of all parameters before a step, in place. A task is a run of elements."""
+"""What is done to the gradient of all parameters before a step, in place."""
 
-from cython.parallel cimport prange
-
+from cnnx._kernels.ground.elementwise cimport for_each_run, run_function
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.parallel cimport threads_for
-
-cdef enum:
-    RUN = 16384
 
 
-cdef void clip_run(floating limit, floating *out, Py_ssize_t count) noexcept nogil:
+cdef void clip_run(
+    const floating *x, const void *none, floating *out, Py_ssize_t count, double limit, double unused,
+) noexcept nogil:
     """NaN, which no comparison holds for, stays."""
     cdef Py_ssize_t i
-    cdef floating low = -limit, limited
+    cdef floating high = <floating>limit, low = -high, limited
     for i in range(count):
-        limited = low if out[i] < low else out[i]
-        out[i] = limit if limited > limit else limited
+        limited = low if x[i] < low else x[i]
+        out[i] = high if limited > high else limited
 
 
-cdef void scale_run(floating factor, floating *out, Py_ssize_t count) noexcept nogil:
+cdef void scale_run(
+    const floating *x, const void *none, floating *out, Py_ssize_t count, double factor, double unused,
+) noexcept nogil:
     cdef Py_ssize_t i
+    cdef floating scale = <floating>factor
     for i in range(count):
-        out[i] *= factor
+        out[i] = x[i] * scale
 
 
-cdef _change(bint clip, floating number, floating[::1] out):
-    cdef Py_ssize_t size = out.shape[0], tasks = (size + RUN - 1) // RUN, task, count
-    if size == 0:
-        return
-    cdef floating *to_out = &out[0]
-    for task in prange(tasks, num_threads=threads_for(tasks, size), schedule="static", nogil=True):
-        count = min(<Py_ssize_t>RUN, size - task * RUN)
-        if clip:
-            clip_run(number, to_out + task * RUN, count)
-        else:
-            scale_run(number, to_out + task * RUN, count)
+def clip_elements(double limit, out):
+    for_each_run("clip_elements", out, None, out, <run_function>clip_run[float], <run_function>clip_run[double], limit)
 
 
-def clip_elements(limit, out):
-    if out.dtype.char == "f":
-        _change[float](True, limit, out)
-    else:
-        _change[double](True, limit, out)
-
-
-def scale_elements(factor, out):
-    if out.dtype.char == "f":
-        _change[float](False, factor, out)
-    else:
-        _change[double](False, factor, out)
+def scale_elements(double factor, out):
+    for_each_run(
+        "scale_elements", out, None, out, <run_function>scale_run[float], <run_function>scale_run[double], factor)

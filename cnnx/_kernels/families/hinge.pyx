@@ -1,9 +1,14 @@
-"""Multi-class hinge loss. One thread goes through a batch, row by row."""
+"""Multi-class hinge loss."""
 
+from cnnx._kernels.families.losses cimport example_function, for_each_example
 from cnnx._kernels.ground.argmax cimport argmax
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.lanes cimport LANES, sum_of_lanes
-from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
+
+
+cdef enum:
+    OPERATIONS = 4
 
 
 cdef inline floating violation(floating x, floating right, floating target) noexcept nogil:
@@ -18,12 +23,14 @@ cdef inline floating slope(floating violated, bint squared) noexcept nogil:
     return 2 * violated if squared else violated > 0
 
 
-cdef double mean_violation(
-    const floating *x, const floating *targets, bint squared, Py_ssize_t classes,
+cdef double loss_example(
+    const floating *x, const floating *targets, floating *none, Py_ssize_t classes, Py_ssize_t batch, double squared,
 ) noexcept nogil:
+    """The mean violation, or the mean of their squares."""
     cdef Py_ssize_t k = 0, l
     cdef floating right = x[argmax(targets, classes)]
-    cdef double violated, sums[LANES]
+    cdef double violated
+    cdef double sums[LANES]
     for l in range(LANES):
         sums[l] = 0
     while k < classes:
@@ -34,57 +41,30 @@ cdef double mean_violation(
     return sum_of_lanes(sums) / classes
 
 
-cdef void backward_row(
-    const floating *x, const floating *targets, bint squared, Py_ssize_t classes, floating count, floating *out,
+cdef double gradient_example(
+    const floating *x, const floating *targets, floating *out, Py_ssize_t classes, Py_ssize_t batch, double squared,
 ) noexcept nogil:
-    """What pushes the other classes down pushes the right one up; all over `count`."""
+    """What pushes the other classes down pushes the right one up."""
     cdef Py_ssize_t k
     cdef double total = 0
-    cdef floating right = x[argmax(targets, classes)], pushed
+    cdef floating right = x[argmax(targets, classes)], pushed, count = <floating>(batch * classes)
     for k in range(classes):
-        out[k] = slope(violation(x[k], right, targets[k]), squared)
+        out[k] = slope(violation(x[k], right, targets[k]), squared != 0)
     for k in range(classes):
         total += out[k]
     pushed = <floating>total
     for k in range(classes):
         out[k] = (out[k] - targets[k] * pushed) / count
+    return 0
 
 
-cdef _hinge_forward(
-    const floating[:, ::1] x, const floating[:, ::1] targets, bint squared, floating[::1] losses,
-):
-    cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
-    if not same_shape(targets.shape, x.shape, 2) or losses.shape[0] != N or K < 1:
-        raise ValueError(
-            f"hinge_forward: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(targets.shape, 2)}, "
-            f"{(losses.shape[0],)}")
-    with nogil:
-        for n in range(N):
-            losses[n] = <floating>mean_violation(&x[n, 0], &targets[n, 0], squared, K)
+@by_dtype
+def hinge_forward(const floating[:, ::1] x, const floating[:, ::1] targets, bint squared, floating[::1] losses):
+    for_each_example[floating](
+        "hinge_forward", <example_function>loss_example[floating], x, targets, None, losses, squared, OPERATIONS)
 
 
-cdef _hinge_backward(
-    const floating[:, ::1] x, const floating[:, ::1] targets, bint squared, floating[:, ::1] out,
-):
-    cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
-    if not same_shape(targets.shape, x.shape, 2) or not same_shape(out.shape, x.shape, 2) or K < 1:
-        raise ValueError(
-            f"hinge_backward: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(targets.shape, 2)}, "
-            f"{as_tuple(out.shape, 2)}")
-    with nogil:
-        for n in range(N):
-            backward_row(&x[n, 0], &targets[n, 0], squared, K, <floating>(N * K), &out[n, 0])
-
-
-def hinge_forward(x, targets, squared, losses):
-    if losses.dtype.char == "f":
-        _hinge_forward[float](x, targets, squared, losses)
-    else:
-        _hinge_forward[double](x, targets, squared, losses)
-
-
-def hinge_backward(x, targets, squared, out):
-    if out.dtype.char == "f":
-        _hinge_backward[float](x, targets, squared, out)
-    else:
-        _hinge_backward[double](x, targets, squared, out)
+@by_dtype
+def hinge_backward(const floating[:, ::1] x, const floating[:, ::1] targets, bint squared, floating[:, ::1] out):
+    for_each_example[floating](
+        "hinge_backward", <example_function>gradient_example[floating], x, targets, out, None, squared, OPERATIONS)

@@ -6,6 +6,7 @@ A batch is small beside what has led to it, so one thread goes through it, row b
 from libc.string cimport memcpy
 
 from cnnx._kernels.ground.argmax cimport argmax
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 
@@ -34,6 +35,13 @@ cdef _encode_classes(const Py_ssize_t[:] labels, double smoothing, floating[:, :
             encode_class(labels[n], K, on, off, &out[n, 0])
 
 
+def encode_classes(labels, double smoothing, out):
+    if out.itemsize == 4:
+        _encode_classes[float](labels, smoothing, out)
+    else:
+        _encode_classes[double](labels, smoothing, out)
+
+
 cdef void smooth(
     const floating *rows, floating share, floating even, floating *out, Py_ssize_t count,
 ) noexcept nogil:
@@ -45,7 +53,8 @@ cdef void smooth(
         out[i] += even
 
 
-cdef _smooth_rows(const floating[:, ::1] rows, double smoothing, floating[:, ::1] out):
+@by_dtype
+def smooth_rows(const floating[:, ::1] rows, double smoothing, floating[:, ::1] out):
     cdef Py_ssize_t size = out.shape[0] * out.shape[1]
     if not same_shape(rows.shape, out.shape, 2):
         raise ValueError(f"smooth_rows: shapes do not fit: {as_tuple(rows.shape, 2)}, {as_tuple(out.shape, 2)}")
@@ -67,7 +76,8 @@ cdef check_rates(
             f"{name}: shapes do not fit: {as_tuple(predictions, 2)}, {as_tuple(targets, 2)}, {as_tuple(out, 1)}")
 
 
-cdef _classes_agree(const floating[:, ::1] predictions, const floating[:, ::1] targets, floating[::1] out):
+@by_dtype
+def classes_agree(const floating[:, ::1] predictions, const floating[:, ::1] targets, floating[::1] out):
     cdef Py_ssize_t n, K = targets.shape[1]
     check_rates("classes_agree", predictions.shape, targets.shape, out.shape)
     with nogil:
@@ -86,7 +96,8 @@ cdef bint labels_right(
     return not wrong
 
 
-cdef _labels_agree(
+@by_dtype
+def labels_agree(
     const floating[:, ::1] predictions, const floating[:, ::1] targets, floating threshold, floating[::1] out,
 ):
     cdef Py_ssize_t n, K = targets.shape[1]
@@ -104,7 +115,8 @@ cdef void weigh_row(floating weight, floating *out, Py_ssize_t count) noexcept n
         out[k] *= weight
 
 
-cdef _weigh_rows(const floating[::1] weights, floating[:, ::1] out):
+@by_dtype
+def weigh_rows(const floating[::1] weights, floating[:, ::1] out):
     cdef Py_ssize_t n
     if weights.shape[0] != out.shape[0]:
         raise ValueError(f"weigh_rows: shapes do not fit: {(weights.shape[0],)}, {as_tuple(out.shape, 2)}")
@@ -115,7 +127,8 @@ cdef _weigh_rows(const floating[::1] weights, floating[:, ::1] out):
             weigh_row(weights[n], &out[n, 0], out.shape[1])
 
 
-cdef _batch_sums(
+@by_dtype
+def batch_sums(
     const floating[::1] losses, const floating[::1] rates, const double[::1] weights, double[::1] sums,
 ):
     cdef Py_ssize_t n, N = losses.shape[0], given = N if weights is None else weights.shape[0]
@@ -128,45 +141,3 @@ cdef _batch_sums(
         rate += weight * rates[n]
         total += weight
     sums[0], sums[1], sums[2] = loss, rate, total
-
-
-def encode_classes(labels, smoothing, out):
-    if out.dtype.char == "f":
-        _encode_classes[float](labels, smoothing, out)
-    else:
-        _encode_classes[double](labels, smoothing, out)
-
-
-def smooth_rows(rows, smoothing, out):
-    if out.dtype.char == "f":
-        _smooth_rows[float](rows, smoothing, out)
-    else:
-        _smooth_rows[double](rows, smoothing, out)
-
-
-def classes_agree(predictions, targets, out):
-    if out.dtype.char == "f":
-        _classes_agree[float](predictions, targets, out)
-    else:
-        _classes_agree[double](predictions, targets, out)
-
-
-def labels_agree(predictions, targets, threshold, out):
-    if out.dtype.char == "f":
-        _labels_agree[float](predictions, targets, threshold, out)
-    else:
-        _labels_agree[double](predictions, targets, threshold, out)
-
-
-def weigh_rows(weights, out):
-    if out.dtype.char == "f":
-        _weigh_rows[float](weights, out)
-    else:
-        _weigh_rows[double](weights, out)
-
-
-def batch_sums(losses, rates, weights, sums):
-    if losses.dtype.char == "f":
-        _batch_sums[float](losses, rates, weights, sums)
-    else:
-        _batch_sums[double](losses, rates, weights, sums)

@@ -3,6 +3,7 @@
 from cython.parallel cimport prange
 from libc.string cimport memcpy, memset
 
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple
@@ -29,7 +30,8 @@ cdef void pad_row(
     memset(out + before + size, 0, after * sizeof(floating))
 
 
-cdef _pad_images(const floating[:, :, :, ::1] x, Py_ssize_t top, Py_ssize_t left, floating[:, :, :, ::1] out):
+@by_dtype
+def pad_images(const floating[:, :, :, ::1] x, Py_ssize_t top, Py_ssize_t left, floating[:, :, :, ::1] out):
     cdef Py_ssize_t H = x.shape[1], rows = out.shape[1], h, task, tasks = out.shape[0] * rows
     check_margins("pad_images", x.shape, out.shape, top, left, x.shape, out.shape)
     cdef Py_ssize_t width = out.shape[2] * out.shape[3], size = x.shape[2] * x.shape[3], before = left * x.shape[3]
@@ -46,7 +48,8 @@ cdef _pad_images(const floating[:, :, :, ::1] x, Py_ssize_t top, Py_ssize_t left
             memset(to_out + task * width, 0, width * sizeof(floating))
 
 
-cdef _crop_images(const floating[:, :, :, ::1] x, Py_ssize_t top, Py_ssize_t left, floating[:, :, :, ::1] out):
+@by_dtype
+def crop_images(const floating[:, :, :, ::1] x, Py_ssize_t top, Py_ssize_t left, floating[:, :, :, ::1] out):
     cdef Py_ssize_t H = x.shape[1], rows = out.shape[1], task, tasks = out.shape[0] * rows
     check_margins("crop_images", out.shape, x.shape, top, left, x.shape, out.shape)
     cdef Py_ssize_t width = x.shape[2] * x.shape[3], size = out.shape[2] * out.shape[3], before = left * x.shape[3]
@@ -58,17 +61,3 @@ cdef _crop_images(const floating[:, :, :, ::1] x, Py_ssize_t top, Py_ssize_t lef
         memcpy(
             to_out + task * size, from_x + (task // rows * H + top + task % rows) * width + before,
             size * sizeof(floating))
-
-
-def pad_images(x, top, left, out):
-    if out.dtype.char == "f":
-        _pad_images[float](x, top, left, out)
-    else:
-        _pad_images[double](x, top, left, out)
-
-
-def crop_images(x, top, left, out):
-    if out.dtype.char == "f":
-        _crop_images[float](x, top, left, out)
-    else:
-        _crop_images[double](x, top, left, out)

@@ -1,16 +1,20 @@
-"""Losses of regression, each a penalty f(r) of a residual and its slope f'(r). One thread goes through a batch."""
+"""Losses of regression, each a penalty f(r) of a residual and its slope f'(r)."""
 
 from libc.math cimport fabs
 
+from cnnx._kernels.families.losses cimport example_function, for_each_example
+from cnnx._kernels.ground.dtypes import by_dtype
+from cnnx._kernels.ground.elementwise cimport for_each_run, run_function
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.lanes cimport LANES, sum_of_lanes
-from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 
 cdef enum error:
     SQUARED
     ABSOLUTE
     HUBER
 
+
+# -- Penalties ----------------------------------------------------------------------------------------
 
 cdef inline double penalty(error kind, double r, double delta) noexcept nogil:
     cdef double distance = fabs(r), near
@@ -23,18 +27,10 @@ cdef inline double penalty(error kind, double r, double delta) noexcept nogil:
     return near * (distance - near / 2)
 
 
-cdef inline floating slope(error kind, floating r, floating delta) noexcept nogil:
-    """NaN, which no comparison holds for, stays."""
-    if kind == SQUARED:
-        return 2 * r
-    if kind == ABSOLUTE:
-        return 1 if r > 0 else -1 if r < 0 else r
-    return delta if r > delta else -delta if r < -delta else r
-
-
-cdef double mean_penalty(
-    error kind, const floating *x, const floating *targets, double delta, Py_ssize_t outputs,
+cdef inline double mean_penalty(
+    error kind, const floating *x, const floating *targets, Py_ssize_t outputs, double delta,
 ) noexcept nogil:
+    """Called with a constant for the kind, so that the loop has no branch."""
     cdef Py_ssize_t k = 0, l
     cdef floating r
     cdef double sums[LANES]
@@ -51,78 +47,96 @@ cdef double mean_penalty(
     return sum_of_lanes(sums) / outputs
 
 
-cdef void slopes(
-    error kind, const floating *x, const floating *targets, floating delta, floating *out, Py_ssize_t size,
+cdef double squared_example(
+    const floating *x, const floating *targets, floating *none, Py_ssize_t outputs, Py_ssize_t batch, double delta,
+) noexcept nogil:
+    return mean_penalty(SQUARED, x, targets, outputs, delta)
+
+
+cdef double absolute_example(
+    const floating *x, const floating *targets, floating *none, Py_ssize_t outputs, Py_ssize_t batch, double delta,
+) noexcept nogil:
+    return mean_penalty(ABSOLUTE, x, targets, outputs, delta)
+
+
+cdef double huber_example(
+    const floating *x, const floating *targets, floating *none, Py_ssize_t outputs, Py_ssize_t batch, double delta,
+) noexcept nogil:
+    return mean_penalty(HUBER, x, targets, outputs, delta)
+
+
+@by_dtype
+def squared_error_forward(const floating[:, ::1] x, const floating[:, ::1] targets, floating[::1] losses):
+    for_each_example[floating](
+        "squared_error_forward", <example_function>squared_example[floating], x, targets, None, losses, 0, 2)
+
+
+@by_dtype
+def absolute_error_forward(const floating[:, ::1] x, const floating[:, ::1] targets, floating[::1] losses):
+    for_each_example[floating](
+        "absolute_error_forward", <example_function>absolute_example[floating], x, targets, None, losses, 0, 2)
+
+
+@by_dtype
+def absolute_errors(const floating[:, ::1] predictions, const floating[:, ::1] targets, floating[::1] out):
+    for_each_example[floating](
+        "absolute_errors", <example_function>absolute_example[floating], predictions, targets, None, out, 0, 2)
+
+
+@by_dtype
+def huber_forward(const floating[:, ::1] x, const floating[:, ::1] targets, double delta, floating[::1] losses):
+    for_each_example[floating](
+        "huber_forward", <example_function>huber_example[floating], x, targets, None, losses, delta, 2)
+
+
+# -- Slopes -------------------------------------------------------------------------------------------
+
+cdef void squared_slopes(
+    const floating *x, const floating *targets, floating *out, Py_ssize_t count, double size, double unused,
 ) noexcept nogil:
     cdef Py_ssize_t i
-    cdef floating count = <floating>size
-    for i in range(size):
-        out[i] = slope(kind, x[i] - targets[i], delta) / count
+    cdef floating r
+    for i in range(count):
+        r = x[i] - targets[i]
+        out[i] = (r + r) / <floating>size  # a factor of 2 would be a double
 
 
-cdef _forward(
-    str name, error kind, const floating[:, ::1] x, const floating[:, ::1] targets, floating delta,
-    floating[::1] losses,
-):
-    cdef Py_ssize_t n, N = x.shape[0], K = x.shape[1]
-    if not same_shape(targets.shape, x.shape, 2) or losses.shape[0] != N or K < 1:
-        raise ValueError(
-            f"{name}: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(targets.shape, 2)}, {(losses.shape[0],)}")
-    with nogil:
-        for n in range(N):
-            losses[n] = <floating>mean_penalty(kind, &x[n, 0], &targets[n, 0], delta, K)
+cdef void absolute_slopes(
+    const floating *x, const floating *targets, floating *out, Py_ssize_t count, double size, double unused,
+) noexcept nogil:
+    """NaN, which is neither above nor below 0, stays."""
+    cdef Py_ssize_t i
+    cdef floating r, up = 1 / <floating>size, down = -up
+    for i in range(count):
+        r = x[i] - targets[i]
+        r = up if r > 0 else r
+        out[i] = down if r < 0 else r
 
 
-cdef _backward(
-    str name, error kind, const floating[:, ::1] x, const floating[:, ::1] targets, floating delta,
-    floating[:, ::1] out,
-):
-    cdef Py_ssize_t size = x.shape[0] * x.shape[1]
-    if not same_shape(targets.shape, x.shape, 2) or not same_shape(out.shape, x.shape, 2):
-        raise ValueError(
-            f"{name}: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(targets.shape, 2)}, "
-            f"{as_tuple(out.shape, 2)}")
-    if size:
-        slopes(kind, &x[0, 0], &targets[0, 0], delta, &out[0, 0], size)
-
-
-cdef forward(str name, error kind, x, targets, delta, losses):
-    if losses.dtype.char == "f":
-        _forward[float](name, kind, x, targets, delta, losses)
-    else:
-        _forward[double](name, kind, x, targets, delta, losses)
-
-
-cdef backward(str name, error kind, x, targets, delta, out):
-    if out.dtype.char == "f":
-        _backward[float](name, kind, x, targets, delta, out)
-    else:
-        _backward[double](name, kind, x, targets, delta, out)
-
-
-def squared_error_forward(x, targets, losses):
-    forward("squared_error_forward", SQUARED, x, targets, 0, losses)
+cdef void huber_slopes(
+    const floating *x, const floating *targets, floating *out, Py_ssize_t count, double size, double delta,
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef floating r, high = <floating>delta, low = -high
+    for i in range(count):
+        r = x[i] - targets[i]
+        r = low if r < low else r
+        out[i] = (high if r > high else r) / <floating>size
 
 
 def squared_error_backward(x, targets, out):
-    backward("squared_error_backward", SQUARED, x, targets, 0, out)
-
-
-def absolute_error_forward(x, targets, losses):
-    forward("absolute_error_forward", ABSOLUTE, x, targets, 0, losses)
+    for_each_run(
+        "squared_error_backward", x, targets, out, <run_function>squared_slopes[float],
+        <run_function>squared_slopes[double], x.size)
 
 
 def absolute_error_backward(x, targets, out):
-    backward("absolute_error_backward", ABSOLUTE, x, targets, 0, out)
+    for_each_run(
+        "absolute_error_backward", x, targets, out, <run_function>absolute_slopes[float],
+        <run_function>absolute_slopes[double], x.size)
 
 
-def huber_forward(x, targets, delta, losses):
-    forward("huber_forward", HUBER, x, targets, delta, losses)
-
-
-def huber_backward(x, targets, delta, out):
-    backward("huber_backward", HUBER, x, targets, delta, out)
-
-
-def absolute_errors(predictions, targets, out):
-    forward("absolute_errors", ABSOLUTE, predictions, targets, 0, out)
+def huber_backward(x, targets, double delta, out):
+    for_each_run(
+        "huber_backward", x, targets, out, <run_function>huber_slopes[float], <run_function>huber_slopes[double],
+        x.size, delta)

@@ -1,7 +1,8 @@
-"""Running averages of batch normalization, and what it divides by: of a value for each channel, so one thread does it."""
+"""Running averages of batch normalization, and what it divides by: a value for each channel, so one thread does it."""
 
 from libc.math cimport sqrt, sqrtf
 
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 
 cdef enum:
@@ -23,7 +24,8 @@ cdef void average_run(
         out[i] += kept[i]
 
 
-cdef _running_average(
+@by_dtype
+def running_average(
     const floating[::1] average, const floating[::1] batch, double momentum, floating scale, floating[::1] out,
 ):
     cdef Py_ssize_t start = 0, size = out.shape[0]
@@ -43,23 +45,10 @@ cdef void invert(const floating *variance, floating epsilon, floating *out, Py_s
         out[i] = 1 / (sqrtf(variance[i] + epsilon) if floating is float else sqrt(variance[i] + epsilon))
 
 
-cdef _inverse_deviation(const floating[::1] variance, floating epsilon, floating[::1] out):
+@by_dtype
+def inverse_deviation(const floating[::1] variance, floating epsilon, floating[::1] out):
     cdef Py_ssize_t size = out.shape[0]
     if variance.shape[0] != size:
         raise ValueError(f"inverse_deviation: sizes do not fit: {variance.shape[0]}, {size}")
     if size:
         invert(&variance[0], epsilon, &out[0], size)
-
-
-def running_average(average, batch, momentum, scale, out):
-    if out.dtype.char == "f":
-        _running_average[float](average, batch, momentum, scale, out)
-    else:
-        _running_average[double](average, batch, momentum, scale, out)
-
-
-def inverse_deviation(variance, epsilon, out):
-    if out.dtype.char == "f":
-        _inverse_deviation[float](variance, epsilon, out)
-    else:
-        _inverse_deviation[double](variance, epsilon, out)

@@ -94,53 +94,24 @@ class Position:
 
 @dataclass
 class Run:
-    """What one call of `Model.train` does; all arguments are checked. Callbacks are given it.
-
-    Attributes
-    ----------
-    model : Model
-    metric : str
-        Name of the figure beside the loss.
-    source, validation : Checked
-        What is trained on, and what is validated on, or None.
-    optimizer : Optimizer
-    epochs : int
-    rng : numpy.random.Generator or None
-        Where the order of the examples comes from; None keeps theirs.
-    callbacks : sequence of Callback
-    regularizers : sequence of Regularizer
-    augment : sequence of steps
-        How the examples are changed at random.
-    augmentation_seed : list of int, optional
-        Where these random numbers come from.
-    position : Position
-        Where the run stands: after an epoch's last batch, at the start of the next one.
-    before : float
-        The optimizer's progress at the start.
-    started : float
-        When the present epoch would have started, had it not been interrupted, on the clock of `time.perf_counter`.
-    averaged : bool
-        Whether the model's parameters are, for the moment, the moving average of the weights.
-    stopped : str or None
-        Why the run ends early.
-    """
+    """What one call of `Model.train` does; all arguments are checked. Callbacks are given it."""
 
     model: Trainable
-    metric: str
+    metric: str  # name of the figure beside the loss
     source: Checked
     validation: Checked | None
     optimizer: Optimizer
     epochs: int
-    rng: np.random.Generator | None
+    rng: np.random.Generator | None  # where the order of the examples comes from; None keeps theirs
     callbacks: Sequence[Callback]
-    regularizers: Sequence[Regularizer] = ()
-    augment: Sequence[AnyStep] = ()
-    augmentation_seed: list[int] | None = None
-    position: Position = field(default_factory=Position)
-    before: float = 0.0
-    started: float = 0.0
-    averaged: bool = False
-    stopped: str | None = None
+    regularizers: Sequence[Regularizer]
+    augment: Sequence[AnyStep]
+    augmentation_seed: list[int] | None
+    position: Position = field(default_factory=Position)  # after an epoch's last batch, at the start of the next one
+    before: float = 0.0  # the optimizer's progress at the start
+    started: float = 0.0  # of the present epoch, on the clock of `perf_counter`, less what it had taken before
+    averaged: bool = False  # whether the parameters are, for the moment, the moving average of the weights
+    stopped: str | None = None  # why the run ends early
 
     @property
     def class_weight(self) -> dict[str, float] | None:

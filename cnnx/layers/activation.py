@@ -20,7 +20,7 @@ one array that its gradient is made from: its output y where that will do, else 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -119,10 +119,6 @@ class LeakyReluLayer(ActivationLayer):
         """grad where y > 0, which has the sign of x, else slope * grad."""
         _kernels.leaky_relu_backward(grad, kept, self.slope, out)
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"slope": self.slope}
-
 
 class PReluLayer(Layer):
     """Parametric ReLU: x where x > 0, else slope * x, with a learned slope for each channel; NaN stays NaN.
@@ -175,10 +171,6 @@ class PReluLayer(Layer):
         _kernels.prelu_backward(grad, x, self.params["slope"], self.grads["slope"], out)
         return out if context.wants_gradient else None
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"slope": self.slope}
-
 
 class EluLayer(ActivationLayer):
     """Exponential linear unit: x where x > 0, else alpha * (exp(x) - 1), for examples of any shape; NaN stays NaN.
@@ -212,10 +204,6 @@ class EluLayer(ActivationLayer):
     def apply_backward(self, grad: Array, kept: Array, out: Array) -> None:
         """grad where y > 0, else (y + alpha) * grad."""
         _kernels.elu_backward(grad, kept, self.alpha, 1.0, out)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"alpha": self.alpha}
 
 
 # Chosen so that mean 0 and variance 1 of what a layer takes in are those of what it gives on.

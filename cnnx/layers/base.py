@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cnnx._configured import Configured, plain
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks.arrays import check_batch, check_dtype
 from cnnx.memory.arrays import Reservation
@@ -18,7 +19,7 @@ from cnnx.memory.uses import Uses
 UNGATED = "glorot_uniform"
 
 
-class Layer:
+class Layer(Configured):
     """A layer: its mathematics, its parameters, and nothing of its neighbours.
 
     A subclass implements `create` (parameters and output shape), `compute`, `backpropagate` and `config`. One that
@@ -165,9 +166,9 @@ class Layer:
         assert below is not None  # the context wants it
         return below
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments as plain JSON values."""
-        return {}
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments as plain JSON values, but for a seed; `config` gives them, too."""
+        return {name: plain(value) for name, value in super().arguments().items() if name != "seed"}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Layer:
@@ -195,10 +196,6 @@ class Layer:
         if self.preferred_initializer is not None:
             return self.preferred_initializer
         return UNGATED if self.has_weights else following
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
-        return f"{type(self).__name__}({arguments})"
 
     def forget(self) -> None:
         """Let go of what `forward` kept for `backward`."""

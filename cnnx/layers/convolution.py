@@ -16,7 +16,7 @@ alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -145,15 +145,3 @@ class ConvolutionLayer(ProductLayer):
     def _by_channel(self, W: Array) -> Array:
         """Weights (filter_height, filter_width, 1, filters), seen as (..., channels, filters // channels)."""
         return W.reshape(*self.filter_size, self.groups, -1)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "filters": self.filters,
-            "filter_size": list(self.filter_size),
-            "stride": list(self.stride),
-            "padding": self.padding if isinstance(self.padding, str) else list(self.padding),
-            "initializer": self.initializer,
-            "dilation": list(self.dilation),
-            "groups": self.groups,
-        }

@@ -7,8 +7,6 @@ with g = dL/dy. The deck writes Z = W A + B with a column for each example, whic
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from cnnx import _kernels
@@ -68,7 +66,3 @@ class DenseLayer(ProductLayer):
     def input_gradient(self, grad: Array, out: Array) -> None:
         """(batch, units) to (batch, inputs)."""
         _kernels.dense_input_gradient(grad, self.params["W"], out)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"units": self.units, "initializer": self.initializer}

@@ -14,7 +14,6 @@ A 1x1 convolution after it mixes the channels: together they are the "depthwise 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -106,14 +105,3 @@ class DepthwiseConvolutionLayer(ProductLayer):
     def input_gradient(self, grad: Array, out: Array) -> None:
         """(batch, rows, columns, channels * multiplier) to (batch, height, width, channels)."""
         _kernels.depthwise_input_gradient(grad, self.params["W"], self.stride, self.offset, self.dilation, out)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "filter_size": list(self.filter_size),
-            "multiplier": self.multiplier,
-            "stride": list(self.stride),
-            "padding": self.padding if isinstance(self.padding, str) else list(self.padding),
-            "dilation": list(self.dilation),
-            "initializer": self.initializer,
-        }

@@ -9,7 +9,7 @@ draws one m for each channel of an image: neighbouring pixels are too much alike
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -90,10 +90,6 @@ class DropoutLayer(Layer):
     def _bits(self, choices: int) -> Array:
         assert self.rng is not None  # made by create
         return self.rng.integers(2**64, size=-(-choices // 4), dtype=np.uint64).view(np.uint16)[:choices]
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, but for the seed."""
-        return {"rate": self.rate}
 
 
 class SpatialDropoutLayer(DropoutLayer):

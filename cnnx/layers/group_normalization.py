@@ -16,7 +16,7 @@ Training and inference are the same, and a batch may be of one example.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -115,10 +115,6 @@ class LayerNormLayer(_SetNormalization):
     def _view(self, array: Array) -> Array:
         return array.reshape(-1, 1, self.input_shape[-1])
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"epsilon": self.epsilon}
-
 
 class GroupNormLayer(_SetNormalization):
     """Group normalization: each group of channels of an example; (batch, ..., channels) to the same shape.
@@ -168,7 +164,3 @@ class GroupNormLayer(_SetNormalization):
     def _view(self, array: Array) -> Array:
         *positions, channels = self.input_shape
         return array.reshape(len(array), math.prod(positions), channels)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"groups": self.groups, "epsilon": self.epsilon}

@@ -17,7 +17,7 @@ In inference, running averages that training has gathered stand in for mean and 
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -140,7 +140,3 @@ class BatchNormLayer(Layer):
             _kernels.running_average(self.state["variance"], variance, self.momentum, unbiased, state["variance"])
             self.state = state
         return mean, variance
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"momentum": self.momentum, "epsilon": self.epsilon}

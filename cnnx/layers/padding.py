@@ -8,7 +8,7 @@ Each is the other's backward pass: the gradient of what was added goes nowhere, 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -63,10 +63,6 @@ class PaddingLayer(Layer):
         _kernels.crop_images(grad, top, left, out)
         return out
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"padding": [list(axis) for axis in self.padding]}
-
 
 class CroppingLayer(Layer):
     """Images without their margins: (batch, height, width, channels) to (batch, rows, columns, channels).
@@ -113,7 +109,3 @@ class CroppingLayer(Layer):
         out = context.array("input_gradient", len(grad))
         _kernels.pad_images(grad, top, left, out)
         return out
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"cropping": [list(axis) for axis in self.cropping]}

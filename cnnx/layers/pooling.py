@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -121,15 +121,6 @@ class PoolLayer(_Pooling):
         self.create_windows(self.filter_size, self.stride, windows.padding, windows.output, channels)
         return self.pooled_shape
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "filter_size": list(self.filter_size),
-            "stride": list(self.stride),
-            "mode": self.mode,
-            "padding": self.padding if isinstance(self.padding, str) else list(self.padding),
-        }
-
 
 class GlobalPoolLayer(_Pooling):
     """Each channel of an image becomes one value: (batch, height, width, channels) to (batch, channels).
@@ -157,7 +148,3 @@ class GlobalPoolLayer(_Pooling):
         height, width, channels = check_image_shape(input_shape, self.name)
         self.create_windows((height, width), (1, 1), (0, 0), (1, 1), channels)
         return (channels,)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"mode": self.mode}

@@ -206,8 +206,3 @@ class StandardizeLayer(Layer):
         rows = (x.size // mean.size, mean.size)
         inverse = 1 / deviation.reshape(-1)
         _kernels.batch_norm_forward(x.reshape(rows), mean, inverse, self._one, self._zero, False, out.reshape(rows))
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        given = {"mean": self.mean, "deviation": self.deviation}
-        return {"per": self.per, **{key: None if value is None else value.tolist() for key, value in given.items()}}

@@ -13,7 +13,7 @@ channels to images of c channels; so backward is that convolution. With g = dL/d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -137,15 +137,3 @@ class TransposedConvolutionLayer(Layer):
         out = context.array("input_gradient", len(x))
         _kernels.convolution_forward(grad, self.params["W"], self._no_bias, *self.window, False, out)
         return out
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "filters": self.filters,
-            "filter_size": list(self.filter_size),
-            "stride": list(self.stride),
-            "padding": list(self.padding),
-            "output_padding": list(self.output_padding),
-            "initializer": self.initializer,
-            "dilation": list(self.dilation),
-        }

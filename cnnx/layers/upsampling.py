@@ -11,7 +11,7 @@ that it took part in, with the same weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -72,7 +72,3 @@ class UpsampleLayer(Layer):
         else:
             _kernels.bilinear_upsample_backward(grad, out)
         return out
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"size": list(self.size), "mode": self.mode}

@@ -67,7 +67,3 @@ class HingeLayer(ClassificationLayer):
         """dL/dx as above, (batch, classes)."""
         (x,) = context.kept()
         _kernels.hinge_backward(x, targets, self.squared, out)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"squared": self.squared}

@@ -119,6 +119,6 @@ class RegressionLayer(OutputLayer):
         """The mean absolute error over the outputs, (batch,)."""
         _kernels.absolute_errors(predictions, targets, out)
 
-    def config(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {"loss": self.kind, "delta": self.delta}

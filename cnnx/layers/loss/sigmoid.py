@@ -145,10 +145,6 @@ class SigmoidLayer(OutputLayer):
         """Whether all of an example's classes are right, 1 or 0, (batch,); a soft target above 0.5 counts as 1."""
         _kernels.labels_agree(predictions, targets, self.threshold, out)
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"focal": self.focal, "threshold": self.threshold}
-
     def _classes(self) -> int:
         """How many there are; only an output layer must have that shape."""
         if len(self.input_shape) != 1 or self.input_shape[0] < 1:

@@ -21,7 +21,7 @@ Lin, Goyal, Girshick, He, Dollár, "Focal Loss for Dense Object Detection", ICCV
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from cnnx import _kernels
 from cnnx._typing import Array
@@ -96,7 +96,3 @@ class SoftmaxLayer(ClassificationLayer):
     def probabilities(self, predictions: Array) -> Array:
         """The predictions themselves, (batch, classes)."""
         return predictions
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"label_smoothing": self.label_smoothing, "focal": self.focal}

@@ -101,3 +101,12 @@ def test_the_list_of_packages_has_every_folder():
     project = Path(__file__).parent.parent / "pyproject.toml"
     listed = tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
     assert listed == sorted(name for name, path in FILES.items() if path.name == "__init__.py")
+
+
+def test_the_page_on_the_architecture_has_the_same_table():
+    page = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")
+    ]
+    shown = {name.strip("`"): known for name, _, known in (row for row in rows if len(row) == 3)}
+    assert shown == {name: ", ".join(known) or "–" for name, known in ROOMS.items()}  # noqa: RUF001

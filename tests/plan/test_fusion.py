@@ -14,12 +14,18 @@ from cnnx import (
     SoftmaxLayer,
 )
 from cnnx.layers.base import leaves
+from cnnx.plan.fused import FusedPass
+from cnnx.plan.fusion import FUSIONS
 
 
 def steps_of(*layers, input_shape=(12, 12, 2)):
     model = Model(*layers, Flatten(), DenseLayer(units=3), SoftmaxLayer())
     model.build(input_shape, seed=0)
     return [step.kind for step in model.plan.passes]
+
+
+def test_every_fusion_is_in_the_list():
+    assert set(FUSIONS) == set(FusedPass.__subclasses__())
 
 
 REST = ["Flatten", "DenseLayer"]

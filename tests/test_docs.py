@@ -1,5 +1,6 @@
 """The examples of the documentation run."""
 
+import doctest
 import re
 from pathlib import Path
 
@@ -21,3 +22,10 @@ def test_every_python_block_of_a_page_runs_after_those_before_it(page, tmp_path,
         # The lines of errors are those of the page.
         code = "\n" * text.count("\n", 0, block.start(1)) + block[1]
         exec(compile(code, page, "exec"), names)
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="the documentation is not beside the tests")
+def test_the_plan_on_the_page_of_the_architecture_is_the_one_that_is_printed():
+    result = doctest.testfile(str(DOCS / "architecture.md"), module_relative=False)
+    assert result.attempted == 4
+    assert result.failed == 0

@@ -38,6 +38,10 @@ OTHER_MEMORY = {
     "transposed:TransposedConvolutionLayer.create": "a constant, made by build",
     "base:": "an optimizer's constant",
     "base:Optimizer.start": "an optimizer's state",
+    "base:_clip_norm": "a sum, one number",
+    "regularizers:L1.penalize": "two sums",
+    "regularizers:L2.penalize": "two sums",
+    "normalization:BatchNormLayer._batch_statistics": "state: each step puts new arrays in the old ones' place",
     "sgd:SGD.start": "an optimizer's state",
     "nadam:Nadam.start": "an optimizer's state",
     "affine:sample": "examples on their way to a step",
@@ -50,7 +54,6 @@ OTHER_MEMORY = {
     "metrics:_counts": "figures for the user",
     "metrics:_quotient": "figures for the user",
     "metrics:_weights_or_ones": "figures for the user",
-    "range_test:run_range_test": "figures for the user",
     "verification:_compare_block.sums": "twins are compared on arrays of their own",
 }
 

@@ -128,7 +128,7 @@ class Optimizer(Configured):
         if self._parameters is not parameters:
             self._begin(parameters)
         if self.clip_value is not None:
-            np.clip(gradients, -self.clip_value, self.clip_value, out=gradients)
+            _kernels.clip_elements(self.clip_value, gradients)
         if self.clip_norm is not None:
             _clip_norm(gradients, self.clip_norm)
         rate = self.rate
@@ -199,4 +199,4 @@ def _clip_norm(gradients: Array, limit: float) -> None:
     _kernels.sum_of_squares(gradients, total)
     norm = math.sqrt(total[0])
     if norm > limit:
-        gradients *= gradients.dtype.type(limit / norm)
+        _kernels.scale_elements(limit / norm, gradients)

@@ -10,42 +10,11 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from cnnx import layers
 from cnnx._kernels import backend_in_use, get_num_threads, set_num_threads, use_backend
 from cnnx._version import __version__
 from cnnx.errors import DivergenceError
-from cnnx.layers import (
-    BatchNormLayer,
-    ConvolutionLayer,
-    CroppingLayer,
-    DenseLayer,
-    DepthwiseConvolutionLayer,
-    DropoutLayer,
-    EluLayer,
-    Flatten,
-    GeluLayer,
-    GlobalPoolLayer,
-    GroupNormLayer,
-    HardSwishLayer,
-    HingeLayer,
-    LayerNormLayer,
-    LeakyReluLayer,
-    PaddingLayer,
-    PoolLayer,
-    PReluLayer,
-    RegressionLayer,
-    ReluLayer,
-    ResidualLayer,
-    SeluLayer,
-    SigmoidLayer,
-    SiluLayer,
-    SoftmaxLayer,
-    SoftplusLayer,
-    SpatialDropoutLayer,
-    StandardizeLayer,
-    TanhLayer,
-    TransposedConvolutionLayer,
-    UpsampleLayer,
-)
+from cnnx.layers import *  # noqa: F403 - each layer has one line, in its own list
 from cnnx.network import Model
 
 if TYPE_CHECKING:
@@ -79,40 +48,9 @@ LATER = {
 }
 
 __all__ = [
-    "BatchNormLayer",
-    "ConvolutionLayer",
-    "CroppingLayer",
-    "DenseLayer",
-    "DepthwiseConvolutionLayer",
     "DivergenceError",
-    "DropoutLayer",
-    "EluLayer",
-    "Flatten",
-    "GeluLayer",
-    "GlobalPoolLayer",
-    "GroupNormLayer",
-    "HardSwishLayer",
-    "HingeLayer",
     "History",
-    "LayerNormLayer",
-    "LeakyReluLayer",
     "Model",
-    "PReluLayer",
-    "PaddingLayer",
-    "PoolLayer",
-    "RegressionLayer",
-    "ReluLayer",
-    "ResidualLayer",
-    "SeluLayer",
-    "SigmoidLayer",
-    "SiluLayer",
-    "SoftmaxLayer",
-    "SoftplusLayer",
-    "SpatialDropoutLayer",
-    "StandardizeLayer",
-    "TanhLayer",
-    "TransposedConvolutionLayer",
-    "UpsampleLayer",
     "__version__",
     "augmentation",
     "backend_in_use",
@@ -129,6 +67,7 @@ __all__ = [
     "show_config",
     "use_backend",
 ]
+__all__ += layers.__all__
 
 
 def __getattr__(name: str) -> Any:

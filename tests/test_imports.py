@@ -46,7 +46,6 @@ ROOMS = {
     ),
     "__main__": ("command",),
 }
-EXCUSED = {("cnnx.layers.residual", "cnnx.layers")}
 
 
 def name_of(path):
@@ -67,8 +66,7 @@ def imports(name):
             found |= {each if each in FILES else node.module for each in inside}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-    ours = {each for each in found if each.partition(".")[0] == "cnnx"}
-    return {each for each in ours if (name, each) not in EXCUSED}
+    return {each for each in found if each.partition(".")[0] == "cnnx"}
 
 
 def room(name):

@@ -57,11 +57,6 @@ OTHER_MEMORY = {
     "verification:_compare_block.sums": "twins are compared on arrays of their own",
 }
 
-# Imports that lead back, made inside a function, where that is right.
-IMPORTED_BACK = {
-    ("cnnx.layers.residual", "cnnx.layers"): "a block makes the layers that its description names",
-}
-
 ROOT = Path(cnnx.__file__).parent
 KERNELS = ROOT / "_kernels"
 
@@ -258,51 +253,3 @@ def test_no_body_of_a_kernel_is_long(pattern, read):
     }
     assert found
     assert_none(found, MOST_LINES)
-
-
-# -- Imports -----------------------------------------------------------------------------------------------------
-
-
-def module_name(path: Path) -> str:
-    parts = (ROOT.name, *path.relative_to(ROOT).with_suffix("").parts)
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def imports(node: ast.AST, modules: set[str]) -> Iterator[str]:
-    """The package's modules that a module imports, also inside functions, but not for the type checker alone."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-            for otherwise in child.orelse:
-                yield from imports(otherwise, modules)
-            continue
-        if isinstance(child, ast.Import):
-            yield from (alias.name for alias in child.names if alias.name in modules)
-        if isinstance(child, ast.ImportFrom) and child.module in modules:
-            for alias in child.names:
-                submodule = f"{child.module}.{alias.name}"
-                yield submodule if submodule in modules else child.module
-        yield from imports(child, modules)
-
-
-def leads_back(graph: dict[str, set[str]], start: str) -> bool:
-    """Whether a module imports itself, by way of others."""
-    seen: set[str] = set()
-    waiting = list(graph[start])
-    while waiting:
-        module = waiting.pop()
-        if module not in seen:
-            seen.add(module)
-            waiting += graph[module]
-    return start in seen
-
-
-def test_no_import_leads_back():
-    paths = {module_name(path): path for path in sources("*.py")}
-    graph = {
-        module: set(imports(ast.parse(path.read_text(encoding="utf-8")), set(paths))) for module, path in paths.items()
-    }
-    for module, other in IMPORTED_BACK:
-        assert other in graph[module], f"an exception that is none: {module} does not import {other}"
-        graph[module].discard(other)
-    back = [module for module in graph if leads_back(graph, module)]
-    assert not back, "\n".join(f"{module} imports {sorted(graph[module].intersection(back))}" for module in back)

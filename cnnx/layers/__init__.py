@@ -30,45 +30,7 @@ from cnnx.layers.standardize import StandardizeLayer
 from cnnx.layers.transposed import TransposedConvolutionLayer
 from cnnx.layers.upsampling import UpsampleLayer
 
-LAYERS: dict[str, type[Layer]] = {
-    layer.__name__: layer
-    for layer in (
-        BatchNormLayer,
-        ConvolutionLayer,
-        CroppingLayer,
-        DenseLayer,
-        DepthwiseConvolutionLayer,
-        DropoutLayer,
-        EluLayer,
-        Flatten,
-        GeluLayer,
-        GlobalPoolLayer,
-        GroupNormLayer,
-        HardSwishLayer,
-        HingeLayer,
-        LayerNormLayer,
-        LeakyReluLayer,
-        PReluLayer,
-        PaddingLayer,
-        PoolLayer,
-        RegressionLayer,
-        ReluLayer,
-        ResidualLayer,
-        SeluLayer,
-        SigmoidLayer,
-        SiluLayer,
-        SoftmaxLayer,
-        SoftplusLayer,
-        SpatialDropoutLayer,
-        StandardizeLayer,
-        TanhLayer,
-        UpsampleLayer,
-        TransposedConvolutionLayer,
-    )
-}
-
 __all__ = [
-    "LAYERS",
     "BatchNormLayer",
     "ConvolutionLayer",
     "CroppingLayer",
@@ -101,12 +63,13 @@ __all__ = [
     "TanhLayer",
     "TransposedConvolutionLayer",
     "UpsampleLayer",
-    "make_layer",
 ]
+
+LAYERS: dict[str, type[Layer]] = {name: globals()[name] for name in __all__ if name != "Layer"}
 
 
 def make_layer(description: Any) -> Layer:
-    """A new layer of the kind that `Layer.description` gave.
+    """A new layer of the kind that `Layer.description` gave, with the layers that it holds.
 
     Raises
     ------
@@ -114,6 +77,10 @@ def make_layer(description: Any) -> Layer:
         If it is no such description, or names a layer that is not in `LAYERS`.
     """
     name = description.get("layer") if isinstance(description, dict) else description
-    if not isinstance(name, str) or name not in LAYERS:
+    if not isinstance(description, dict) or not isinstance(name, str) or name not in LAYERS:
         raise ValueError(f"layer: expected one of {tuple(LAYERS)}, got {name!r}")
-    return LAYERS[name].from_config({key: value for key, value in description.items() if key != "layer"})
+    kind, config = LAYERS[name], {key: value for key, value in description.items() if key != "layer"}
+    for key in kind.holds:
+        if isinstance(config.get(key), list):
+            config[key] = [make_layer(each) for each in config[key]]
+    return kind.from_config(config)

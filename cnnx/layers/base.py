@@ -55,6 +55,8 @@ class Layer(Configured):
     preferred_initializer: ClassVar[str | None] = None
     # A layer with weights shields the weights before it from that choice.
     has_weights: ClassVar[bool] = False
+    # The arguments that are lists of layers.
+    holds: ClassVar[tuple[str, ...]] = ()
     # The parameters that weight decay and penalties act on; biases, and what scales and shifts, are left alone.
     decays: ClassVar[tuple[str, ...]] = ("W",)
 
@@ -172,7 +174,7 @@ class Layer(Configured):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Layer:
-        """A new layer with the arguments that `config` gave."""
+        """A new layer with the arguments that `config` gave; what it `holds` are layers already."""
         return cls(**config)
 
     def description(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ the output differs from the input, and the gradient has a way past them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -68,6 +68,8 @@ class ResidualLayer(Layer):
     >>> block.build((32, 32, 8))
     (32, 32, 8)
     """
+
+    holds: ClassVar[tuple[str, ...]] = ("layers", "shortcut")
 
     def __init__(self, *layers: Layer, shortcut: Layer | Sequence[Layer] | None = None) -> None:
         super().__init__()
@@ -190,17 +192,14 @@ class ResidualLayer(Layer):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ResidualLayer:
-        """A block of new layers."""
-        from cnnx.layers import make_layer
-
+        """A block of these layers."""
         layers, shortcut = config["layers"], config["shortcut"]
         for name, way in (("layers", layers), ("shortcut", shortcut)):
             if not (isinstance(way, list) or (way is None and name == "shortcut")):
                 raise TypeError(f"{cls.__name__}: {name}: expected a list of layers, got {way!r}")
         if len(config) > 2:
             raise TypeError(f"{cls.__name__}: expected layers and shortcut, got {sorted(config)}")
-        past = None if shortcut is None else [make_layer(entry) for entry in shortcut]
-        return cls(*(make_layer(entry) for entry in layers), shortcut=past)
+        return cls(*layers, shortcut=shortcut)
 
     def __repr__(self) -> str:
         arguments = [repr(layer) for layer in self.layers]

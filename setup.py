@@ -79,7 +79,9 @@ def extensions() -> list[Extension]:
     folders = [str(FOLDER / name) for name in ("ground", "loops")]
     return cythonize(
         [
-            Extension(str(path.with_suffix("")).replace(os.sep, "."), [str(path)], include_dirs=folders, depends=headers)
+            Extension(
+                str(path.with_suffix("")).replace(os.sep, "."), [str(path)], include_dirs=folders, depends=headers
+            )
             for path in sorted(FOLDER.rglob("*.pyx"))
         ]
         + [Extension(SHARED, [f"{SHARED.replace('.', '/')}.c"])],

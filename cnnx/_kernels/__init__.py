@@ -13,228 +13,39 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING
 
-from cnnx._kernels.ground.threads import brief_spinning, default_threads
+from cnnx._kernels.families import KERNELS as KERNELS
+from cnnx._kernels.ground.threads import (
+    brief_spinning,
+    get_num_threads as get_num_threads,
+    set_num_threads as set_num_threads,
+    tell_number_to,
+    threads_origin as threads_origin,
+)
 
-if TYPE_CHECKING:  # the names that `__getattr__` finds below
-    from cnnx._kernels.reference.activation import (
-        elu_backward as elu_backward,
-        elu_forward as elu_forward,
-        gelu_backward as gelu_backward,
-        gelu_forward as gelu_forward,
-        hard_swish_backward as hard_swish_backward,
-        hard_swish_forward as hard_swish_forward,
-        leaky_relu_backward as leaky_relu_backward,
-        leaky_relu_forward as leaky_relu_forward,
-        prelu_backward as prelu_backward,
-        prelu_forward as prelu_forward,
-        relu_backward as relu_backward,
-        relu_forward as relu_forward,
-        sigmoid_backward as sigmoid_backward,
-        sigmoid_forward as sigmoid_forward,
-        silu_backward as silu_backward,
-        silu_forward as silu_forward,
-        softplus_backward as softplus_backward,
-        softplus_forward as softplus_forward,
-        tanh_backward as tanh_backward,
-        tanh_forward as tanh_forward,
-    )
-    from cnnx._kernels.reference.addition import add as add
-    from cnnx._kernels.reference.augmentation import (
-        affine_images as affine_images,
-        erase_images as erase_images,
-        shift_images as shift_images,
-    )
-    from cnnx._kernels.reference.bias import add_bias as add_bias, bias_gradient as bias_gradient
-    from cnnx._kernels.reference.convolution import (
-        convolution_forward as convolution_forward,
-        convolution_input_gradient as convolution_input_gradient,
-        convolution_pool_forward as convolution_pool_forward,
-        convolution_pool_input_gradient as convolution_pool_input_gradient,
-        convolution_pool_weight_gradient as convolution_pool_weight_gradient,
-        convolution_weight_gradient as convolution_weight_gradient,
-    )
-    from cnnx._kernels.reference.dense import (
-        dense_forward as dense_forward,
-        dense_input_gradient as dense_input_gradient,
-        dense_weight_gradient as dense_weight_gradient,
-    )
-    from cnnx._kernels.reference.depthwise import (
-        depthwise_forward as depthwise_forward,
-        depthwise_input_gradient as depthwise_input_gradient,
-        depthwise_weight_gradient as depthwise_weight_gradient,
-    )
-    from cnnx._kernels.reference.dropout import dropout as dropout, spatial_dropout as spatial_dropout
-    from cnnx._kernels.reference.focal import (
-        sigmoid_focal_backward as sigmoid_focal_backward,
-        sigmoid_focal_forward as sigmoid_focal_forward,
-        softmax_focal_backward as softmax_focal_backward,
-        softmax_focal_forward as softmax_focal_forward,
-    )
-    from cnnx._kernels.reference.gradient import clip_elements as clip_elements, scale_elements as scale_elements
-    from cnnx._kernels.reference.group_normalization import (
-        group_norm_forward as group_norm_forward,
-        group_norm_input_gradient as group_norm_input_gradient,
-        group_norm_parameter_gradient as group_norm_parameter_gradient,
-    )
-    from cnnx._kernels.reference.hinge import hinge_backward as hinge_backward, hinge_forward as hinge_forward
-    from cnnx._kernels.reference.normalization import (
-        batch_norm_forward as batch_norm_forward,
-        batch_norm_input_gradient as batch_norm_input_gradient,
-        batch_norm_parameter_gradient as batch_norm_parameter_gradient,
-        batch_norm_statistics as batch_norm_statistics,
-    )
-    from cnnx._kernels.reference.optimizer import (
-        adagrad_step as adagrad_step,
-        adam_step as adam_step,
-        lion_step as lion_step,
-        momentum_step as momentum_step,
-        moving_average as moving_average,
-        penalty as penalty,
-        sgd_step as sgd_step,
-        sum_of_squares as sum_of_squares,
-    )
-    from cnnx._kernels.reference.output import (
-        batch_sums as batch_sums,
-        classes_agree as classes_agree,
-        encode_classes as encode_classes,
-        labels_agree as labels_agree,
-        smooth_rows as smooth_rows,
-        weigh_rows as weigh_rows,
-    )
-    from cnnx._kernels.reference.padding import crop_images as crop_images, pad_images as pad_images
-    from cnnx._kernels.reference.pooling import (
-        average_pool_backward as average_pool_backward,
-        average_pool_forward as average_pool_forward,
-        max_pool_backward as max_pool_backward,
-        max_pool_forward as max_pool_forward,
-    )
-    from cnnx._kernels.reference.regression import (
-        absolute_error_backward as absolute_error_backward,
-        absolute_error_forward as absolute_error_forward,
-        absolute_errors as absolute_errors,
-        huber_backward as huber_backward,
-        huber_forward as huber_forward,
-        squared_error_backward as squared_error_backward,
-        squared_error_forward as squared_error_forward,
-    )
-    from cnnx._kernels.reference.running import (
-        inverse_deviation as inverse_deviation,
-        running_average as running_average,
-    )
-    from cnnx._kernels.reference.sigmoid import (
-        sigmoid_cross_entropy_backward as sigmoid_cross_entropy_backward,
-        sigmoid_cross_entropy_forward as sigmoid_cross_entropy_forward,
-    )
-    from cnnx._kernels.reference.softmax import (
-        softmax_backward as softmax_backward,
-        softmax_cross_entropy_backward as softmax_cross_entropy_backward,
-        softmax_cross_entropy_forward as softmax_cross_entropy_forward,
-        softmax_forward as softmax_forward,
-    )
-    from cnnx._kernels.reference.upsampling import (
-        bilinear_upsample_backward as bilinear_upsample_backward,
-        bilinear_upsample_forward as bilinear_upsample_forward,
-        nearest_upsample_backward as nearest_upsample_backward,
-        nearest_upsample_forward as nearest_upsample_forward,
-    )
+if TYPE_CHECKING:  # the kernels, which `__getattr__` finds below: their types are those of the twins
+    from cnnx._kernels.reference.activation import *  # noqa: F403
+    from cnnx._kernels.reference.addition import *  # noqa: F403
+    from cnnx._kernels.reference.augmentation import *  # noqa: F403
+    from cnnx._kernels.reference.bias import *  # noqa: F403
+    from cnnx._kernels.reference.convolution import *  # noqa: F403
+    from cnnx._kernels.reference.dense import *  # noqa: F403
+    from cnnx._kernels.reference.depthwise import *  # noqa: F403
+    from cnnx._kernels.reference.dropout import *  # noqa: F403
+    from cnnx._kernels.reference.focal import *  # noqa: F403
+    from cnnx._kernels.reference.gradient import *  # noqa: F403
+    from cnnx._kernels.reference.group_normalization import *  # noqa: F403
+    from cnnx._kernels.reference.hinge import *  # noqa: F403
+    from cnnx._kernels.reference.normalization import *  # noqa: F403
+    from cnnx._kernels.reference.optimizer import *  # noqa: F403
+    from cnnx._kernels.reference.output import *  # noqa: F403
+    from cnnx._kernels.reference.padding import *  # noqa: F403
+    from cnnx._kernels.reference.pooling import *  # noqa: F403
+    from cnnx._kernels.reference.regression import *  # noqa: F403
+    from cnnx._kernels.reference.running import *  # noqa: F403
+    from cnnx._kernels.reference.sigmoid import *  # noqa: F403
+    from cnnx._kernels.reference.softmax import *  # noqa: F403
+    from cnnx._kernels.reference.upsampling import *  # noqa: F403
 
-# Every kernel, by the family that has it: a compiled module, and one of the same name in `reference`.
-KERNELS = {
-    "activation": (
-        "relu_forward",
-        "relu_backward",
-        "leaky_relu_forward",
-        "leaky_relu_backward",
-        "prelu_forward",
-        "prelu_backward",
-        "elu_forward",
-        "elu_backward",
-        "gelu_forward",
-        "gelu_backward",
-        "silu_forward",
-        "silu_backward",
-        "sigmoid_forward",
-        "sigmoid_backward",
-        "tanh_forward",
-        "tanh_backward",
-        "softplus_forward",
-        "softplus_backward",
-        "hard_swish_forward",
-        "hard_swish_backward",
-    ),
-    "addition": ("add",),
-    "augmentation": ("shift_images", "affine_images", "erase_images"),
-    "bias": ("add_bias", "bias_gradient"),
-    "convolution": (
-        "convolution_forward",
-        "convolution_input_gradient",
-        "convolution_pool_forward",
-        "convolution_pool_input_gradient",
-        "convolution_pool_weight_gradient",
-        "convolution_weight_gradient",
-    ),
-    "dense": ("dense_forward", "dense_input_gradient", "dense_weight_gradient"),
-    "depthwise": ("depthwise_forward", "depthwise_input_gradient", "depthwise_weight_gradient"),
-    "dropout": ("dropout", "spatial_dropout"),
-    "focal": (
-        "softmax_focal_forward",
-        "softmax_focal_backward",
-        "sigmoid_focal_forward",
-        "sigmoid_focal_backward",
-    ),
-    "gradient": ("clip_elements", "scale_elements"),
-    "group_normalization": ("group_norm_forward", "group_norm_parameter_gradient", "group_norm_input_gradient"),
-    "hinge": ("hinge_forward", "hinge_backward"),
-    "normalization": (
-        "batch_norm_statistics",
-        "batch_norm_forward",
-        "batch_norm_parameter_gradient",
-        "batch_norm_input_gradient",
-    ),
-    "optimizer": (
-        "adagrad_step",
-        "adam_step",
-        "lion_step",
-        "momentum_step",
-        "moving_average",
-        "penalty",
-        "sgd_step",
-        "sum_of_squares",
-    ),
-    "output": (
-        "encode_classes",
-        "smooth_rows",
-        "classes_agree",
-        "labels_agree",
-        "weigh_rows",
-        "batch_sums",
-    ),
-    "padding": ("pad_images", "crop_images"),
-    "pooling": ("max_pool_forward", "max_pool_backward", "average_pool_forward", "average_pool_backward"),
-    "regression": (
-        "squared_error_forward",
-        "squared_error_backward",
-        "absolute_error_forward",
-        "absolute_error_backward",
-        "huber_forward",
-        "huber_backward",
-        "absolute_errors",
-    ),
-    "running": ("running_average", "inverse_deviation"),
-    "sigmoid": ("sigmoid_cross_entropy_forward", "sigmoid_cross_entropy_backward"),
-    "softmax": (
-        "softmax_forward",
-        "softmax_backward",
-        "softmax_cross_entropy_forward",
-        "softmax_cross_entropy_backward",
-    ),
-    "upsampling": (
-        "nearest_upsample_forward",
-        "nearest_upsample_backward",
-        "bilinear_upsample_forward",
-        "bilinear_upsample_backward",
-    ),
-}
 # What these are built on: compiled modules without a kernel of their own, by the folder that has them.
 FOUNDATIONS = {
     "ground": ("dtypes", "elementwise", "instruction_sets", "memoryviews", "parallel"),
@@ -282,7 +93,7 @@ def _find_compiled() -> tuple[CompiledModules, str]:
 
 def _built(folder: str) -> set[str]:
     """The compiled modules that lie in a folder."""
-    files = os.listdir(os.path.join(__path__[0], folder))
+    files = os.listdir(os.path.join(os.path.dirname(__file__), folder))
     return {file.partition(".")[0] for file in files if file.endswith(SUFFIXES)}
 
 
@@ -318,17 +129,15 @@ def _bind(name: str) -> None:
         globals().pop(function, None)
 
 
-if not TYPE_CHECKING:  # for the type checker, the imports above are all there is
+if not TYPE_CHECKING:
 
     def __getattr__(name):
-        """A kernel that is called for the first time since the backend was chosen, with its family."""
+        """A kernel that is asked for the first time since the backend was chosen. Several threads may ask at once."""
         family = FAMILIES.get(name)
         if family is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        source = _compiled[family] if _backend == "compiled" else twins(family)
-        for function in KERNELS[family]:
-            globals()[function] = getattr(source, function)
-        return globals()[name]
+        kernel = globals()[name] = getattr(_compiled[family] if _backend == "compiled" else twins(family), name)
+        return kernel
 
 
 def use_backend(name: str) -> BackendChoice:
@@ -370,36 +179,6 @@ def backend_in_use() -> str:
     return _backend
 
 
-def set_num_threads(count: int) -> None:
-    """Let the compiled kernels use up to `count` threads; results do not depend on it.
-
-    Parameters
-    ----------
-    count : int
-        1 or more.
-    """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"set_num_threads: expected an integer of 1 or more, got {count!r}")
-    _set_threads(count, "set_num_threads")
-
-
-def get_num_threads() -> int:
-    """Number of threads the compiled kernels may use."""
-    return _threads
-
-
-def threads_origin() -> str:
-    """Where the number of threads was taken from."""
-    return _threads_origin
-
-
-def _set_threads(count: int, origin: str) -> None:
-    global _threads, _threads_origin
-    _threads, _threads_origin = count, origin
-    if _compiled:
-        _compiled["parallel"].set_threads(count)
-
-
 def available_instruction_sets() -> tuple[str, ...]:
     """Names of the instruction sets the compiled kernels can use here, the slowest first."""
     return tuple(_compiled["instruction_sets"].available_instruction_sets()) if _compiled else ()
@@ -436,9 +215,5 @@ def _choose_backend() -> None:
         _bind("numpy")
 
 
-_threads, _threads_origin = default_threads()
-_set_threads(_threads, _threads_origin)
+tell_number_to(_compiled["parallel"].set_threads if _compiled else None)
 _choose_backend()
-# A forked child has none of its parent's OpenMP threads; waiting for them would hang it.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _set_threads(1, "this process was forked"))

@@ -101,7 +101,6 @@ class ConvolutionLayer(ProductLayer):
         windows = slide((height, width), self.filter_size, self.stride, self.padding, self.name, self.dilation)
         self.offset = windows.padding
         self.window = (self.stride, self.offset, self.dilation)
-        self.pooled_by = (1, 1)  # set by `fuse` to the windows of the max pooling that follows
         pixels = self.filter_size[0] * self.filter_size[1]
         initialize = find_initializer(self.initializer, self.default_initializer)
         seen, seeing = channels // self.groups, self.filters // self.groups
@@ -139,13 +138,13 @@ class ConvolutionLayer(ProductLayer):
             W_grad = self._by_channel(W_grad)
             _kernels.depthwise_weight_gradient(x, grad, *window, W_grad, b_grad)
         elif self.groups == 1:
-            _kernels.convolution_weight_gradient(x, grad, *window, self.pooled_by, W_grad, b_grad)
+            _kernels.convolution_weight_gradient(x, grad, *window, W_grad, b_grad)
         else:
             for channels, filters in self._parts():
                 x_part, grad_part = self._array("part_input", len(x)), self._array("part_output", len(x))
                 x_part[...], grad_part[...] = x[..., channels], grad[..., filters]
                 W_part = np.empty_like(W_grad[..., filters], order="C")
-                _kernels.convolution_weight_gradient(x_part, grad_part, *window, (1, 1), W_part, b_grad[filters])
+                _kernels.convolution_weight_gradient(x_part, grad_part, *window, W_part, b_grad[filters])
                 W_grad[..., filters] = W_part
 
     def input_gradient(self, grad: Array, out: Array) -> None:
@@ -155,13 +154,13 @@ class ConvolutionLayer(ProductLayer):
             W = self._by_channel(W)
             _kernels.depthwise_input_gradient(grad, W, *window, out)
         elif self.groups == 1:
-            _kernels.convolution_input_gradient(grad, W, *window, self.pooled_by, out)
+            _kernels.convolution_input_gradient(grad, W, *window, out)
         else:
             for channels, filters in self._parts():
                 out_part, grad_part = self._array("part_input", len(out)), self._array("part_output", len(out))
                 grad_part[...] = grad[..., filters]
                 W_part = np.ascontiguousarray(W[..., filters])
-                _kernels.convolution_input_gradient(grad_part, W_part, *window, (1, 1), out_part)
+                _kernels.convolution_input_gradient(grad_part, W_part, *window, out_part)
                 out[..., channels] = out_part
 
     def _parts(self) -> Iterator[tuple[slice, slice]]:

@@ -123,7 +123,7 @@ class TransposedConvolutionLayer(Layer):
         """(batch, height, width, channels) to (batch, rows, columns, filters)."""
         x = self._checked_input(x)
         y = self._array("output", len(x), training)
-        _kernels.convolution_input_gradient(x, self.params["W"], *self.window, (1, 1), y)
+        _kernels.convolution_input_gradient(x, self.params["W"], *self.window, y)
         y += self.params["b"]
         if training:
             self._cache = (x,)
@@ -134,7 +134,7 @@ class TransposedConvolutionLayer(Layer):
         grad, x = self._use_up_cache(grad)
         # The kernel's biases are those of the convolution, which goes the other way and has none.
         unused = np.empty_like(self._no_bias)
-        _kernels.convolution_weight_gradient(grad, x, *self.window, (1, 1), self.grads["W"], unused)
+        _kernels.convolution_weight_gradient(grad, x, *self.window, self.grads["W"], unused)
         np.sum(grad, axis=(0, 1, 2), out=self.grads["b"])
         if not self.needs_input_gradient:
             return None

@@ -1,6 +1,7 @@
 """The choice between compiled and NumPy kernels, of instruction sets and threads; forks."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,8 +42,42 @@ def test_every_compiled_module_is_in_the_list_that_a_build_is_checked_against():
     listed = {(place, name) for place, names in _kernels.MODULES.items() for name in names}
     # Cython writes the code of memoryviews itself.
     assert sources | {("ground", "memoryviews")} == listed
-    twins = {path.stem for path in (folder / "reference").glob("*.py")} - {"__init__", "windows"}
-    assert twins == set(_kernels.KERNELS)
+
+
+def test_every_kernel_of_the_twins_is_in_the_list_and_has_their_types():
+    folder = Path(_kernels.__file__).parent
+    families = {path.stem for path in (folder / "reference").glob("*.py")} - {"__init__", "windows"}
+    assert families == set(_kernels.KERNELS)
+    # For the type checker, the door has the names of the twins.
+    door = Path(_kernels.__file__).read_text(encoding="utf-8")
+    assert set(re.findall(r"from cnnx._kernels.reference.(\w+) import \*", door)) == families
+    for family, functions in _kernels.KERNELS.items():
+        twin = _kernels.twins(family)
+        public = [name for name in vars(twin) if not name.startswith("_")]
+        defined = {name for name in public if getattr(getattr(twin, name), "__module__", None) == twin.__name__}
+        assert sorted(functions) == sorted(defined), family
+
+
+@pytest.mark.parametrize("process", range(3))
+def test_the_first_use_may_come_from_several_threads_at_once(process):
+    code = """
+import threading, numpy as np, cnnx
+errors, together = [], threading.Barrier(6)
+def train(seed):
+    try:
+        X, y = np.random.default_rng(seed).random((8, 8, 8, 1), dtype=np.float32), np.arange(8) % 10
+        model = cnnx.models.small()
+        together.wait()
+        model.build((8, 8, 1), seed=seed)
+        model.train_on_batch(X, y, 0.1)
+    except Exception as error:
+        errors.append(repr(error))
+threads = [threading.Thread(target=train, args=(seed,)) for seed in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(errors)
+"""
+    assert run_python(code, CNNX_BACKEND=cnnx.backend_in_use()) == ("[]", "")
 
 
 def test_use_backend_switches_every_kernel_and_restores_it():

@@ -1,9 +1,9 @@
-"""Weight gradients straight from a pooled gradient, beside those of the gradient spread out, bit for bit."""
+"""Weight gradients straight from a pooled gradient, beside those of the gradient spread out."""
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from parity import dtypes, on_every_instruction_set, seeds
+from parity import TOLERANCE, dtypes, on_every_instruction_set, seeds
 
 import cnnx
 from cnnx import _kernels
@@ -34,7 +34,7 @@ def _pooled_gradient(shape, pool_size, dtype, rng):
     dtype=dtypes,
     seed=seeds,
 )
-def test_a_pooled_gradient_gives_the_bits_of_the_same_gradient_spread_out(
+def test_a_pooled_gradient_gives_what_the_same_gradient_spread_out_gives(
     instruction_set, images, size, channels, filters, filter_size, stride, pool_size, dtype, seed
 ):
     _kernels.use_instruction_set(instruction_set)
@@ -47,35 +47,18 @@ def test_a_pooled_gradient_gives_the_bits_of_the_same_gradient_spread_out(
     x = rng.standard_normal((images, *size, channels)).astype(dtype)
     grad, argmax = _pooled_gradient((images, *pooled, filters), pool_size, dtype, rng)
     spread = convolution._spread(grad, argmax, output, pool_size)
-    results = []
-    for threads in (1, 3):
+    module, results = _compiled["convolution"], []
+    pooled_gradient = (module.convolution_pool_weight_gradient, [x, grad, argmax, stride, padding, output, pool_size])
+    spread_out = (module.convolution_weight_gradient, [x, spread, stride, padding, (1, 1)])
+    for threads, (function, arguments) in ((1, pooled_gradient), (3, pooled_gradient), (1, spread_out)):
         cnnx.set_num_threads(threads)
-        for name, arguments in (
-            ("convolution_pool_weight_gradient", [x, grad, argmax, stride, padding, output, pool_size]),
-            ("convolution_weight_gradient", [x, spread, stride, padding, (1, 1), pool_size]),
-        ):
-            W = np.full((*filter_size, channels, filters), np.nan, dtype)
-            b = np.full(filters, np.nan, dtype)
-            getattr(_compiled["convolution"], name)(*arguments, W, b)
-            results.append((W, b))
-    for W, b in results[1:]:
-        np.testing.assert_array_equal(W, results[0][0])
-        np.testing.assert_array_equal(b, results[0][1])
-
-
-@on_every_instruction_set
-def test_rows_and_columns_that_no_window_covers_count_where_they_have_a_gradient(instruction_set, dtype, rng):
-    """A gradient that is not one of pooling is none the less taken whole."""
-    _kernels.use_instruction_set(instruction_set)
-    x = rng.integers(-3, 4, (2, 9, 8, 1)).astype(dtype)
-    grad = rng.integers(-3, 4, (2, 7, 6, 4)).astype(dtype)
-    results = []
-    for function in (_compiled["convolution"].convolution_weight_gradient, convolution.convolution_weight_gradient):
-        W, b = np.empty((3, 3, 1, 4), dtype), np.empty(4, dtype)
-        function(x, grad, (1, 1), (0, 0), (1, 1), (4, 4), W, b)
+        W, b = np.full((*filter_size, channels, filters), np.nan, dtype), np.full(filters, np.nan, dtype)
+        function(*arguments, W, b)
         results.append((W, b))
-    for array, expected in zip(*results, strict=True):
-        np.testing.assert_array_equal(array, expected)
+    for alone, threaded, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(threaded, alone)
+        tolerance = TOLERANCE[alone.dtype.char] * np.abs(expected).max()
+        np.testing.assert_allclose(alone, expected, rtol=0, atol=tolerance)
 
 
 def test_nothing_is_read_past_an_image_or_written_past_a_gradient(dtype):
@@ -99,9 +82,10 @@ def test_nothing_is_read_past_an_image_or_written_past_a_gradient(dtype):
 @pytest.mark.parametrize("pool_size", [(0, 2), (2, -1), (255, 1), (16, 16)])
 def test_windows_of_no_size_are_an_error(pool_size, dtype):
     x, grad = np.zeros((1, 4, 4, 1), dtype), np.zeros((1, 3, 3, 1), dtype)
-    W, b = np.zeros((2, 2, 1, 1), dtype), np.zeros(1, dtype)
-    window = [(1, 1), (0, 0), (1, 1), pool_size]
-    with pytest.raises(ValueError, match=r"^convolution_weight_gradient: pooling \(.*\) does not have windows"):
-        _compiled["convolution"].convolution_weight_gradient(x, grad, *window, W, b)
-    with pytest.raises(ValueError, match=r"^convolution_input_gradient: pooling \(.*\) does not have windows"):
-        _compiled["convolution"].convolution_input_gradient(grad, W, *window, x)
+    W, b, argmax = np.zeros((2, 2, 1, 1), dtype), np.zeros(1, dtype), np.zeros(grad.shape, np.uint8)
+    size = tuple(3 * abs(side) for side in pool_size)
+    window = [(1, 1), (0, 0), size, pool_size]
+    with pytest.raises(ValueError, match=r"^convolution_pool_weight_gradient: shapes do not fit: .* pooling"):
+        _compiled["convolution"].convolution_pool_weight_gradient(x, grad, argmax, *window, W, b)
+    with pytest.raises(ValueError, match=r"^convolution_pool_input_gradient: shapes do not fit: .* pooling"):
+        _compiled["convolution"].convolution_pool_input_gradient(grad, argmax, W, *window, x)

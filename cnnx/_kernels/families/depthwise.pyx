@@ -16,12 +16,12 @@ channel repeated m times, or a row of the input gradient is folded, and all else
 Bands, blocks and runs depend on the shapes alone.
 """
 
-from cython.parallel cimport prange, threadid
 from libc.string cimport memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport depthwise_window, loops as loops_table, loops_for
-from cnnx._kernels.ground.parallel cimport allocate, deal, release, shares, take, threads_for
+from cnnx._kernels.ground.instruction_sets cimport depthwise_window, loops_for
+from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for
+from cnnx._kernels.products.tiles cimport aligned
 
 cdef enum:
     BAND = 16384            # elements of a band's outputs, about
@@ -32,10 +32,10 @@ cdef enum:
 
 
 cdef struct axis:
-    # Tap t of position o reads source (o*stride + offset + t*step) / spread, where that is whole and inside. A
+    # Tap t of position o reads source (o*stride + offset + t*dilation) / spread, where that is whole and inside. A
     # position's taps are walked so that their sources ascend.
     Py_ssize_t sources, positions, taps
-    Py_ssize_t stride, offset, step, spread
+    Py_ssize_t stride, offset, dilation, spread
     Py_ssize_t tap_step, source_step    # from one tap of a position to the next, and from its source to the next
 
 
@@ -53,15 +53,15 @@ cdef struct geometry:
 
 cdef axis make_axis(
     Py_ssize_t sources, Py_ssize_t positions, Py_ssize_t taps,
-    Py_ssize_t stride, Py_ssize_t offset, Py_ssize_t step, Py_ssize_t spread,
+    Py_ssize_t stride, Py_ssize_t offset, Py_ssize_t dilation, Py_ssize_t spread,
 ) noexcept nogil:
     cdef axis a
     a.sources, a.positions, a.taps = sources, positions, taps
-    a.stride, a.offset, a.step, a.spread = stride, offset, step, spread
+    a.stride, a.offset, a.dilation, a.spread = stride, offset, dilation, spread
     a.tap_step = 1
-    while a.tap_step * step % spread:
+    while a.tap_step * dilation % spread:
         a.tap_step += 1
-    a.source_step = a.tap_step * step // spread
+    a.source_step = a.tap_step * dilation // spread
     if a.source_step < 0:  # taken from the last tap on, sources come in the order of memory
         a.tap_step, a.source_step = -a.tap_step, -a.source_step
     return a
@@ -73,7 +73,7 @@ cdef run taps_at(axis a, Py_ssize_t position) noexcept nogil:
     cdef Py_ssize_t t, source
     r.first, r.count, r.tap, r.taps, r.source = position, 1, 0, 0, 0
     for t in range(a.taps):
-        source = position * a.stride + a.offset + t * a.step
+        source = position * a.stride + a.offset + t * a.dilation
         if source < 0 or source % a.spread or source // a.spread >= a.sources:
             continue
         if r.taps == 0 or a.tap_step < 0:
@@ -99,7 +99,7 @@ cdef Py_ssize_t find_runs(axis a, run *runs) noexcept nogil:
     return n
 
 
-cdef depthwise_window window_of(geometry g, bint relu) noexcept nogil:
+cdef depthwise_window window_of(const geometry *g, bint relu) noexcept nogil:
     cdef depthwise_window p
     p.channels, p.rows, p.columns = g.channels, 0, 0
     p.x_row = g.rows.source_step * g.columns.sources * g.channels
@@ -139,162 +139,190 @@ cdef void fold_channels(
         out[i] = total
 
 
-cdef Py_ssize_t rows_behind(axis a, Py_ssize_t count) noexcept nogil:
+cdef Py_ssize_t rows_behind(const axis *a, Py_ssize_t count) noexcept nogil:
     """Most rows of the image that `count` neighbouring output rows read."""
-    return min(a.sources, (count - 1) * a.stride + (a.taps - 1) * a.step + 1)
+    return min(a.sources, (count - 1) * a.stride + (a.taps - 1) * a.dilation + 1)
 
 
 cdef const floating *source_rows(
-    geometry g, const floating *x, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, floating *tile,
+    const geometry *g, const floating *x, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, floating *tile,
     Py_ssize_t *origin,
 ) noexcept nogil:
     """An image with all filters' channels, from row `origin` on; copied as far as output rows need it."""
+    cdef const axis *a = &g.rows
     cdef Py_ssize_t C = g.channels // g.multiplier, width = g.columns.sources, begin, end
     origin[0] = 0
     if not g.repeated:
-        return x + image * g.rows.sources * width * g.channels
-    begin = max(0, first * g.rows.stride + g.rows.offset)
-    end = min(g.rows.sources, (first + count - 1) * g.rows.stride + g.rows.offset + (g.rows.taps - 1) * g.rows.step + 1)
+        return x + image * a.sources * width * g.channels
+    begin = max(0, first * a.stride + a.offset)
+    end = min(a.sources, (first + count - 1) * a.stride + a.offset + (a.taps - 1) * a.dilation + 1)
     if begin < end:
-        repeat_channels(
-            x + (image * g.rows.sources + begin) * width * C, (end - begin) * width * C, g.multiplier, tile)
+        repeat_channels(x + (image * a.sources + begin) * width * C, (end - begin) * width * C, g.multiplier, tile)
     origin[0] = begin
     return tile
 
 
-cdef Py_ssize_t band_rows(geometry g, Py_ssize_t elements) noexcept nogil:
+cdef Py_ssize_t band_rows(const geometry *g, Py_ssize_t elements) noexcept nogil:
     """Output rows at a time."""
     cdef Py_ssize_t most = elements // (g.columns.positions * g.channels)
     if g.repeated:
-        most = min(most, (TILE // (g.columns.sources * g.channels) - (g.rows.taps - 1) * g.rows.step) // g.rows.stride)
+        most = min(
+            most, (TILE // (g.columns.sources * g.channels) - (g.rows.taps - 1) * g.rows.dilation) // g.rows.stride)
     return max(1, min(most, g.rows.positions))
 
 
-cdef void correlate_band(
-    geometry g, const floating *x, const floating *W, const floating *bias, bint relu, const run *runs,
-    Py_ssize_t run_count, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, floating *out, floating *room,
-) noexcept nogil:
-    cdef const loops_table *loops = loops_for(sizeof(floating))
-    cdef Py_ssize_t C = g.channels, size = g.columns.positions * C, row, origin, i
-    cdef const floating *pixels = source_rows(g, x, image, first, count, room, &origin)
-    cdef const floating *under
-    cdef floating *target
-    cdef depthwise_window p = window_of(g, relu)
-    cdef run taps
+cdef Py_ssize_t repeated_room(const geometry *g, Py_ssize_t rows) noexcept nogil:
+    """Elements of the copied image rows behind so many output rows."""
+    return rows_behind(&g.rows, rows) * g.columns.sources * g.channels if g.repeated else 0
+
+
+cdef struct correlation:
+    geometry g
+    const void *x
+    const void *W
+    const void *bias
+    bint relu
+    void *out
+    const run *runs
+    Py_ssize_t run_count
+    Py_ssize_t band, bands  # rows of a band, and bands of an image
+
+
+cdef void correlate_band(const void *job, Py_ssize_t task, floating *room) noexcept nogil:
+    cdef const correlation *c = <const correlation *>job
+    cdef const geometry *g = &c.g
+    cdef Py_ssize_t image = task // c.bands, first = task % c.bands * c.band
+    cdef Py_ssize_t count = min(c.band, g.rows.positions - first), origin, row
+    cdef Py_ssize_t C = g.channels, size = g.columns.positions * C, kept = size // g.multiplier
+    cdef const floating *pixels = source_rows(g, <const floating *>c.x, image, first, count, room, &origin)
+    cdef floating *out = <floating *>c.out
     for row in range(first, first + count):
-        taps = taps_at(g.rows, row)
-        target = room if g.folded else out + (image * g.rows.positions + row) * size
-        for i in range(run_count):
-            take_taps(&p, taps, runs[i])
-            under = pixels
-            if p.rows:
-                under = pixels + ((taps.source - origin) * g.columns.sources + runs[i].source) * C
-            loops.depthwise_row(
-                runs[i].count, &p, under, W + (taps.tap * g.columns.taps + runs[i].tap) * C, bias,
-                target + runs[i].first * C)
         if g.folded:
-            size = g.columns.positions * C // g.multiplier
-            fold_channels(target, size, g.multiplier, out + (image * g.rows.positions + row) * size)
+            correlate_row(c, taps_at(g.rows, row), origin, pixels, room)
+            fold_channels(<const floating *>room, kept, g.multiplier, out + (image * g.rows.positions + row) * kept)
+        else:
+            correlate_row(
+                c, taps_at(g.rows, row), origin, pixels, out + (image * g.rows.positions + row) * size)
+
+
+cdef void correlate_row(
+    const correlation *c, run taps, Py_ssize_t origin, const floating *pixels, floating *out,
+) noexcept nogil:
+    """One output row, from pixels whose first row is `origin`."""
+    cdef const geometry *g = &c.g
+    cdef Py_ssize_t C = g.channels, i
+    cdef const floating *under
+    cdef depthwise_window p = window_of(g, c.relu)
+    for i in range(c.run_count):
+        take_taps(&p, taps, c.runs[i])
+        under = pixels
+        if p.rows:
+            under = pixels + ((taps.source - origin) * g.columns.sources + c.runs[i].source) * C
+        loops_for(sizeof(floating)).depthwise_row(
+            c.runs[i].count, &p, under, <const floating *>c.W + (taps.tap * g.columns.taps + c.runs[i].tap) * C,
+            c.bias, out + c.runs[i].first * C)
 
 
 cdef int correlate(
-    geometry g, const floating *x, const floating *W, const floating *bias, bint relu, floating *out,
+    const geometry *g, const floating *x, const floating *W, const floating *bias, bint relu, floating *out,
 ) except -1 nogil:
     """out[n, h, w, c] = bias[c] + sum of W[i, j, c] times the pixel of channel c under that tap; then ReLU."""
-    cdef Py_ssize_t band = band_rows(g, BAND), bands = (g.rows.positions + band - 1) // band
-    cdef Py_ssize_t tasks = g.images * bands, task, turn, room = 0
-    cdef shares dealt
+    cdef correlation c
+    c.g, c.x, c.W, c.bias, c.relu, c.out = g[0], x, W, bias, relu, out
+    c.band = band_rows(g, BAND)
+    c.bands = (g.rows.positions + c.band - 1) // c.band
+    cdef Py_ssize_t tasks = g.images * c.bands
     cdef int threads = threads_for(
         tasks, 2.0 * g.images * g.rows.positions * g.columns.positions * g.channels * g.rows.taps * g.columns.taps)
-    if g.repeated:
-        room = rows_behind(g.rows, band) * g.columns.sources * g.channels
-    if g.folded:
-        room = g.columns.positions * g.channels
-    room = (room + 15) // 16 * 16
+    cdef Py_ssize_t room = aligned(
+        g.columns.positions * g.channels if g.folded else repeated_room(g, c.band))
     cdef floating *rooms = <floating *>allocate(
         threads * room * sizeof(floating) + g.columns.positions * sizeof(run))
     cdef run *runs = <run *>(rooms + threads * room)
-    cdef Py_ssize_t run_count = find_runs(g.columns, runs)
-    deal(&dealt, tasks, threads)
-    for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
-        task = take(&dealt, threadid())
-        correlate_band(
-            g, x, W, bias, relu, runs, run_count, task // bands, task % bands * band,
-            min(band, g.rows.positions - task % bands * band), out, rooms + threadid() * room)
+    c.run_count, c.runs = find_runs(g.columns, runs), runs
+    for_each_task(correlate_band[floating], &c, tasks, threads, rooms, room)
     release(rooms)
     return 0
 
 
-cdef void weight_gradient_block(
-    geometry g, const floating *x, const floating *grad, const run *row_runs, Py_ssize_t row_run_count,
-    const run *runs, Py_ssize_t run_count, Py_ssize_t band, Py_ssize_t begin, Py_ssize_t end,
-    floating *sums, floating *bias_sums, floating *tile,
-) noexcept nogil:
-    """Sums over the images begin .. end, a band of rows with the same taps at a time."""
-    cdef const loops_table *loops = loops_for(sizeof(floating))
-    cdef Py_ssize_t C = g.channels, image, first, last, count, origin, i, j
-    cdef const floating *pixels
-    cdef const floating *under
-    cdef depthwise_window p = window_of(g, False)
-    cdef run row
-    memset(sums, 0, g.rows.taps * g.columns.taps * C * sizeof(floating))
-    memset(bias_sums, 0, C * sizeof(floating))
-    for image in range(begin, end):
-        for i in range(row_run_count):
-            row = row_runs[i]
-            first, last = row.first, row.first + row.count
+cdef struct weight_sums:
+    geometry g
+    const void *x
+    const void *grad
+    void *partial               # for each block the gradients of weights and biases
+    Py_ssize_t blocks, sums     # of images, and how far their gradients are apart
+    Py_ssize_t size             # of the weights
+    Py_ssize_t band             # rows, at most
+    const run *row_runs
+    Py_ssize_t row_run_count
+    const run *runs
+    Py_ssize_t run_count
+
+
+cdef void add_block(const void *job, Py_ssize_t block, floating *tile) noexcept nogil:
+    """Sums over a block of images, a band of rows with the same taps at a time."""
+    cdef const weight_sums *s = <const weight_sums *>job
+    cdef const geometry *g = &s.g
+    cdef Py_ssize_t image, first, last, count, i
+    cdef floating *sums = <floating *>s.partial + block * s.sums
+    memset(sums, 0, (s.size + g.channels) * sizeof(floating))
+    for image in range(g.images * block // s.blocks, g.images * (block + 1) // s.blocks):
+        for i in range(s.row_run_count):
+            first, last = s.row_runs[i].first, s.row_runs[i].first + s.row_runs[i].count
             while first < last:
-                count = min(band, last - first)
-                pixels = source_rows(g, x, image, first, count, tile, &origin)
-                origin -= row.source + (first - row.first) * g.rows.stride
-                for j in range(run_count):
-                    take_taps(&p, row, runs[j])
-                    under = pixels
-                    if p.rows:
-                        under = pixels + (runs[j].source - origin * g.columns.sources) * C
-                    loops.depthwise_weights(
-                        count, runs[j].count, &p, under,
-                        grad + ((image * g.rows.positions + first) * g.columns.positions + runs[j].first) * C,
-                        sums + (row.tap * g.columns.taps + runs[j].tap) * C, bias_sums)
+                count = min(s.band, last - first)
+                add_band(s, image, s.row_runs[i], first, count, sums, tile)
                 first += count
 
 
+cdef void add_band(
+    const weight_sums *s, Py_ssize_t image, run row, Py_ssize_t first, Py_ssize_t count, floating *sums, floating *tile,
+) noexcept nogil:
+    """`count` output rows of a run."""
+    cdef const geometry *g = &s.g
+    cdef Py_ssize_t C = g.channels, origin, j
+    cdef const floating *pixels = source_rows(g, <const floating *>s.x, image, first, count, tile, &origin)
+    cdef const floating *under
+    cdef const floating *grad = (
+        <const floating *>s.grad + (image * g.rows.positions + first) * g.columns.positions * C)
+    cdef depthwise_window p = window_of(g, False)
+    origin -= row.source + (first - row.first) * g.rows.stride
+    for j in range(s.run_count):
+        take_taps(&p, row, s.runs[j])
+        under = pixels
+        if p.rows:
+            under = pixels + (s.runs[j].source - origin * g.columns.sources) * C
+        loops_for(sizeof(floating)).depthwise_weights(
+            count, s.runs[j].count, &p, under, grad + s.runs[j].first * C,
+            sums + (row.tap * g.columns.taps + s.runs[j].tap) * C, sums + s.size)
+
+
 cdef int weight_gradient(
-    geometry g, const floating *x, const floating *grad, floating *W_grad, floating *b_grad,
+    const geometry *g, const floating *x, const floating *grad, floating *W_grad, floating *b_grad,
 ) except -1 nogil:
-    cdef Py_ssize_t band = band_rows(g, GRADIENT_BAND), positions = g.rows.positions * g.columns.positions
-    cdef Py_ssize_t size = g.rows.taps * g.columns.taps * g.channels, sums = size + g.channels
-    cdef Py_ssize_t blocks = max(1, min(
-        min(g.images, MOST_BLOCKS), g.images * positions // BLOCK_POSITIONS))
-    cdef int threads = threads_for(blocks, 2.0 * g.images * positions * size)
-    cdef Py_ssize_t room = 0, block, turn, i
-    cdef shares dealt
-    if g.repeated:
-        room = rows_behind(g.rows, band) * g.columns.sources * g.channels
-    # Whole cache lines each, so that no two threads write to one.
-    sums, room = (sums + 15) // 16 * 16, (room + 15) // 16 * 16
+    cdef Py_ssize_t positions = g.rows.positions * g.columns.positions, block, i
+    cdef weight_sums s
+    s.g, s.x, s.grad, s.band = g[0], x, grad, band_rows(g, GRADIENT_BAND)
+    s.size = g.rows.taps * g.columns.taps * g.channels
+    s.sums = aligned(s.size + g.channels)  # so that no two threads write to one cache line
+    s.blocks = max(1, min(min(g.images, MOST_BLOCKS), g.images * positions // BLOCK_POSITIONS))
+    cdef int threads = threads_for(s.blocks, 2.0 * g.images * positions * s.size)
+    cdef Py_ssize_t room = aligned(repeated_room(g, s.band))
     cdef floating *partial = <floating *>allocate(
-        (blocks * sums + threads * room) * sizeof(floating)
+        (s.blocks * s.sums + threads * room) * sizeof(floating)
         + (g.rows.positions + g.columns.positions) * sizeof(run))
-    cdef floating *tiles = partial + blocks * sums
+    cdef floating *tiles = partial + s.blocks * s.sums
     cdef run *runs = <run *>(tiles + threads * room)
-    cdef Py_ssize_t run_count = find_runs(g.columns, runs)
-    cdef run *row_runs = runs + run_count
-    cdef Py_ssize_t row_run_count = find_runs(g.rows, row_runs)
-    deal(&dealt, blocks, threads)
-    for turn in prange(blocks, num_threads=threads, schedule="dynamic"):
-        block = take(&dealt, threadid())
-        weight_gradient_block(
-            g, x, grad, row_runs, row_run_count, runs, run_count, band,
-            g.images * block // blocks, g.images * (block + 1) // blocks,
-            partial + block * sums, partial + block * sums + size, tiles + threadid() * room)
-    for block in range(1, blocks):
-        for i in range(size + g.channels):
-            partial[i] += partial[block * sums + i]
-    for i in range(size):
+    s.partial, s.runs, s.run_count = partial, runs, find_runs(g.columns, runs)
+    s.row_runs, s.row_run_count = runs + s.run_count, find_runs(g.rows, runs + s.run_count)
+    for_each_task(add_block[floating], &s, s.blocks, threads, tiles, room)
+    for block in range(1, s.blocks):
+        for i in range(s.size + g.channels):
+            partial[i] += partial[block * s.sums + i]
+    for i in range(s.size):
         W_grad[i] = partial[i]
     for i in range(g.channels):
-        b_grad[i] = partial[size + i]
+        b_grad[i] = partial[s.size + i]
     release(partial)
     return 0
 
@@ -314,8 +342,7 @@ cdef int check(str name, x, W, biases, out, stride, padding, dilation) except -1
     return 0
 
 
-cdef geometry measure(x, W, out, stride, padding, dilation) except *:
-    """The geometry of the forward pass."""
+cdef geometry forward_geometry(x, W, out, stride, padding, dilation) except *:
     cdef geometry g
     g.images, g.channels, g.multiplier = x.shape[0], out.shape[3], W.shape[3]
     g.repeated, g.folded = g.multiplier > 1, False
@@ -324,42 +351,49 @@ cdef geometry measure(x, W, out, stride, padding, dilation) except *:
     return g
 
 
+cdef geometry backward_geometry(x, W, out, stride, padding, dilation) except *:
+    """From the outputs' gradient to that of the images."""
+    cdef geometry g
+    g.images, g.channels, g.multiplier = x.shape[0], out.shape[3], W.shape[3]
+    g.repeated, g.folded = False, g.multiplier > 1
+    g.rows = make_axis(out.shape[1], x.shape[1], W.shape[0], 1, padding[0], -dilation[0], stride[0])
+    g.columns = make_axis(out.shape[2], x.shape[2], W.shape[1], 1, padding[1], -dilation[1], stride[1])
+    return g
+
+
 cdef _forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b,
     stride, padding, dilation, bint relu, floating[:, :, :, ::1] out,
 ):
-    cdef geometry g = measure(x, W, out, stride, padding, dilation)
+    cdef geometry g = forward_geometry(x, W, out, stride, padding, dilation)
     if g.images == 0:
         return
     with nogil:
-        correlate(g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0])
+        correlate(&g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0])
 
 
 cdef _input_gradient(
     const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, stride, padding, dilation,
     floating[:, :, :, ::1] out,
 ):
-    cdef geometry g = measure(out, W, grad, stride, padding, dilation)
-    g.repeated, g.folded = False, g.multiplier > 1
-    g.rows = make_axis(grad.shape[1], out.shape[1], W.shape[0], 1, padding[0], -dilation[0], stride[0])
-    g.columns = make_axis(grad.shape[2], out.shape[2], W.shape[1], 1, padding[1], -dilation[1], stride[1])
+    cdef geometry g = backward_geometry(out, W, grad, stride, padding, dilation)
     if g.images == 0:
         return
     with nogil:
-        correlate(g, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], <const floating *>NULL, False, &out[0, 0, 0, 0])
+        correlate(&g, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], <const floating *>NULL, False, &out[0, 0, 0, 0])
 
 
 cdef _weight_gradient(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, stride, padding, dilation,
     floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
-    cdef geometry g = measure(x, W_grad, grad, stride, padding, dilation)
+    cdef geometry g = forward_geometry(x, W_grad, grad, stride, padding, dilation)
     if g.images == 0:
         W_grad[...] = 0
         b_grad[...] = 0
         return
     with nogil:
-        weight_gradient(g, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
+        weight_gradient(&g, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
 
 
 def depthwise_forward(x, W, b, stride, padding, dilation, relu, out):

@@ -18,6 +18,10 @@ cdef class by_dtype:
         self.__wrapped__ = self.for_float   # whose signature `inspect` shows
         self.__name__ = kernel.__name__
 
+    def __getattr__(self, name):
+        """All else, such as the name of its module, is that of the kernel for floats."""
+        return getattr(self.__wrapped__, name)
+
     def __call__(self, *args, **named):
         array = args[0] if args else named.get(self.first)
         return (self.for_float if getattr(array, "itemsize", 0) == 4 else self.for_double)(*args, **named)

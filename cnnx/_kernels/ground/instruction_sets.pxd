@@ -31,7 +31,6 @@ cdef extern from "loops.h" nogil:
         Py_ssize_t filters, filter_rows, filter_columns
         Py_ssize_t x_step, x_line, x_row
         Py_ssize_t grad_step, grad_line
-        Py_ssize_t place_step, place_line
         Py_ssize_t sums_row
         Py_ssize_t *cells
 

@@ -4,9 +4,21 @@ Work is always cut by the shapes alone and sums are added in a fixed order, so t
 changes the time a kernel takes and no bit of its result.
 """
 
+from cython.parallel cimport prange, threadid
+
+from cnnx._kernels.ground.floating cimport floating
+
+
 cdef extern from "kept_memory.h" nogil:
     void *take_memory(size_t bytes)
     void give_memory(void *memory)
+
+
+cdef extern from "shares.h" nogil:
+    ctypedef struct shares:
+        pass
+    void deal(shares *s, Py_ssize_t tasks, int threads)
+    Py_ssize_t take(shares *s, int thread)
 
 
 cdef int _threads = 1
@@ -47,3 +59,20 @@ cdef void *allocate(Py_ssize_t bytes) except NULL nogil:
 
 cdef void release(void *memory) noexcept nogil:
     give_memory(memory)
+
+
+cdef void for_each_task(
+    void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, const void *job,
+    Py_ssize_t tasks, int threads, floating *memory, Py_ssize_t private,
+) noexcept nogil:
+    """`run` every task of a job, which nobody changes; each thread has `private` elements of the memory to itself."""
+    cdef Py_ssize_t task, turn
+    cdef shares dealt
+    if threads == 1:
+        # Without the region of a single thread, which takes as long as a small layer.
+        for task in range(tasks):
+            run(job, task, memory)
+        return
+    deal(&dealt, tasks, threads)
+    for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
+        run(job, take(&dealt, threadid()), memory + threadid() * private)

@@ -1,13 +1,58 @@
 """How many threads the compiled kernels may use, and where that number comes from."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # How long an idle OpenMP thread spins before it sleeps: long enough to span the few microseconds between two
 # kernels, short enough to leave the processor to others. Where another process wants the same processors, the
 # runtimes' own choices (milliseconds and more) made a training step 50 times slower.
 SPINNING = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "0"}
+
+
+_number = 1
+_origin = ""
+_tell: Callable[[int], None] | None = None
+
+
+def set_num_threads(count: int) -> None:
+    """Let the compiled kernels use up to `count` threads; results do not depend on it.
+
+    Parameters
+    ----------
+    count : int
+        1 or more.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"set_num_threads: expected an integer of 1 or more, got {count!r}")
+    _set(count, "set_num_threads")
+
+
+def get_num_threads() -> int:
+    """Number of threads the compiled kernels may use."""
+    return _number
+
+
+def threads_origin() -> str:
+    """Where the number of threads was taken from."""
+    return _origin
+
+
+def tell_number_to(set_threads: Callable[[int], None] | None) -> None:
+    """At import: have the compiled kernels, if there are any, told the number now and whenever it changes."""
+    global _tell
+    _tell = set_threads
+    _set(*default_threads())
+    # A forked child has none of its parent's OpenMP threads; waiting for them would hang it.
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: _set(1, "this process was forked"))
+
+
+def _set(count: int, origin: str) -> None:
+    global _number, _origin
+    _number, _origin = count, origin
+    if _tell is not None:
+        _tell(count)
 
 
 @contextmanager

@@ -49,7 +49,6 @@ typedef struct {
     ptrdiff_t filters, filter_rows, filter_columns; /* and the length of a filter's row */
     ptrdiff_t x_step, x_line, x_row;                /* from window to window, from row to row of windows; of pixels */
     ptrdiff_t grad_step, grad_line;
-    ptrdiff_t place_step, place_line;
     ptrdiff_t sums_row;
     ptrdiff_t cells[CLOSED + 1];                    /* where each place lies in its window; what is none, at the first */
 } window_band;

@@ -28,7 +28,7 @@ TARGET ALWAYS_INLINE void NAME(add_windows)(const int filters, const int rows, c
                                             const window_band *p, const REAL *grad, const uint8_t *places,
                                             const REAL *x, REAL *sums, REAL *totals)
 {
-    const ptrdiff_t x_row = p->x_row, x_step = p->x_step, grad_step = p->grad_step, place_step = p->place_step;
+    const ptrdiff_t x_row = p->x_row, x_step = p->x_step, grad_step = p->grad_step;
     const ptrdiff_t filter = p->filter_rows * p->sums_row;
     const ptrdiff_t *cells = p->cells;
     VECTOR sum[MOST_SUMS];
@@ -47,7 +47,7 @@ TARGET ALWAYS_INLINE void NAME(add_windows)(const int filters, const int rows, c
     }
     for (ptrdiff_t row = 0; row < p->rows; row++) {
         const REAL *window = x + row * p->x_line, *gradients = grad + row * p->grad_line;
-        const uint8_t *place = places + row * p->place_line;
+        const uint8_t *place = places + row * p->grad_line;
         for (ptrdiff_t column = 0; column < p->columns; column++) {
 #pragma GCC unroll 3
             for (int f = 0; f < filters; f++) {
@@ -71,7 +71,7 @@ TARGET ALWAYS_INLINE void NAME(add_windows)(const int filters, const int rows, c
             }
             window += x_step;
             gradients += grad_step;
-            place += place_step;
+            place += grad_step;
         }
     }
 #pragma GCC unroll 3
@@ -149,7 +149,7 @@ TARGET static void NAME(window_weights)(const window_band *p, const void *grad, 
     for (ptrdiff_t row = 0; row < p->rows; row++)
         for (ptrdiff_t column = 0; column < p->columns; column++)
             for (ptrdiff_t f = 0; f < p->filters; f++) {
-                const uint8_t place = places[row * p->place_line + column * p->place_step + f];
+                const uint8_t place = places[row * p->grad_line + column * p->grad_step + f];
                 const REAL gradient = ((const REAL *)grad)[row * p->grad_line + column * p->grad_step + f];
                 const REAL *at = (const REAL *)x + row * p->x_line + column * p->x_step + p->cells[place];
                 if (place == CLOSED)

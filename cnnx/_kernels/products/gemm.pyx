@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport in_use, loops as loops_table, loops_for, product
-from cnnx._kernels.products.tiles cimport lines
+from cnnx._kernels.products.tiles cimport aligned
 
 
 cdef enum:
@@ -44,7 +44,7 @@ cdef Py_ssize_t panel_offset(panels cut, Py_ssize_t panel) noexcept nogil:
 
 cdef Py_ssize_t bias_room(panels cut) noexcept nogil:
     """Elements of a widened bias, to whole cache lines."""
-    return lines(cut.count * 2 * cut.lanes)
+    return aligned(cut.count * 2 * cut.lanes)
 
 
 cdef void widen_bias(panels cut, const floating *bias, floating *wide) noexcept nogil:

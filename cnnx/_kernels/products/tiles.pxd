@@ -8,45 +8,68 @@ cdef enum:
     FEWEST_TASKS = 8
 
 
+cdef struct pair:
+    Py_ssize_t height, width
+
+
+cdef struct nhwc:
+    Py_ssize_t images, height, width, channels
+
+
+cdef struct sliding:
+    # How filters slide over images.
+    pair filter_size, stride, dilation
+    pair padding                                    # before the image; negative crops
+    pair spread                                     # distance of neighbouring pixels once zeros lie between
+
+
 cdef struct geometry:
     Py_ssize_t images, height, width, channels      # what is read
     Py_ssize_t filter_height, filter_width
     Py_ssize_t rows, columns, filters               # what is written
     Py_ssize_t row_stride, column_stride
     Py_ssize_t row_dilation, column_dilation        # distance of neighbouring pixels under a filter
-    Py_ssize_t window_height, window_width          # what a filter spans
+    Py_ssize_t span_height, span_width              # what a filter spans
     Py_ssize_t top, left                            # padding; negative crops
     Py_ssize_t row_spread, column_spread            # distance of neighbouring pixels once zeros lie between
     Py_ssize_t tile_width                           # columns of the padded image that are read
-    Py_ssize_t band                                 # output rows at a time
+    Py_ssize_t band_rows                            # output rows at a time
     bint copied                                     # False: read the image where it lies
     Py_ssize_t pool_height, pool_width              # windows pooled after the convolution; 1 for none
     bint pools                                      # whether only the largest of each window is written
     const uint8_t *places                           # where an image read is a pooled gradient: its maxima
 
 
-cdef geometry measure(
-    Py_ssize_t images, Py_ssize_t height, Py_ssize_t width, Py_ssize_t channels,
-    Py_ssize_t filter_height, Py_ssize_t filter_width,
-    Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t filters,
-    Py_ssize_t row_stride, Py_ssize_t column_stride, Py_ssize_t row_dilation, Py_ssize_t column_dilation,
-    Py_ssize_t top, Py_ssize_t left, Py_ssize_t row_spread, Py_ssize_t column_spread,
-) noexcept nogil
-cdef Py_ssize_t band_rows(geometry g, Py_ssize_t most, Py_ssize_t window) noexcept nogil
-cdef Py_ssize_t bands(geometry g) noexcept nogil
-cdef Py_ssize_t tile_size(geometry g, Py_ssize_t channels) noexcept nogil
+cdef struct band:
+    # Neighbouring output rows of one image.
+    Py_ssize_t image, first, count
+
+
+cdef geometry measure(nhwc x, nhwc out, sliding s) noexcept nogil
+cdef geometry pooled(geometry g, pair window) noexcept nogil
+cdef geometry reading_pooled(geometry g, pair window, const uint8_t *places) noexcept nogil
+cdef geometry with_copies(geometry g) noexcept nogil
+cdef geometry with_bands(geometry g, Py_ssize_t rows) noexcept nogil
+cdef Py_ssize_t even_rows(const geometry *g, Py_ssize_t most, Py_ssize_t unit) noexcept nogil
+cdef Py_ssize_t bands(const geometry *g) noexcept nogil
+cdef band band_of(const geometry *g, Py_ssize_t number) noexcept nogil
+cdef Py_ssize_t tile_rows(const geometry *g, Py_ssize_t count) noexcept nogil
+cdef Py_ssize_t tile_size(const geometry *g, Py_ssize_t channels) noexcept nogil
 cdef const floating *view_tile(
-    geometry g, const floating *x, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
-    Py_ssize_t channel, Py_ssize_t channels, floating *tile, floating *spare,
+    const geometry *g, const floating *x, band at, Py_ssize_t channel, Py_ssize_t channels, floating *tile,
+    floating *spare,
 ) noexcept nogil
-cdef Py_ssize_t runs_in_row(geometry g) noexcept nogil
-cdef Py_ssize_t pooled_offset(geometry g, Py_ssize_t image, Py_ssize_t row) noexcept nogil
+cdef Py_ssize_t runs_in_row(const geometry *g) noexcept nogil
+cdef Py_ssize_t pooled_offset(const geometry *g, Py_ssize_t image, Py_ssize_t row) noexcept nogil
 cdef void fill_planes(
-    geometry g, const floating *x, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
-    Py_ssize_t plane, Py_ssize_t plane_row, floating *planes, floating *spare,
+    const geometry *g, const floating *x, band at, Py_ssize_t plane, Py_ssize_t plane_row, floating *planes,
+    floating *spare,
 ) noexcept nogil
-cdef Py_ssize_t image_blocks(Py_ssize_t images, Py_ssize_t positions) noexcept nogil
-cdef Py_ssize_t lines(Py_ssize_t size) noexcept nogil
-cdef Py_ssize_t spare_size(geometry g) noexcept nogil
-cdef pooled_gradient windows_of(geometry g, Py_ssize_t rows, floating *lists, Py_ssize_t entries) noexcept nogil
-cdef Py_ssize_t lists_size(geometry g, Py_ssize_t entries, floating kind) noexcept nogil
+cdef Py_ssize_t image_blocks(const geometry *g, Py_ssize_t positions) noexcept nogil
+cdef Py_ssize_t aligned(Py_ssize_t size) noexcept nogil
+cdef Py_ssize_t table_room(Py_ssize_t entries, floating kind) noexcept nogil
+cdef Py_ssize_t spare_size(const geometry *g) noexcept nogil
+cdef pooled_gradient windows_of(
+    const geometry *g, Py_ssize_t rows, Py_ssize_t weights_row, floating *lists, Py_ssize_t entries,
+) noexcept nogil
+cdef Py_ssize_t lists_size(const geometry *g, Py_ssize_t entries, floating kind) noexcept nogil

@@ -7,19 +7,19 @@ walked without a list (window_gradient.pyx). Without pooling, few filters and ch
 (plane_gradient.pyx).
 """
 
-from cython.parallel cimport prange, threadid
+from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from cnnx._kernels.ground.floating cimport floating
+from cnnx._kernels.ground.instruction_sets cimport loops_for, pooled_gradient, product
+from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, tasks_for_product, threads_for_product
 from cnnx._kernels.products.gemm cimport (
     cut_panels, multiply, multiply_grid, pack_panel, panel_columns, panel_offset, panel_width, panels,
 )
-from cnnx._kernels.ground.instruction_sets cimport loops_for, pooled_gradient, product
-from cnnx._kernels.ground.parallel cimport allocate, deal, release, shares, take, tasks_for_product, threads_for_product
 from cnnx._kernels.products.plane_gradient cimport gradient_by_planes, plane_gradient
 from cnnx._kernels.products.tiles cimport (
-    FEWEST_TASKS, band_rows, bands, geometry, image_blocks, lines, lists_size, pooled_offset, tile_size, view_tile,
-    windows_of,
+    FEWEST_TASKS, aligned, band, band_of, bands, even_rows, geometry, image_blocks, lists_size, pair, pooled_offset,
+    table_room, tile_size, view_tile, windows_of, with_bands, with_copies,
 )
 from cnnx._kernels.products.window_gradient cimport gradient_by_windows, window_gradient
 
@@ -32,162 +32,199 @@ cdef enum:
     FEW_WEIGHTS = 32
 
 
-cdef void pooled_band(
-    geometry g, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count, Py_ssize_t first_filter, Py_ssize_t end_filter,
-    const floating *grad, const floating *columns, floating *W_sums, floating *b_sums, floating *lists,
-) noexcept nogil:
-    """The sums of one band and some filters straight from the pooled gradient."""
-    cdef Py_ssize_t f, pooled = pooled_offset(g, image, first)
-    cdef pooled_gradient p = windows_of(g, count, lists, g.band * g.columns + 1)
-    for f in range(first_filter, end_filter):
+cdef struct weight_sums:
+    geometry g
+    panels cut
+    const void *x
+    const void *grad
+    const uint8_t *places       # NULL where the gradient is not a pooled one
+    void *partial               # for each block its sums, filter by filter of a pooled gradient, else in panels
+    Py_ssize_t blocks, sums     # blocks of images, and how far their sums are apart
+    Py_ssize_t parts            # of the panels, a task each
+    Py_ssize_t tile_room, right_room    # a thread's buffers; tables of runs follow
+
+
+cdef struct part:
+    # Some panels, and their filters.
+    Py_ssize_t begin, end
+    Py_ssize_t first_filter, end_filter
+
+
+cdef part part_of(const weight_sums *s, Py_ssize_t number) noexcept nogil:
+    cdef part p
+    p.begin, p.end = s.cut.count * number // s.parts, s.cut.count * (number + 1) // s.parts
+    p.first_filter, p.end_filter = p.begin * 2 * s.cut.lanes, min(s.cut.columns, p.end * 2 * s.cut.lanes)
+    return p
+
+
+cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept nogil:
+    """Gradients of some filters' weights and biases, summed over a block of images."""
+    cdef const weight_sums *s = <const weight_sums *>job
+    cdef const geometry *g = &s.g
+    cdef Py_ssize_t block = task // s.parts, F = g.filters, number, position, f
+    cdef part p = part_of(s, task % s.parts)
+    cdef floating *sums = <floating *>s.partial + block * s.sums
+    cdef floating *b_sums = sums + s.cut.size
+    cdef const floating *grad
+    cdef band at
+    memset(
+        sums + panel_offset(s.cut, p.begin), 0,
+        ((s.cut.size if p.end == s.cut.count else panel_offset(s.cut, p.end)) - panel_offset(s.cut, p.begin))
+        * sizeof(floating))
+    memset(b_sums + p.first_filter, 0, (p.end_filter - p.first_filter) * sizeof(floating))
+    for number in range(g.images * block // s.blocks * bands(g), g.images * (block + 1) // s.blocks * bands(g)):
+        at = band_of(g, number)
+        if s.places != NULL:
+            add_listed(s, at, p, sums, tile)
+            continue
+        grad = <const floating *>s.grad + (at.image * g.rows + at.first) * g.columns * F
+        for position in range(at.count * g.columns):
+            for f in range(p.first_filter, p.end_filter):
+                b_sums[f] += grad[position * F + f]
+        if in_place(g, &s.cut):
+            add_in_place(s, at, p, grad, sums, tile)
+        else:
+            add_packed(s, at, p, grad, sums, tile)
+
+
+cdef void add_listed(const weight_sums *s, band at, part p, floating *sums, floating *tile) noexcept nogil:
+    """The sums of one band straight from the pooled gradient."""
+    cdef const geometry *g = &s.g
+    cdef const floating *columns = view_tile(
+        g, <const floating *>s.x, at, 0, g.channels, tile, <floating *>NULL)
+    cdef Py_ssize_t f, pooled = pooled_offset(g, at.image, at.first)
+    cdef pooled_gradient windows = windows_of(
+        g, at.count, 0, tile + s.tile_room, g.band_rows * g.columns + 1)
+    for f in range(p.first_filter, p.end_filter):
         loops_for(sizeof(floating)).pooled_weights(
-            &p, grad + pooled + f, g.places + pooled + f, columns,
-            W_sums + f * g.filter_height * p.columns, b_sums + f)
+            &windows, <const floating *>s.grad + pooled + f, s.places + pooled + f, columns,
+            sums + f * g.filter_height * windows.columns, sums + s.cut.size + f)
 
 
-cdef void weight_gradient_block(
-    geometry g, const floating *x, const floating *grad, panels cut, Py_ssize_t begin, Py_ssize_t end,
-    Py_ssize_t first_panel, Py_ssize_t end_panel,
-    floating *W_sums, floating *b_sums, floating *tile, floating *right, Py_ssize_t *runs,
+cdef bint in_place(const geometry *g, const panels *cut) noexcept nogil:
+    """Whether copying the gradients into panels would cost more than it saves; all filters fill whole vectors."""
+    return cut.depth <= FEW_WEIGHTS and cut.columns % cut.lanes == 0 and g.column_dilation == 1
+
+
+cdef product running_sums(
+    const weight_sums *s, band at, Py_ssize_t channels, Py_ssize_t filters, Py_ssize_t columns, floating *tile,
 ) noexcept nogil:
-    """Gradients of some filters' weights, in panels, and of their biases, summed over images begin .. end.
+    """A product over the positions of a band, with so many channels and filters side by side, added to what is there."""
+    cdef const geometry *g = &s.g
+    cdef Py_ssize_t *runs = <Py_ssize_t *>(tile + s.tile_room + s.right_room)
+    cdef product q
+    cdef Py_ssize_t i
+    q.runs, q.depth, q.a_runs, q.b_runs = at.count, g.columns, runs, runs + g.band_rows
+    for i in range(at.count):
+        runs[i] = i * g.row_stride * g.tile_width * channels
+        runs[g.band_rows + i] = i * g.columns * filters
+    q.a_row, q.a_rows, q.a_depth, q.b_depth = 0, NULL, g.column_stride * channels, filters
+    q.columns = q.c_row = columns
+    q.accumulate, q.relu, q.bias = True, False, NULL
+    return q
+
+
+cdef void add_in_place(
+    const weight_sums *s, band at, part p, const floating *grad, floating *sums, floating *tile,
+) noexcept nogil:
+    """The sums of one band with the gradients where they lie."""
+    cdef const geometry *g = &s.g
+    cdef Py_ssize_t C = g.channels, panel
+    cdef const floating *columns = view_tile(g, <const floating *>s.x, at, 0, C, tile, <floating *>NULL)
+    for panel in range(p.begin, p.end):
+        multiply_grid(
+            running_sums(s, at, C, g.filters, panel_width(s.cut, panel), tile),
+            g.filter_height, g.filter_width * C, g.row_dilation * g.tile_width * C, 1, columns,
+            grad + panel * 2 * s.cut.lanes, sums + panel_offset(s.cut, panel))
+
+
+cdef void add_packed(
+    const weight_sums *s, band at, part p, const floating *grad, floating *sums, floating *tile,
+) noexcept nogil:
+    """The sums of one band with copies of both sides.
 
     The left operand is the transposed matrix of columns: one channel at many positions. With many
     channels those are far apart, often by a power of two, and would push each other out of the cache;
     so a tile holds few channels, side by side. The gradients are copied into panels for the same reason.
     """
-    cdef Py_ssize_t C = g.channels, F = g.filters
-    cdef Py_ssize_t groups = (C + GRADIENT_CHANNELS - 1) // GRADIENT_CHANNELS
-    cdef Py_ssize_t image, band, first, count, position, f, i, j, panel, width, group, channel, channels, pixel
+    cdef const geometry *g = &s.g
+    cdef Py_ssize_t C = g.channels, groups = (C + GRADIENT_CHANNELS - 1) // GRADIENT_CHANNELS
+    cdef Py_ssize_t panel, width, group, channel, channels
+    cdef panels band_cut = cut_panels[floating](at.count * g.columns, g.filters, 0)
+    cdef floating *right = tile + s.tile_room
     cdef const floating *columns
-    cdef const floating *band_grad
-    cdef floating *panel_grad
-    cdef floating *panel_sums
-    cdef panels band_cut
-    cdef geometry plain = g  # the image is one; only the gradient is pooled
-    cdef product p
-    plain.places = NULL
-    cdef Py_ssize_t first_filter = first_panel * 2 * cut.lanes, end_filter = min(F, end_panel * 2 * cut.lanes)
-    cdef Py_ssize_t begin_sums = panel_offset(cut, first_panel)
-    cdef Py_ssize_t end_sums = cut.size if end_panel == cut.count else panel_offset(cut, end_panel)
-    memset(W_sums + begin_sums, 0, (end_sums - begin_sums) * sizeof(floating))
-    memset(b_sums + first_filter, 0, (end_filter - first_filter) * sizeof(floating))
-    cdef Py_ssize_t *right_runs = runs + g.band
-    p.depth, p.a_runs, p.b_runs = g.columns, runs, right_runs
-    p.accumulate, p.relu, p.bias = True, False, NULL
-    for image in range(begin, end):
-        for band in range(bands(g)):
-            first = band * g.band
-            count = min(g.band, g.rows - first)
-            if g.places != NULL:
-                columns = view_tile(plain, x, image, first, count, 0, C, tile, <floating *>NULL)
-                pooled_band(
-                    g, image, first, count, first_filter, end_filter, grad, columns, W_sums, b_sums, right)
-                continue
-            band_grad = grad + (image * g.rows + first) * g.columns * F
-            for position in range(count * g.columns):
-                for f in range(first_filter, end_filter):
-                    b_sums[f] += band_grad[position * F + f]
-            p.runs = count
-            if in_place(g, cut):
-                columns = view_tile(plain, x, image, first, count, 0, C, tile, <floating *>NULL)
-                p.a_depth, p.b_depth = g.column_stride * C, F
-                for i in range(count):
-                    runs[i] = i * g.row_stride * g.tile_width * C
-                    right_runs[i] = i * g.columns * F
-                for panel in range(first_panel, end_panel):
-                    p.columns = p.c_row = panel_width(cut, panel)
-                    multiply_grid(
-                        p, g.filter_height, g.filter_width * C, g.row_dilation * g.tile_width * C, 1, columns,
-                        band_grad + panel * 2 * cut.lanes, W_sums + panel_offset(cut, panel))
-                continue
-            band_cut = cut_panels[floating](count * g.columns, F, 0)
-            for panel in range(first_panel, end_panel):
-                pack_panel(band_grad, F, 1, band_cut, panel, right + panel_offset(band_cut, panel))
-            for group in range(groups):
-                channel = C * group // groups
-                channels = C * (group + 1) // groups - channel
-                columns = view_tile(plain, x, image, first, count, channel, channels, tile, <floating *>NULL)
-                p.a_depth = g.column_stride * channels
-                for i in range(count):
-                    runs[i] = i * g.row_stride * g.tile_width * channels
-                for panel in range(first_panel, end_panel):
-                    panel_grad = right + panel_offset(band_cut, panel)
-                    width = panel_width(cut, panel)
-                    panel_sums = W_sums + panel_offset(cut, panel) + channel * width
-                    p.columns, p.c_row, p.b_depth = width, width, width
-                    for i in range(count):
-                        right_runs[i] = i * g.columns * width
-                    for i in range(g.filter_height):
-                        if groups == 1 and g.column_dilation == 1:
-                            multiply(
-                                p, g.filter_width * C, 1, columns + i * g.row_dilation * g.tile_width * C, panel_grad,
-                                panel_sums + i * g.filter_width * C * width)
-                        else:
-                            for j in range(g.filter_width):
-                                pixel = i * g.row_dilation * g.tile_width + j * g.column_dilation
-                                multiply(
-                                    p, channels, 1, columns + pixel * channels, panel_grad,
-                                    panel_sums + (i * g.filter_width + j) * C * width)
+    for panel in range(p.begin, p.end):
+        pack_panel(grad, g.filters, 1, band_cut, panel, right + panel_offset(band_cut, panel))
+    for group in range(groups):
+        channel = C * group // groups
+        channels = C * (group + 1) // groups - channel
+        columns = view_tile(g, <const floating *>s.x, at, channel, channels, tile, <floating *>NULL)
+        for panel in range(p.begin, p.end):
+            width = panel_width(s.cut, panel)
+            multiply_taps(
+                g, running_sums(s, at, channels, width, width, tile), channels, columns, <const floating *>right + panel_offset(band_cut, panel),
+                sums + panel_offset(s.cut, panel) + channel * width)
 
 
-cdef bint in_place(geometry g, panels cut) noexcept nogil:
-    """Whether copying the gradients into panels would cost more than it saves; all filters fill whole vectors."""
-    return cut.depth <= FEW_WEIGHTS and cut.columns % cut.lanes == 0 and g.column_dilation == 1
+cdef void multiply_taps(
+    const geometry *g, product q, Py_ssize_t channels, const floating *columns, const floating *grad, floating *sums,
+) noexcept nogil:
+    """Some channels of all taps times a panel: a row of a filter at once, where its pixels are neighbours."""
+    cdef Py_ssize_t i, j, pixel, tap = g.channels * q.columns
+    for i in range(g.filter_height):
+        pixel = i * g.row_dilation * g.tile_width
+        if channels == g.channels and g.column_dilation == 1:
+            multiply(q, g.filter_width * channels, 1, columns + pixel * channels, grad, sums + i * g.filter_width * tap)
+            continue
+        for j in range(g.filter_width):
+            multiply(
+                q, channels, 1, columns + (pixel + j * g.column_dilation) * channels, grad,
+                sums + (i * g.filter_width + j) * tap)
+
+
+cdef geometry cut_bands(const geometry *g, pair size, Py_ssize_t channels, bint copied, Py_ssize_t itemsize) noexcept nogil:
+    """As many rows as the first-level cache holds, with `channels` at a time."""
+    cdef Py_ssize_t row_bytes = ((size.width - 1) * g.column_stride + g.span_width) * channels * itemsize
+    cdef Py_ssize_t most = min(GRADIENT_TILE // (row_bytes * g.row_stride), GRADIENT_POSITIONS // size.width)
+    return with_bands(with_copies(g[0]) if copied else g[0], even_rows(g, most, g.pool_height))
 
 
 cdef int weight_gradient(
-    geometry g, Py_ssize_t all_rows, Py_ssize_t all_columns, const floating *x, const floating *grad,
-    floating *W_grad, floating *b_grad,
+    const geometry *g, pair size, const floating *x, const floating *grad, const uint8_t *places, floating *W_grad,
+    floating *b_grad,
 ) except -1 nogil:
-    """The work is cut as for all the convolution's outputs, of which a pooling may not cover the last ones:
+    """From the gradient of the outputs, or with `places` from that of the max pooling behind them.
+
+    The work is cut as for all the convolution's outputs, their `size`, of which a pooling may not cover the last ones:
     these have no gradient, and leaving them out changes no bit."""
-    if gradient_by_windows(g):
-        return window_gradient(g, all_rows * all_columns, x, grad, W_grad, b_grad)
-    if gradient_by_planes(g, sizeof(floating)):
+    cdef bint listed = places != NULL
+    if listed and gradient_by_windows(g):
+        return window_gradient(g, size.height * size.width, x, grad, places, W_grad, b_grad)
+    if not listed and gradient_by_planes(g, sizeof(floating)):
         return plane_gradient(g, x, grad, W_grad, b_grad)
-    cdef Py_ssize_t depth = g.filter_height * g.filter_width * g.channels, F = g.filters
-    cdef panels cut = cut_panels[floating](depth, F, 0)
-    cdef Py_ssize_t most_channels = min(g.channels, GRADIENT_CHANNELS)
+    cdef panels cut = cut_panels[floating](g.filter_height * g.filter_width * g.channels, g.filters, 0)
+    cdef Py_ssize_t most_channels = min(g.channels, GRADIENT_CHANNELS), positions = size.height * size.width
+    cdef double operations = 2.0 * g.images * positions * g.filters * cut.depth
+    cdef weight_sums s
     # Vectors may read past a filter row: past the last row of an image only where there is room.
-    g.copied = g.copied or g.channels > GRADIENT_CHANNELS or g.places != NULL
-    if g.copied:
-        g.tile_width = (g.columns - 1) * g.column_stride + g.window_width
-    cdef Py_ssize_t row_bytes = (
-        ((all_columns - 1) * g.column_stride + g.window_width) * most_channels * sizeof(floating))
-    cdef bint pooled = g.places != NULL
-    # With and without pooling the same: the sums of a band are added to those of the bands before.
-    g.band = band_rows(
-        g, min(GRADIENT_TILE // (row_bytes * g.row_stride), GRADIENT_POSITIONS // all_columns), g.pool_height)
-    cdef Py_ssize_t positions = all_rows * all_columns
-    cdef Py_ssize_t blocks = image_blocks(g.images, positions)
-    cdef double operations = 2.0 * g.images * positions * F * depth
+    s.g = cut_bands(g, size, most_channels, g.copied or listed or g.channels > GRADIENT_CHANNELS, sizeof(floating))
+    s.cut, s.x, s.grad, s.places = cut, x, grad, places
+    s.blocks, s.sums = image_blocks(g, positions), aligned(cut.size + g.filters)
     # With few blocks, several threads share one: each has some of the filters, and a copy of the tile.
-    cdef Py_ssize_t parts = min(
-        cut.count, (tasks_for_product(FEWEST_TASKS, operations) + blocks - 1) // blocks)
-    cdef int threads = threads_for_product(blocks * parts, operations)
-    cdef Py_ssize_t sums = lines(cut.size + F), task, turn, block, part
-    cdef shares dealt
-    cdef Py_ssize_t tile_room = lines(tile_size(g, g.channels if pooled else most_channels) + 2 * cut.lanes)
-    cdef Py_ssize_t right_room = lines(cut_panels[floating](g.band * g.columns, F, 0).size)
-    if pooled:
-        right_room = lists_size[floating](g, g.band * g.columns + 1, 0)
-    cdef Py_ssize_t private = (tile_room + right_room) * sizeof(floating) + lines(2 * g.band) * sizeof(Py_ssize_t)
-    cdef char *memory = <char *>allocate(blocks * sums * sizeof(floating) + threads * private)
-    cdef floating *partial = <floating *>memory
-    cdef floating *mine
-    deal(&dealt, blocks * parts, threads)
-    for turn in prange(blocks * parts, num_threads=threads, schedule="dynamic"):
-        task = take(&dealt, threadid())
-        mine = <floating *>(memory + blocks * sums * sizeof(floating) + threadid() * private)
-        block, part = task // parts, task % parts
-        weight_gradient_block(
-            g, x, grad, cut, g.images * block // blocks, g.images * (block + 1) // blocks,
-            cut.count * part // parts, cut.count * (part + 1) // parts,
-            partial + block * sums, partial + block * sums + cut.size,
-            mine, mine + tile_room, <Py_ssize_t *>(mine + tile_room + right_room))
-    add_blocks(cut, pooled, partial, blocks, sums, W_grad, b_grad)
-    release(memory)
+    s.parts = min(cut.count, (tasks_for_product(FEWEST_TASKS, operations) + s.blocks - 1) // s.blocks)
+    s.tile_room = aligned(tile_size(&s.g, g.channels if listed else most_channels) + 2 * cut.lanes)
+    cdef Py_ssize_t band_positions = s.g.band_rows * g.columns
+    s.right_room = aligned(cut_panels[floating](band_positions, g.filters, 0).size)
+    if listed:
+        s.right_room = lists_size[floating](g, band_positions + 1, 0)
+    cdef Py_ssize_t private = s.tile_room + s.right_room + table_room[floating](2 * s.g.band_rows, 0)
+    cdef int threads = threads_for_product(s.blocks * s.parts, operations)
+    cdef floating *partial = <floating *>allocate(
+        (s.blocks * s.sums + threads * private) * <Py_ssize_t>sizeof(floating))
+    s.partial = partial
+    for_each_task(add_part[floating], &s, s.blocks * s.parts, threads, partial + s.blocks * s.sums, private)
+    add_blocks(cut, listed, partial, s.blocks, s.sums, W_grad, b_grad)
+    release(partial)
     return 0
 
 

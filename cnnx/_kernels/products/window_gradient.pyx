@@ -2,163 +2,133 @@
 
 W[t, f] = sum over windows of x[window's place + t] grad[window, f]     task: some filters and a block of images
 
-Each window is added where it lies, with its filter's sums in registers. The gradient may also be that of the convolution
-itself, with the pooling's zeros in it: then a window's positions are walked one by one, in the same order of windows.
+Each window is added where it lies, with its filter's sums in registers.
 """
 
-from cython.parallel cimport prange, threadid
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport CLOSED, in_use, loops_for, window_band
-from cnnx._kernels.ground.parallel cimport allocate, deal, release, shares, take, threads_for_product
-from cnnx._kernels.products.tiles cimport band_rows, bands, fill_planes, geometry, image_blocks, lines, pooled_offset, tile_size
+from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for, window_band
+from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for_product
+from cnnx._kernels.products.tiles cimport (
+    aligned, band, band_of, bands, even_rows, fill_planes, geometry, image_blocks, pooled_offset, tile_size, with_bands,
+    with_copies,
+)
 
 cdef enum:
     MANY_WEIGHTS = 200
     TILE = 24576  # bytes, which stay in the first-level cache
 
 
-cdef bint gradient_by_windows(geometry g) noexcept nogil:
-    """Whether the windows are walked; with many weights listing them is worth it (weight_gradient.pyx).
+cdef struct window_sums:
+    geometry g
+    geometry read               # the images, whose rows are copied as those of a single channel
+    window_band windows
+    const void *x
+    const void *grad
+    const uint8_t *places
+    void *partial
+    Py_ssize_t blocks, sums     # of images, and how far their sums are apart
+    Py_ssize_t parts            # of the filters, a task each
 
-    It is the same for a convolution with and without pooling, whose results must not differ.
-    """
+
+cdef bint gradient_by_windows(const geometry *g) noexcept nogil:
+    """Whether the windows are walked; with many weights listing them is worth it (weight_gradient.pyx)."""
     return (
-        g.pool_height * g.pool_width > 1 and g.row_dilation == 1 and g.column_dilation == 1
-        and g.filter_height * g.filter_width * g.channels < MANY_WEIGHTS
+        g.pool_height * g.pool_width > 1 and g.filter_height * g.filter_width * g.channels < MANY_WEIGHTS
     )
 
 
-cdef window_band lay_out(geometry g, Py_ssize_t itemsize) noexcept nogil:
-    """The windows of a pooled gradient, or the positions of one window."""
+cdef window_band lay_out(const geometry *g, Py_ssize_t itemsize) noexcept nogil:
     cdef window_band p
     cdef Py_ssize_t place, lanes = in_use().vector_bytes // itemsize, step = g.column_stride * g.channels
     p.filters, p.filter_rows, p.filter_columns = g.filters, g.filter_height, g.filter_width * g.channels
     p.sums_row = (p.filter_columns + lanes - 1) // lanes * lanes
     p.x_row = g.tile_width * g.channels
-    p.x_step, p.x_line = step, g.row_stride * p.x_row
+    p.x_step, p.x_line = step * g.pool_width, g.row_stride * p.x_row * g.pool_height
     memset(p.cells, 0, sizeof(p.cells))
-    if g.places == NULL:
-        p.grad_step, p.grad_line = g.filters, g.columns * g.filters
-        p.place_step = p.place_line = 0
-        return p
     for place in range(g.pool_height * g.pool_width):
-        p.cells[place] = place // g.pool_width * p.x_line + place % g.pool_width * step
-    p.x_step *= g.pool_width
-    p.x_line *= g.pool_height
-    p.columns = g.columns // g.pool_width
-    p.grad_step = p.place_step = g.filters
-    p.grad_line = p.place_line = p.columns * g.filters
+        p.cells[place] = place // g.pool_width * g.row_stride * p.x_row + place % g.pool_width * step
+    p.rows, p.columns = 0, g.columns // g.pool_width
+    p.grad_step, p.grad_line = g.filters, p.columns * g.filters
     return p
 
 
-cdef void add_band(
-    geometry g, window_band *p, const floating *grad, Py_ssize_t image, Py_ssize_t first, Py_ssize_t count,
-    Py_ssize_t filter, const uint8_t *open_places, const floating *columns, floating *sums, floating *totals,
-) noexcept nogil:
-    """Rows first .. first + count of the convolution's outputs, and the filters from `filter` on."""
-    cdef Py_ssize_t row = 0, column, pooled
-    if g.places != NULL:
-        pooled = pooled_offset(g, image, first) + filter
-        p.rows = count // g.pool_height
-        loops_for(sizeof(floating)).window_weights(p, grad + pooled, g.places + pooled, columns, sums, totals)
-        return
-    grad += (image * g.rows + first) * p.grad_line + filter
-    while row < count:
-        p.rows = min(g.pool_height, count - row)
-        column = 0
-        while column < g.columns:
-            p.columns = min(g.pool_width, g.columns - column)
-            loops_for(sizeof(floating)).window_weights(
-                p, grad + row * p.grad_line + column * p.grad_step, open_places,
-                columns + row * p.x_line + column * p.x_step, sums, totals)
-            column += g.pool_width
-        row += g.pool_height
-
-
-cdef int window_gradient(
-    geometry g, Py_ssize_t positions, const floating *x, const floating *grad, floating *W_grad, floating *b_grad,
-) except -1 nogil:
-    """What `weight_gradient` computes, window by window; `positions` are those of a convolution without pooling."""
-    # Vectors may read past a filter row: past the last row of an image only where there is room.
-    g.copied = True
-    g.tile_width = (g.columns - 1) * g.column_stride + g.window_width
-    cdef window_band laid_out = lay_out(g, sizeof(floating))
-    g.band = band_rows(
-        g, TILE // (g.row_stride * laid_out.x_row * <Py_ssize_t>sizeof(floating)), g.pool_height)
-    cdef Py_ssize_t blocks = image_blocks(g.images, positions), task, turn
-    cdef double operations = 2.0 * g.images * positions * g.filters * g.filter_height * laid_out.filter_columns
-    # With few blocks, several threads share one: each has some of the filters, and a copy of the tile.
-    cdef int threads = threads_for_product(blocks * g.filters, operations)
-    cdef Py_ssize_t parts = min(g.filters, (2 * threads + blocks - 1) // blocks)
-    cdef shares dealt
-    # With the totals.
-    cdef Py_ssize_t sums = lines(g.filters * (g.filter_height * laid_out.sums_row + 1))
-    cdef Py_ssize_t private = lines(tile_size(g, g.channels) + 2 * in_use().vector_bytes)
-    cdef Py_ssize_t places_room = lines(g.filters)
-    cdef floating *partial = <floating *>allocate(
-        (blocks * sums + threads * private + places_room) * <Py_ssize_t>sizeof(floating))
-    cdef uint8_t *open_places = <uint8_t *>(partial + blocks * sums + threads * private)
-    memset(partial, 0, blocks * sums * sizeof(floating))
-    memset(open_places, 0, g.filters)
-    deal(&dealt, blocks * parts, threads)
-    for turn in prange(blocks * parts, num_threads=threads, schedule="dynamic"):
-        task = take(&dealt, threadid())
-        add_part(
-            g, laid_out, x, grad, task // parts, blocks, task % parts, parts, open_places,
-            partial + task // parts * sums, partial + blocks * sums + threadid() * private)
-    add_blocks(g, laid_out.sums_row, partial, blocks, sums, W_grad, b_grad)
-    release(partial)
-    return 0
-
-
 cdef geometry single_channel(geometry g) noexcept nogil:
-    """The images, whose rows are copied as those of a single channel."""
     g.width, g.left, g.tile_width, g.channels = g.width * g.channels, g.left * g.channels, g.tile_width * g.channels, 1
-    g.places = NULL
     return g
 
 
-cdef void add_part(
-    geometry g, window_band p, const floating *x, const floating *grad, Py_ssize_t block, Py_ssize_t blocks,
-    Py_ssize_t part, Py_ssize_t parts, const uint8_t *open_places, floating *sums, floating *tile,
-) noexcept nogil:
+cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept nogil:
     """A block of images and a part of the filters.
 
     The margins of a tile stay as they are from image to image, if it has whole images.
     """
-    cdef geometry plain = single_channel(g)
-    cdef Py_ssize_t image, band, first, count, size = g.filter_height * p.sums_row
-    cdef Py_ssize_t begin = g.images * block // blocks, end = g.images * (block + 1) // blocks
-    cdef Py_ssize_t filter = g.filters * part // parts
-    cdef floating *totals = sums + g.filters * size + filter
-    p.filters = g.filters * (part + 1) // parts - filter
-    sums += filter * size
-    for image in range(begin, end):
-        for band in range(bands(g)):
-            first = band * g.band
-            count = min(g.band, g.rows - first)
-            if image == begin or bands(g) > 1:
-                memset(tile, 0, tile_size(plain, 1) * sizeof(floating))
-            fill_planes(plain, x, image, first, count, 0, plain.tile_width, tile, <floating *>NULL)
-            add_band(g, &p, grad, image, first, count, filter, open_places, tile, sums, totals)
+    cdef const window_sums *s = <const window_sums *>job
+    cdef const geometry *g = &s.g
+    cdef Py_ssize_t block = task // s.parts, part = task % s.parts, number, pooled
+    cdef Py_ssize_t begin = g.images * block // s.blocks * bands(g), end = g.images * (block + 1) // s.blocks * bands(g)
+    cdef Py_ssize_t filter = g.filters * part // s.parts, size = g.filter_height * s.windows.sums_row
+    cdef floating *sums = <floating *>s.partial + block * s.sums
+    cdef floating *totals = sums + g.filters * size
+    cdef window_band p = s.windows
+    cdef band at
+    p.filters = g.filters * (part + 1) // s.parts - filter
+    for number in range(begin, end):
+        at = band_of(g, number)
+        if number == begin or bands(g) > 1:
+            memset(tile, 0, tile_size(&s.read, 1) * sizeof(floating))
+        fill_planes(&s.read, <const floating *>s.x, at, 0, s.read.tile_width, tile, <floating *>NULL)
+        pooled = pooled_offset(g, at.image, at.first) + filter
+        p.rows = at.count // g.pool_height
+        loops_for(sizeof(floating)).window_weights(
+            &p, <const floating *>s.grad + pooled, s.places + pooled, tile, sums + filter * size, totals + filter)
+
+
+cdef int window_gradient(
+    const geometry *g, Py_ssize_t positions, const floating *x, const floating *grad, const uint8_t *places,
+    floating *W_grad, floating *b_grad,
+) except -1 nogil:
+    """What `weight_gradient` computes, window by window; `positions` are those of a convolution without pooling."""
+    # Vectors may read past a filter row: past the last row of an image only where there is room.
+    cdef geometry copied = with_copies(g[0])
+    cdef Py_ssize_t line_bytes = g.row_stride * copied.tile_width * g.channels * <Py_ssize_t>sizeof(floating)
+    cdef window_sums s
+    s.g = with_bands(copied, even_rows(g, TILE // line_bytes, g.pool_height))
+    s.read, s.windows = single_channel(s.g), lay_out(&s.g, sizeof(floating))
+    s.x, s.grad, s.places, s.blocks = x, grad, places, image_blocks(g, positions)
+    # With the totals.
+    s.sums = aligned(g.filters * (g.filter_height * s.windows.sums_row + 1))
+    # With few blocks, several threads share one: each has some of the filters, and a copy of the tile.
+    cdef int threads = threads_for_product(
+        s.blocks * g.filters,
+        2.0 * g.images * positions * g.filters * g.filter_height * s.windows.filter_columns)
+    s.parts = min(g.filters, (2 * threads + s.blocks - 1) // s.blocks)
+    cdef Py_ssize_t private = aligned(tile_size(&s.g, g.channels) + 2 * in_use().vector_bytes)
+    cdef floating *partial = <floating *>allocate(
+        (s.blocks * s.sums + threads * private) * <Py_ssize_t>sizeof(floating))
+    memset(partial, 0, s.blocks * s.sums * sizeof(floating))
+    s.partial = partial
+    for_each_task(add_part[floating], &s, s.blocks * s.parts, threads, partial + s.blocks * s.sums, private)
+    add_blocks(&s, <const floating *>partial, W_grad, b_grad)
+    release(partial)
+    return 0
 
 
 cdef void add_blocks(
-    geometry g, Py_ssize_t sums_row, const floating *partial, Py_ssize_t blocks, Py_ssize_t sums,
-    floating *W_grad, floating *b_grad,
+    const window_sums *s, const floating *partial, floating *W_grad, floating *b_grad,
 ) noexcept nogil:
     """The blocks' sums in the order of the images, turned from filter by filter to filters side by side."""
-    cdef Py_ssize_t block, f, i, k, F = g.filters, rows = g.filter_height, columns = g.filter_width * g.channels
+    cdef Py_ssize_t block, f, i, k, F = s.g.filters, rows = s.g.filter_height, columns = s.windows.filter_columns
+    cdef Py_ssize_t row = s.windows.sums_row
     cdef const floating *source
     memset(W_grad, 0, rows * columns * F * sizeof(floating))
     memset(b_grad, 0, F * sizeof(floating))
-    for block in range(blocks):
-        source = partial + block * sums
+    for block in range(s.blocks):
+        source = partial + block * s.sums
         for f in range(F):
             for i in range(rows):
                 for k in range(columns):
-                    W_grad[(i * columns + k) * F + f] += source[(f * rows + i) * sums_row + k]
-            b_grad[f] += source[F * rows * sums_row + f]
+                    W_grad[(i * columns + k) * F + f] += source[(f * rows + i) * row + k]
+            b_grad[f] += source[F * rows * row + f]

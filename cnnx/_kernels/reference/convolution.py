@@ -36,14 +36,8 @@ def convolution_forward(
         relu_forward(out, out)
 
 
-def convolution_input_gradient(
-    grad: Array, W: Array, stride: Pair, padding: Pair, dilation: Pair, pool_size: Pair, out: Array
-) -> None:
-    """Each output gradient goes back to the pixels it came from, times the weight between them.
-
-    Where max pooling of `pool_size` windows follows, most of `grad` is zero; it is (1, 1) where none does. It changes
-    nothing here; compiled kernels choose their products, and the order of their sums, by it.
-    """
+def convolution_input_gradient(grad: Array, W: Array, stride: Pair, padding: Pair, dilation: Pair, out: Array) -> None:
+    """Each output gradient goes back to the pixels it came from, times the weight between them."""
     canvas = padded(np.zeros_like(out), dilated(W.shape[:2], dilation), stride, padding, grad)
     for tap in taps(W.shape[:2]):
         pixels_at(canvas, place(tap, dilation), stride, grad)[...] += grad @ W[tap].T
@@ -51,19 +45,9 @@ def convolution_input_gradient(
 
 
 def convolution_weight_gradient(
-    x: Array,
-    grad: Array,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    pool_size: Pair,
-    W_grad: Array,
-    b_grad: Array,
+    x: Array, grad: Array, stride: Pair, padding: Pair, dilation: Pair, W_grad: Array, b_grad: Array
 ) -> None:
-    """W_grad[i, j, c, f] = sum over outputs of the pixel under (i, j) times the output's gradient.
-
-    `pool_size` as in `convolution_input_gradient`.
-    """
+    """W_grad[i, j, c, f] = sum over outputs of the pixel under (i, j) times the output's gradient."""
     canvas = padded(x, dilated(W_grad.shape[:2], dilation), stride, padding, grad)
     for tap in taps(W_grad.shape[:2]):
         pixels = pixels_at(canvas, place(tap, dilation), stride, grad)
@@ -109,7 +93,7 @@ def convolution_pool_input_gradient(
     grad: Array, argmax: Array, W: Array, stride: Pair, padding: Pair, size: Pair, pool_size: Pair, out: Array
 ) -> None:
     """`convolution_input_gradient` of what the pooling passes back."""
-    convolution_input_gradient(_spread(grad, argmax, size, pool_size), W, stride, padding, (1, 1), pool_size, out)
+    convolution_input_gradient(_spread(grad, argmax, size, pool_size), W, stride, padding, (1, 1), out)
 
 
 def convolution_pool_weight_gradient(
@@ -125,4 +109,4 @@ def convolution_pool_weight_gradient(
 ) -> None:
     """`convolution_weight_gradient` of what the pooling passes back."""
     spread = _spread(grad, argmax, size, pool_size)
-    convolution_weight_gradient(x, spread, stride, padding, (1, 1), pool_size, W_grad, b_grad)
+    convolution_weight_gradient(x, spread, stride, padding, (1, 1), W_grad, b_grad)

@@ -1,13 +1,12 @@
 """Activations, element by element. A task is a run of elements."""
 
-from cython.parallel cimport prange
 from libc.string cimport memset
 
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.elementwise cimport for_each_run, run_function
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for
-from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
+from cnnx._kernels.ground.parallel cimport add_parts, allocate, for_each_task, release, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple, positions, same_shape
 
 
@@ -52,8 +51,24 @@ def relu_backward(grad, y, out):
 # An array is seen as rows of at least ROW elements that hold whole positions, so that inner loops are long
 # where channels are few.
 
-cdef Py_ssize_t row_width(Py_ssize_t channels) noexcept nogil:
-    return (ROW + channels - 1) // channels * channels
+cdef struct prelu:
+    const void *grad
+    const void *x
+    const void *slopes          # of a row
+    void *out
+    Py_ssize_t size, width, channels    # elements in all and of a row, and channels of a position
+    Py_ssize_t share                    # elements of a task: whole rows
+    double *totals                      # of each task
+
+
+cdef prelu rows_of_positions(Py_ssize_t positions, Py_ssize_t channels) noexcept nogil:
+    """Tasks of about RUN elements or more, of which there are at most PARTS."""
+    cdef prelu p
+    memset(&p, 0, sizeof(prelu))
+    p.size, p.channels, p.width = positions * channels, channels, (ROW + channels - 1) // channels * channels
+    p.share = max(
+        max(RUN // p.width, <Py_ssize_t>1), ((p.size + p.width - 1) // p.width + PARTS - 1) // PARTS) * p.width
+    return p
 
 
 cdef void prelu_row(const floating *x, const floating *slope, floating *out, Py_ssize_t count) noexcept nogil:
@@ -77,49 +92,57 @@ cdef void prelu_backward_row(
         total[i] += grad[i] * below
 
 
-cdef void prelu_backward_part(
-    const floating *grad, const floating *x, const floating *slope, Py_ssize_t size, Py_ssize_t width,
-    Py_ssize_t channels, floating *row, double *total, floating *out,
-) noexcept nogil:
-    """A run of whole positions; `row` holds sums of up to RUN elements, which are added up in double precision."""
-    cdef Py_ssize_t start = 0, end, i
-    memset(total, 0, channels * sizeof(double))
-    while start < size:
-        memset(row, 0, width * sizeof(floating))
-        end = min(size, start + max(RUN // width, <Py_ssize_t>1) * width)
+cdef void prelu_task(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
+    cdef const prelu *p = <const prelu *>job
+    cdef Py_ssize_t start = task * p.share, end = min(p.size, start + p.share)
+    while start < end:
+        prelu_row(
+            <const floating *>p.x + start, <const floating *>p.slopes, <floating *>p.out + start,
+            min(p.width, end - start))
+        start += p.width
+
+
+cdef void prelu_backward_task(const void *job, Py_ssize_t task, floating *row) noexcept nogil:
+    """`row` holds sums of up to RUN elements, which are added up in double precision."""
+    cdef const prelu *p = <const prelu *>job
+    cdef Py_ssize_t start = task * p.share, stop = min(p.size, start + p.share), end, i
+    cdef double *total = p.totals + task * p.channels
+    memset(total, 0, p.channels * sizeof(double))
+    while start < stop:
+        memset(row, 0, p.width * sizeof(floating))
+        end = min(stop, start + max(RUN // p.width, <Py_ssize_t>1) * p.width)
         while start < end:
-            prelu_backward_row(grad + start, x + start, slope, row, out + start, min(width, end - start))
-            start += width
-        for i in range(width):
-            total[i % channels] += row[i]
+            prelu_backward_row(
+                <const floating *>p.grad + start, <const floating *>p.x + start, <const floating *>p.slopes, row,
+                <floating *>p.out + start, min(p.width, end - start))
+            start += p.width
+        for i in range(p.width):
+            total[i % p.channels] += row[i]
 
 
-cdef floating *repeated(const floating[::1] slope, Py_ssize_t width) except NULL:
+cdef void repeat(const floating[::1] slope, Py_ssize_t width, floating *row) noexcept nogil:
     cdef Py_ssize_t i
-    cdef floating *row = <floating *>allocate(width * sizeof(floating))
     for i in range(width):
         row[i] = slope[i % slope.shape[0]]
-    return row
 
 
 @by_dtype
 def prelu_forward(x, const floating[::1] slope, out):
     cdef const floating[:, ::1] X = positions(x)
     cdef floating[:, ::1] Y = positions(out)
-    cdef Py_ssize_t channels = slope.shape[0], size = X.shape[0] * channels, width
+    cdef Py_ssize_t channels = slope.shape[0]
     if X.shape[1] != channels or channels < 1 or not same_shape(X.shape, Y.shape, 2):
         raise ValueError(
             f"prelu_forward: shapes do not fit: {as_tuple(X.shape, 2)}, slopes {channels}, {as_tuple(Y.shape, 2)}")
-    if size == 0:
+    if X.shape[0] == 0:
         return
-    width = row_width(channels)
-    cdef Py_ssize_t row, rows = (size + width - 1) // width
-    cdef const floating *from_x = &X[0, 0]
-    cdef floating *to_out = &Y[0, 0]
-    cdef floating *slopes = repeated(slope, width)
-    for row in prange(rows, num_threads=threads_for(rows, size), schedule="static", nogil=True):
-        prelu_row(
-            from_x + row * width, <const floating *>slopes, to_out + row * width, min(width, size - row * width))
+    cdef prelu p = rows_of_positions(X.shape[0], channels)
+    cdef Py_ssize_t tasks = (p.size + p.share - 1) // p.share
+    cdef floating *slopes = <floating *>allocate(p.width * sizeof(floating))
+    p.x, p.slopes, p.out = &X[0, 0], slopes, &Y[0, 0]
+    with nogil:
+        repeat(slope, p.width, slopes)
+        for_each_task(prelu_task[floating], &p, tasks, threads_for(tasks, p.size), <floating *>NULL, 0)
     release(slopes)
 
 
@@ -127,7 +150,7 @@ def prelu_forward(x, const floating[::1] slope, out):
 def prelu_backward(grad, x, const floating[::1] slope, floating[::1] slope_grad, out):
     cdef const floating[:, ::1] G = positions(grad), X = positions(x)
     cdef floating[:, ::1] Y = positions(out)
-    cdef Py_ssize_t channels = slope.shape[0], size = X.shape[0] * channels, width, part, parts, share, c
+    cdef Py_ssize_t channels = slope.shape[0], c
     if (
         X.shape[1] != channels or channels < 1 or slope_grad.shape[0] != channels
         or not same_shape(X.shape, Y.shape, 2) or not same_shape(X.shape, G.shape, 2)
@@ -136,35 +159,21 @@ def prelu_backward(grad, x, const floating[::1] slope, floating[::1] slope_grad,
             f"prelu_backward: shapes do not fit: {as_tuple(G.shape, 2)}, {as_tuple(X.shape, 2)}, "
             f"slopes {channels}, {slope_grad.shape[0]}, {as_tuple(Y.shape, 2)}")
     slope_grad[...] = 0
-    if size == 0:
+    if X.shape[0] == 0:
         return
-    width = row_width(channels)
-    # Whole rows, about RUN elements or more, in at most PARTS parts.
-    share = max(max(RUN // width, <Py_ssize_t>1), ((size + width - 1) // width + PARTS - 1) // PARTS) * width
-    parts = (size + share - 1) // share
-    cdef const floating *from_grad = &G[0, 0]
-    cdef const floating *from_x = &X[0, 0]
-    cdef floating *to_out = &Y[0, 0]
-    cdef floating *slopes = repeated(slope, width)
-    cdef double *totals
-    cdef floating *rows
-    try:
-        totals = <double *>allocate(parts * (channels * sizeof(double) + width * sizeof(floating)))
-    except MemoryError:
-        release(slopes)
-        raise
-    rows = <floating *>(totals + parts * channels)
-    for part in prange(parts, num_threads=threads_for(parts, 2.0 * size), schedule="static", nogil=True):
-        prelu_backward_part(
-            from_grad + part * share, from_x + part * share, <const floating *>slopes,
-            min(share, size - part * share), width, channels, rows + part * width, totals + part * channels,
-            to_out + part * share)
-    for c in range(channels):
-        for part in range(1, parts):
-            totals[c] += totals[part * channels + c]
-        slope_grad[c] = <floating>totals[c]
-    release(totals)
-    release(slopes)
+    cdef prelu p = rows_of_positions(X.shape[0], channels)
+    cdef Py_ssize_t tasks = (p.size + p.share - 1) // p.share
+    cdef int threads = threads_for(tasks, 2.0 * p.size)
+    p.totals = <double *>allocate(tasks * channels * sizeof(double) + (1 + threads) * p.width * sizeof(floating))
+    cdef floating *slopes = <floating *>(p.totals + tasks * channels)
+    p.grad, p.x, p.slopes, p.out = &G[0, 0], &X[0, 0], slopes, &Y[0, 0]
+    with nogil:
+        repeat(slope, p.width, slopes)
+        for_each_task(prelu_backward_task[floating], &p, tasks, threads, slopes + p.width, p.width)
+        add_parts(p.totals, tasks, channels)
+        for c in range(channels):
+            slope_grad[c] = <floating>p.totals[c]
+    release(p.totals)
 
 
 # -- The others, whose loops are in activation_rows.h -------------------------------------------------

@@ -1,9 +1,7 @@
 """What the losses of softmax and of sigmoid share: the way over the examples of a batch, each a task, and the gradient."""
 
-from cython.parallel cimport prange
-
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.parallel cimport threads_for
+from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 
 # One example, from `b` too where there is one; what it returns is its loss.
@@ -16,46 +14,49 @@ cdef inline int check(str name, const Py_ssize_t *a, const Py_ssize_t *b, const 
     return 0
 
 
+cdef struct examples:
+    example_function function
+    const void *a
+    const void *b
+    void *out
+    void *losses            # or NULL
+    Py_ssize_t classes
+
+
+cdef inline void take_example(const void *job, Py_ssize_t n, floating *unused) noexcept nogil:
+    cdef const examples *e = <const examples *>job
+    cdef Py_ssize_t start = n * e.classes
+    cdef double loss = e.function(
+        <const floating *>e.a + start, <const floating *>e.b + start, e.classes, <floating *>e.out + start)
+    if e.losses:
+        (<floating *>e.losses)[n] = <floating>loss
+
+
 cdef inline int for_each_example(
-    str name, example_function example, const floating[:, ::1] a, const floating[:, ::1] b, floating[:, ::1] out,
+    str name, example_function function, const floating[:, ::1] a, const floating[:, ::1] b, floating[:, ::1] out,
     floating *losses, double operations,
 ) except -1:
     """`losses` may be NULL; `operations` are those of an element."""
     check(name, a.shape, b.shape, out.shape)
-    cdef Py_ssize_t n, N = out.shape[0], K = out.shape[1]
+    cdef Py_ssize_t N = out.shape[0]
+    cdef examples e
     if N == 0:
         return 0
-    cdef const floating *from_a = &a[0, 0]
-    cdef const floating *from_b = &b[0, 0]
-    cdef floating *to_out = &out[0, 0]
-    cdef int threads = threads_for(N, operations * N * K)
+    e.function, e.a, e.b, e.out = function, &a[0, 0], &b[0, 0], &out[0, 0]
+    e.losses, e.classes = losses, out.shape[1]
     with nogil:
-        if threads == 1:
-            # Without the region of a single thread, which takes longer than an example.
-            for n in range(N):
-                take_example(example, from_a, from_b, n, K, to_out, losses)
-        else:
-            for n in prange(N, num_threads=threads, schedule="static"):
-                take_example(example, from_a, from_b, n, K, to_out, losses)
+        for_each_task(
+            take_example[floating], &e, N, threads_for(N, operations * N * e.classes), <floating *>NULL, 0)
     return 0
 
 
-cdef inline void take_example(
-    example_function example, const floating *a, const floating *b, Py_ssize_t n, Py_ssize_t classes, floating *out,
-    floating *losses,
-) noexcept nogil:
-    cdef double loss = example(a + n * classes, b + n * classes, classes, out + n * classes)
-    if losses:
-        losses[n] = <floating>loss
-
-
 cdef inline int cross_entropy_forward(
-    str name, example_function example, const floating[:, ::1] x, const floating[:, ::1] targets,
+    str name, example_function function, const floating[:, ::1] x, const floating[:, ::1] targets,
     floating[:, ::1] out, floating[::1] losses, double operations,
 ) except -1:
     if losses.shape[0] != x.shape[0]:
         raise ValueError(f"{name}: shapes do not fit: {as_tuple(x.shape, 2)}, losses {losses.shape[0]}")
-    return for_each_example(name, example, x, targets, out, &losses[0] if losses.shape[0] else NULL, operations)
+    return for_each_example(name, function, x, targets, out, &losses[0] if losses.shape[0] else NULL, operations)
 
 
 cdef inline int cross_entropy_backward(

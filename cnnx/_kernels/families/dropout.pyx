@@ -3,13 +3,12 @@
 A task of spatial dropout is an image.
 """
 
-from cython.parallel cimport prange
 from libc.stdint cimport uint16_t
 
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.elementwise cimport RUN, for_each_run, run_function
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.parallel cimport threads_for
+from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 
 
@@ -34,31 +33,38 @@ def dropout(x, bits, uint16_t dropped, out):
         scale_of(dropped), 1, RUN, c"H")
 
 
-cdef void spatial_dropout_image(
-    const floating *x, const uint16_t *bits, uint16_t dropped, Py_ssize_t positions, Py_ssize_t channels, floating *out,
-) noexcept nogil:
-    cdef Py_ssize_t position
-    for position in range(positions):
-        dropout_run(x + position * channels, bits, out + position * channels, channels, dropped, scale_of(dropped))
+cdef struct images:
+    const void *x
+    const uint16_t *bits
+    uint16_t dropped
+    Py_ssize_t positions, channels
+    void *out
+
+
+cdef void spatial_dropout_task(const void *job, Py_ssize_t image, floating *unused) noexcept nogil:
+    cdef const images *d = <const images *>job
+    cdef Py_ssize_t position, start = image * d.positions * d.channels
+    for position in range(d.positions):
+        dropout_run(
+            <const floating *>d.x + start, d.bits + image * d.channels, <floating *>d.out + start, d.channels,
+            d.dropped, scale_of(d.dropped))
+        start += d.channels
 
 
 @by_dtype
 def spatial_dropout(
     const floating[:, :, :, ::1] x, const uint16_t[:, ::1] bits, uint16_t dropped, floating[:, :, :, ::1] out,
 ):
-    cdef Py_ssize_t images = x.shape[0], positions = x.shape[1] * x.shape[2], channels = x.shape[3], image
-    if not same_shape(x.shape, out.shape, 4) or bits.shape[0] != images or bits.shape[1] != channels:
+    cdef Py_ssize_t count = x.shape[0], size = x.shape[1] * x.shape[2] * x.shape[3]
+    cdef images d
+    if not same_shape(x.shape, out.shape, 4) or bits.shape[0] != count or bits.shape[1] != x.shape[3]:
         raise ValueError(
             f"spatial_dropout: shapes do not fit: {as_tuple(x.shape, 4)}, {as_tuple(bits.shape, 2)}, "
             f"{as_tuple(out.shape, 4)}")
-    if images * positions * channels == 0:
+    if count * size == 0:
         return
-    cdef Py_ssize_t size = positions * channels
-    cdef const floating *from_x = &x[0, 0, 0, 0]
-    cdef const uint16_t *from_bits = &bits[0, 0]
-    cdef floating *to_out = &out[0, 0, 0, 0]
-    for image in prange(
-        images, num_threads=threads_for(images, <double>images * size), schedule="static", nogil=True,
-    ):
-        spatial_dropout_image(
-            from_x + image * size, from_bits + image * channels, dropped, positions, channels, to_out + image * size)
+    d.x, d.bits, d.dropped, d.out = &x[0, 0, 0, 0], &bits[0, 0], dropped, &out[0, 0, 0, 0]
+    d.positions, d.channels = x.shape[1] * x.shape[2], x.shape[3]
+    with nogil:
+        for_each_task(
+            spatial_dropout_task[floating], &d, count, threads_for(count, <double>count * size), <floating *>NULL, 0)

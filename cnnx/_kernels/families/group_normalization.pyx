@@ -9,13 +9,12 @@ An example of one position, as in layer normalization, is a single row: its grou
 row of means or scales beside it.
 """
 
-from cython.parallel cimport prange
 from libc.math cimport sqrt
 from libc.string cimport memset
 
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
+from cnnx._kernels.ground.parallel cimport add_parts, allocate, for_each_task, release, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 
 cdef enum:
@@ -26,18 +25,18 @@ cdef enum:
     TASKS = 32      # of a sum over examples, at most, so that few partial sums are kept
 
 
-cdef struct cutting:
+cdef struct layout:
     Py_ssize_t examples, channels, groups, group    # examples, channels, groups, channels of a group
     Py_ssize_t size, count          # elements of an example, and of one of its groups
     Py_ssize_t width                # of a row, which holds whole positions
     Py_ssize_t share, tasks         # examples of a task, tasks
 
 
-cdef cutting cut(
+cdef layout lay_out(
     Py_ssize_t examples, Py_ssize_t positions, Py_ssize_t channels, Py_ssize_t groups, Py_ssize_t tasks,
 ) noexcept nogil:
     """Up to `tasks` tasks; as many as there are runs if it is 0."""
-    cdef cutting w
+    cdef layout w
     cdef Py_ssize_t together = 1
     if channels < ROW:
         while together < positions and (together * channels < ROW or together * channels % LANES):
@@ -52,7 +51,39 @@ cdef cutting cut(
     return w
 
 
-cdef void spread_groups(const floating *values, cutting w, floating *row) noexcept nogil:
+cdef struct group_pass:
+    layout w
+    const void *grad
+    const void *x
+    const void *gamma
+    const void *beta
+    double epsilon
+    void *mean
+    void *inv_std
+    double *sums            # over examples, of each task
+    void *out
+
+
+cdef Py_ssize_t vectors(Py_ssize_t bytes, size_t itemsize) noexcept nogil:
+    """Elements of whole vectors that hold so many bytes."""
+    return (bytes // <Py_ssize_t>itemsize + LANES - 1) // LANES * LANES
+
+
+cdef int for_each_share(
+    void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, group_pass *p, double operations,
+    Py_ssize_t rows, Py_ssize_t sums,
+) except -1 nogil:
+    """`operations` are those of an element; each thread has memory for so many sums, and then so many rows."""
+    cdef Py_ssize_t own = vectors(
+        sums * sizeof(double) + rows * p.w.width * sizeof(floating), sizeof(floating))
+    cdef int threads = threads_for(p.w.tasks, operations * p.w.examples * p.w.size)
+    cdef floating *memory = <floating *>allocate(threads * own * sizeof(floating))
+    for_each_task(run, p, p.w.tasks, threads, memory, own)
+    release(memory)
+    return 0
+
+
+cdef void spread_groups(const floating *values, layout w, floating *row) noexcept nogil:
     """A value for each group, repeated for each channel and each position of a row."""
     cdef Py_ssize_t g, c
     for g in range(w.groups):
@@ -61,7 +92,7 @@ cdef void spread_groups(const floating *values, cutting w, floating *row) noexce
     repeat(w, row)
 
 
-cdef void spread_channels(const floating *values, cutting w, floating *row) noexcept nogil:
+cdef void spread_channels(const floating *values, layout w, floating *row) noexcept nogil:
     """A value for each channel, repeated for each position of a row."""
     cdef Py_ssize_t c
     for c in range(w.channels):
@@ -69,7 +100,7 @@ cdef void spread_channels(const floating *values, cutting w, floating *row) noex
     repeat(w, row)
 
 
-cdef void repeat(cutting w, floating *row) noexcept nogil:
+cdef void repeat(layout w, floating *row) noexcept nogil:
     """The first position of a row for the others."""
     cdef Py_ssize_t i
     for i in range(w.channels, w.width):
@@ -93,7 +124,7 @@ cdef double run_sum(const floating *values, Py_ssize_t count) noexcept nogil:
     return total
 
 
-cdef void fold_groups(const floating *row, cutting w, double *sums) noexcept nogil:
+cdef void fold_groups(const floating *row, layout w, double *sums) noexcept nogil:
     """Add a row to the sums of the groups."""
     cdef Py_ssize_t p, g
     for p in range(w.width // w.channels):
@@ -101,7 +132,7 @@ cdef void fold_groups(const floating *row, cutting w, double *sums) noexcept nog
             sums[g] += run_sum(row + p * w.channels + g * w.group, w.group)
 
 
-cdef void fold_channels(const floating *row, cutting w, double *sums) noexcept nogil:
+cdef void fold_channels(const floating *row, layout w, double *sums) noexcept nogil:
     """Add a row to the sums of the channels."""
     cdef Py_ssize_t p, c
     for p in range(w.width // w.channels):
@@ -125,7 +156,7 @@ cdef inline floating squared(floating deviation) noexcept nogil:
 
 
 cdef void group_deviations(
-    const floating *x, const floating *centre, bint square, cutting w, floating *total, double *sums,
+    const floating *x, const floating *centre, bint square, layout w, floating *total, double *sums,
 ) noexcept nogil:
     """Sums over each group of x - centre, or of their squares."""
     cdef Py_ssize_t start = 0, row, i, count
@@ -147,7 +178,7 @@ cdef void group_deviations(
 
 
 cdef void normalize_example(
-    const floating *x, const floating *mean, const floating *scale, const floating *beta, cutting w, floating *out,
+    const floating *x, const floating *mean, const floating *scale, const floating *beta, layout w, floating *out,
 ) noexcept nogil:
     cdef Py_ssize_t start = 0, i, count
     while start < w.size:
@@ -195,7 +226,7 @@ cdef void normalize_row(
 
 
 cdef void forward_rows(
-    const floating *x, const floating *gamma, const floating *beta, double epsilon, cutting w, Py_ssize_t task,
+    const floating *x, const floating *gamma, const floating *beta, double epsilon, layout w, Py_ssize_t task,
     floating *mean, floating *inv_std, floating *out,
 ) noexcept nogil:
     cdef Py_ssize_t n, g, start
@@ -207,23 +238,27 @@ cdef void forward_rows(
                 mean + n * w.groups + g, inv_std + n * w.groups + g, out + start)
 
 
-cdef void forward_task(
-    const floating *x, const floating *gamma, const floating *beta, double epsilon, cutting w, Py_ssize_t task,
-    double *sums, floating *rows, floating *mean, floating *inv_std, floating *out,
-) noexcept nogil:
+cdef void forward_task(const void *job, Py_ssize_t task, floating *memory) noexcept nogil:
+    cdef const group_pass *p = <const group_pass *>job
+    cdef layout w = p.w
     cdef Py_ssize_t n, g, i
     cdef const floating *example
-    cdef floating *total = rows
-    cdef floating *centre = rows + w.width
-    cdef floating *gammas = rows + 2 * w.width
-    cdef floating *betas = rows + 3 * w.width
+    cdef floating *mean = <floating *>p.mean
+    cdef floating *inv_std = <floating *>p.inv_std
+    cdef double *sums = <double *>memory
+    cdef floating *total = <floating *>(sums + w.groups)
+    cdef floating *centre = total + w.width
+    cdef floating *gammas = total + 2 * w.width
+    cdef floating *betas = total + 3 * w.width
     if w.size == w.channels:
-        forward_rows(x, gamma, beta, epsilon, w, task, mean, inv_std, out)
+        forward_rows(
+            <const floating *>p.x, <const floating *>p.gamma, <const floating *>p.beta, p.epsilon, w, task, mean,
+            inv_std, <floating *>p.out)
         return
-    spread_channels(gamma, w, gammas)
-    spread_channels(beta, w, betas)
+    spread_channels(<const floating *>p.gamma, w, gammas)
+    spread_channels(<const floating *>p.beta, w, betas)
     for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
-        example = x + n * w.size
+        example = <const floating *>p.x + n * w.size
         # Sums of differences from a group's first value: a mean far from zero costs no digits.
         for g in range(w.groups):
             mean[n * w.groups + g] = example[g * w.group]
@@ -234,32 +269,19 @@ cdef void forward_task(
         spread_groups(<const floating *>(mean + n * w.groups), w, centre)
         group_deviations(example, <const floating *>centre, True, w, total, sums)
         for g in range(w.groups):
-            inv_std[n * w.groups + g] = <floating>(1 / sqrt(sums[g] / w.count + epsilon))
+            inv_std[n * w.groups + g] = <floating>(1 / sqrt(sums[g] / w.count + p.epsilon))
         spread_groups(<const floating *>(inv_std + n * w.groups), w, total)
         for i in range(w.width):
             total[i] *= gammas[i]
         normalize_example(
-            example, <const floating *>centre, <const floating *>total, <const floating *>betas, w, out + n * w.size)
-
-
-cdef int forward(
-    const floating *x, const floating *gamma, const floating *beta, double epsilon, cutting w,
-    floating *mean, floating *inv_std, floating *out,
-) except -1 nogil:
-    cdef Py_ssize_t task
-    cdef double *sums = <double *>allocate(w.tasks * (w.groups * sizeof(double) + 4 * w.width * sizeof(floating)))
-    cdef floating *rows = <floating *>(sums + w.tasks * w.groups)
-    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 4.0 * w.examples * w.size), schedule="static"):
-        forward_task(
-            x, gamma, beta, epsilon, w, task, sums + task * w.groups, rows + task * 4 * w.width, mean, inv_std, out)
-    release(sums)
-    return 0
+            example, <const floating *>centre, <const floating *>total, <const floating *>betas, w,
+            <floating *>p.out + n * w.size)
 
 
 # -- Backward -----------------------------------------------------------------------------------------
 
 cdef void add_row_gradients(
-    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, cutting w,
+    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, layout w,
     floating *gradients, floating *products,
 ) noexcept nogil:
     """An example of one position, group by group."""
@@ -283,11 +305,15 @@ cdef void add_gradients(
         products[i] += grad[i] * ((x[i] - mean[i]) * scale[i])
 
 
-cdef void parameter_gradient_task(
-    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, cutting w,
-    Py_ssize_t task, double *sums, floating *rows,
-) noexcept nogil:
+cdef void parameter_gradient_task(const void *job, Py_ssize_t task, floating *rows) noexcept nogil:
+    cdef const group_pass *p = <const group_pass *>job
+    cdef layout w = p.w
     cdef Py_ssize_t n, start, here, done = 0
+    cdef const floating *grad = <const floating *>p.grad
+    cdef const floating *x = <const floating *>p.x
+    cdef const floating *mean = <const floating *>p.mean
+    cdef const floating *inv_std = <const floating *>p.inv_std
+    cdef double *sums = p.sums + task * 2 * w.channels
     cdef bint single = w.size == w.channels
     cdef floating *means = rows
     cdef floating *scales = rows + w.width
@@ -320,29 +346,22 @@ cdef void parameter_gradient_task(
     fold_channels(<const floating *>products, w, sums + w.channels)
 
 
-cdef int parameter_gradient(
-    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, cutting w,
-    floating *gamma_grad, floating *beta_grad,
-) except -1 nogil:
-    cdef Py_ssize_t task, c, own = 2 * w.channels
-    cdef double gamma_sum, beta_sum
-    cdef double *sums = <double *>allocate(w.tasks * (own * sizeof(double) + 4 * w.width * sizeof(floating)))
-    cdef floating *rows = <floating *>(sums + w.tasks * own)
-    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 2.0 * w.examples * w.size), schedule="static"):
-        parameter_gradient_task(grad, x, mean, inv_std, w, task, sums + task * own, rows + task * 4 * w.width)
-    for c in range(w.channels):
-        beta_sum = gamma_sum = 0
-        for task in range(w.tasks):
-            beta_sum += sums[task * own + c]
-            gamma_sum += sums[task * own + w.channels + c]
-        beta_grad[c] = <floating>beta_sum
-        gamma_grad[c] = <floating>gamma_sum
-    release(sums)
+cdef int parameter_gradient(group_pass *p, floating *gamma_grad, floating *beta_grad) except -1 nogil:
+    cdef Py_ssize_t c, own = 2 * p.w.channels
+    p.sums = <double *>allocate(p.w.tasks * own * sizeof(double))
+    try:
+        for_each_share[floating](parameter_gradient_task[floating], p, 2, 4, 0)
+        add_parts(p.sums, p.w.tasks, own)
+        for c in range(p.w.channels):
+            beta_grad[c] = <floating>p.sums[c]
+            gamma_grad[c] = <floating>p.sums[p.w.channels + c]
+    finally:
+        release(p.sums)
     return 0
 
 
 cdef void group_gradients(
-    const floating *grad, const floating *x, const floating *mean, const floating *gamma, cutting w,
+    const floating *grad, const floating *x, const floating *mean, const floating *gamma, layout w,
     floating *gradients, floating *products, double *sums,
 ) noexcept nogil:
     """Sums over each group of g * gamma, and behind them those of g * gamma * (x - mean)."""
@@ -367,7 +386,7 @@ cdef void group_gradients(
 
 cdef void example_input_gradient(
     const floating *grad, const floating *x, const floating *mean, const floating *scale, const floating *gamma,
-    const floating *average, const floating *slope, cutting w, floating *out,
+    const floating *average, const floating *slope, layout w, floating *out,
 ) noexcept nogil:
     cdef Py_ssize_t start = 0, i, count
     while start < w.size:
@@ -409,7 +428,7 @@ cdef void row_input_gradient(
 
 cdef void input_gradient_rows(
     const floating *grad, const floating *x, const floating *mean, const floating *inv_std, const floating *gamma,
-    cutting w, Py_ssize_t task, floating *out,
+    layout w, Py_ssize_t task, floating *out,
 ) noexcept nogil:
     cdef Py_ssize_t n, g, start
     for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
@@ -420,21 +439,27 @@ cdef void input_gradient_rows(
                 w.group, out + start)
 
 
-cdef void input_gradient_task(
-    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, const floating *gamma,
-    cutting w, Py_ssize_t task, double *sums, floating *values, floating *rows, floating *out,
-) noexcept nogil:
+cdef void input_gradient_task(const void *job, Py_ssize_t task, floating *memory) noexcept nogil:
+    cdef const group_pass *p = <const group_pass *>job
+    cdef layout w = p.w
     cdef Py_ssize_t n, g
     cdef floating scale
-    cdef floating *means = rows
-    cdef floating *scales = rows + w.width
-    cdef floating *gammas = rows + 2 * w.width
-    cdef floating *averages = rows + 3 * w.width
-    cdef floating *slopes = rows + 4 * w.width
+    cdef const floating *grad = <const floating *>p.grad
+    cdef const floating *x = <const floating *>p.x
+    cdef const floating *mean = <const floating *>p.mean
+    cdef const floating *inv_std = <const floating *>p.inv_std
+    cdef floating *out = <floating *>p.out
+    cdef double *sums = <double *>memory
+    cdef floating *means = <floating *>(sums + 2 * w.groups)
+    cdef floating *scales = means + w.width
+    cdef floating *gammas = means + 2 * w.width
+    cdef floating *averages = means + 3 * w.width
+    cdef floating *slopes = means + 4 * w.width
+    cdef floating *values = means + 5 * w.width
     if w.size == w.channels:
-        input_gradient_rows(grad, x, mean, inv_std, gamma, w, task, out)
+        input_gradient_rows(grad, x, mean, inv_std, <const floating *>p.gamma, w, task, out)
         return
-    spread_channels(gamma, w, gammas)
+    spread_channels(<const floating *>p.gamma, w, gammas)
     for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
         spread_groups(mean + n * w.groups, w, means)
         spread_groups(inv_std + n * w.groups, w, scales)
@@ -454,21 +479,6 @@ cdef void input_gradient_task(
             <const floating *>gammas, <const floating *>averages, <const floating *>slopes, w, out + n * w.size)
 
 
-cdef int input_gradient(
-    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, const floating *gamma,
-    cutting w, floating *out,
-) except -1 nogil:
-    cdef Py_ssize_t task, own = 5 * w.width + w.groups
-    cdef double *sums = <double *>allocate(w.tasks * (2 * w.groups * sizeof(double) + own * sizeof(floating)))
-    cdef floating *rows = <floating *>(sums + w.tasks * 2 * w.groups)
-    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 4.0 * w.examples * w.size), schedule="static"):
-        input_gradient_task(
-            grad, x, mean, inv_std, gamma, w, task, sums + task * 2 * w.groups, rows + task * own + 5 * w.width,
-            rows + task * own, out)
-    release(sums)
-    return 0
-
-
 # -- The door -----------------------------------------------------------------------------------------
 
 cdef int check(
@@ -486,6 +496,17 @@ cdef int check(
     return 0
 
 
+cdef group_pass pass_of(
+    const floating *x, Py_ssize_t[3] shape, Py_ssize_t groups, Py_ssize_t tasks, const floating *mean,
+    const floating *inv_std,
+) noexcept nogil:
+    cdef group_pass p
+    memset(&p, 0, sizeof(group_pass))
+    p.w, p.x = lay_out(shape[0], shape[1], shape[2], groups, tasks), x
+    p.mean, p.inv_std = <void *>mean, <void *>inv_std
+    return p
+
+
 @by_dtype
 def group_norm_forward(
     const floating[:, :, ::1] x, const floating[::1] gamma, const floating[::1] beta, double epsilon,
@@ -494,10 +515,10 @@ def group_norm_forward(
     check("group_norm_forward", x.shape, out.shape, mean.shape, inv_std.shape, gamma.shape[0], beta.shape[0])
     if x.shape[0] == 0:
         return
+    cdef group_pass p = pass_of(&x[0, 0, 0], x.shape, mean.shape[1], 0, &mean[0, 0], &inv_std[0, 0])
+    p.gamma, p.beta, p.epsilon, p.out = &gamma[0], &beta[0], epsilon, &out[0, 0, 0]
     with nogil:
-        forward(
-            &x[0, 0, 0], &gamma[0], &beta[0], epsilon, cut(x.shape[0], x.shape[1], x.shape[2], mean.shape[1], 0),
-            &mean[0, 0], &inv_std[0, 0], &out[0, 0, 0])
+        for_each_share[floating](forward_task[floating], &p, 4, 4, p.w.groups)
 
 
 @by_dtype
@@ -512,10 +533,10 @@ def group_norm_parameter_gradient(
         gamma_grad[...] = 0
         beta_grad[...] = 0
         return
+    cdef group_pass p = pass_of(&x[0, 0, 0], x.shape, mean.shape[1], TASKS, &mean[0, 0], &inv_std[0, 0])
+    p.grad = &grad[0, 0, 0]
     with nogil:
-        parameter_gradient(
-            &grad[0, 0, 0], &x[0, 0, 0], &mean[0, 0], &inv_std[0, 0],
-            cut(x.shape[0], x.shape[1], x.shape[2], mean.shape[1], TASKS), &gamma_grad[0], &beta_grad[0])
+        parameter_gradient(&p, &gamma_grad[0], &beta_grad[0])
 
 
 @by_dtype
@@ -528,7 +549,8 @@ def group_norm_input_gradient(
     check("group_norm_input_gradient", x.shape, out.shape, mean.shape, inv_std.shape, C, C)
     if x.shape[0] == 0:
         return
+    cdef group_pass p = pass_of(&x[0, 0, 0], x.shape, mean.shape[1], 0, &mean[0, 0], &inv_std[0, 0])
+    p.grad, p.gamma, p.out = &grad[0, 0, 0], &gamma[0], &out[0, 0, 0]
     with nogil:
-        input_gradient(
-            &grad[0, 0, 0], &x[0, 0, 0], &mean[0, 0], &inv_std[0, 0], &gamma[0],
-            cut(x.shape[0], x.shape[1], x.shape[2], mean.shape[1], 0), &out[0, 0, 0])
+        # Behind the five rows is a value for each group, of which a row has no more.
+        for_each_share[floating](input_gradient_task[floating], &p, 4, 6, 2 * p.w.groups)

@@ -10,12 +10,11 @@ Each pass is bound by memory. The backward passes therefore compute the sign of 
 they read anyway, where a ReLU follows: that costs three operations, and reading the output costs a third array.
 """
 
-from cython.parallel cimport prange, threadid
 from libc.string cimport memcpy, memset
 
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
+from cnnx._kernels.ground.parallel cimport add_parts, allocate, for_each_task, release, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple, positions, same_shape
 
 cdef enum:
@@ -26,7 +25,7 @@ cdef enum:
     TASKS = 32      # at most, so that few partial sums are kept
 
 
-cdef struct cutting:
+cdef struct layout:
     Py_ssize_t positions, channels
     Py_ssize_t size         # elements of the array,
     Py_ssize_t width        # of a row, which holds whole positions,
@@ -34,8 +33,19 @@ cdef struct cutting:
     Py_ssize_t blocks, share, tasks     # blocks, blocks of a task, tasks
 
 
-cdef cutting cut_blocks(Py_ssize_t positions, Py_ssize_t channels) noexcept nogil:
-    cdef cutting w
+cdef struct channel_pass:
+    layout w
+    const void *grad
+    const void *x
+    const void *rows    # for each position of a row its mean, then its gamma * inv_std, beta, and what else a pass needs
+    bint relu
+    double *sums        # of each task,
+    Py_ssize_t own      # so many
+    void *out
+
+
+cdef layout lay_out(Py_ssize_t positions, Py_ssize_t channels) noexcept nogil:
+    cdef layout w
     cdef Py_ssize_t together = 1
     if channels < ROW:
         while together * channels < ROW or together * channels % LANES:
@@ -49,7 +59,7 @@ cdef cutting cut_blocks(Py_ssize_t positions, Py_ssize_t channels) noexcept nogi
     return w
 
 
-cdef void spread(const floating *values, cutting w, floating *row) noexcept nogil:
+cdef void spread(const floating *values, layout w, floating *row) noexcept nogil:
     """A value for each channel, repeated for each position of a row."""
     cdef Py_ssize_t p, c
     for p in range(w.width // w.channels):
@@ -57,7 +67,7 @@ cdef void spread(const floating *values, cutting w, floating *row) noexcept nogi
             row[p * w.channels + c] = values[c]
 
 
-cdef void fold(const floating *row, cutting w, double *total) noexcept nogil:
+cdef void fold(const floating *row, layout w, double *total) noexcept nogil:
     """Add the positions of a row to the sums of the channels."""
     cdef Py_ssize_t p, c
     for p in range(w.width // w.channels):
@@ -126,17 +136,20 @@ cdef void combine(
         squares[c] += other_squares[c] + difference * difference * weight
 
 
-cdef Py_ssize_t first_position(cutting w, Py_ssize_t task) noexcept nogil:
+cdef Py_ssize_t first_position(layout w, Py_ssize_t task) noexcept nogil:
     return min(task * w.share * w.block, w.size) // w.channels
 
 
-cdef void moments_task(const floating *x, cutting w, Py_ssize_t task, double *moments, floating *rows) noexcept nogil:
+cdef void moments_task(const void *job, Py_ssize_t task, floating *rows) noexcept nogil:
     """Means and sums of squared deviations of a task's positions; behind them, room for those of a block."""
+    cdef const channel_pass *p = <const channel_pass *>job
+    cdef layout w = p.w
+    cdef const floating *x = <const floating *>p.x
     cdef Py_ssize_t block, start, size, c, done = 0
-    cdef double *mean = moments
-    cdef double *squares = moments + w.channels
-    cdef double *block_mean = moments + 2 * w.channels
-    cdef double *block_squares = moments + 3 * w.channels
+    cdef double *mean = p.sums + task * p.own
+    cdef double *squares = mean + w.channels
+    cdef double *block_mean = mean + 2 * w.channels
+    cdef double *block_squares = mean + 3 * w.channels
     cdef floating *total = rows
     cdef floating *centre = rows + w.width
     memset(mean, 0, 2 * w.channels * sizeof(double))
@@ -160,12 +173,13 @@ cdef void moments_task(const floating *x, cutting w, Py_ssize_t task, double *mo
         done += size // w.channels
 
 
-cdef int moments(const floating *x, cutting w, floating *mean, floating *variance) except -1 nogil:
+cdef int moments(const floating *x, layout w, floating *mean, floating *variance) except -1 nogil:
     cdef Py_ssize_t task, c, own = 4 * w.channels
-    cdef double *partial = <double *>allocate(w.tasks * (own * sizeof(double) + 2 * w.width * sizeof(floating)))
-    cdef floating *rows = <floating *>(partial + w.tasks * own)
-    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 2.0 * w.size), schedule="static"):
-        moments_task(x, w, task, partial + task * own, rows + task * 2 * w.width)
+    cdef int threads = threads_for(w.tasks, 2.0 * w.size)
+    cdef double *partial = <double *>allocate(w.tasks * own * sizeof(double) + threads * 2 * w.width * sizeof(floating))
+    cdef channel_pass p
+    p.w, p.x, p.sums, p.own = w, x, partial, own
+    for_each_task(moments_task[floating], &p, w.tasks, threads, <floating *>(partial + w.tasks * own), 2 * w.width)
     for task in range(1, w.tasks):
         combine(
             first_position(w, task), partial, partial + w.channels,
@@ -205,7 +219,7 @@ cdef void forward_block(
 
 
 cdef void spread_parameters(
-    const floating *mean, const floating *inv_std, const floating *gamma, const floating *beta, cutting w,
+    const floating *mean, const floating *inv_std, const floating *gamma, const floating *beta, layout w,
     floating *rows,
 ) noexcept nogil:
     """Rows of mean, gamma * inv_std and beta."""
@@ -218,18 +232,24 @@ cdef void spread_parameters(
     spread(beta, w, rows + 2 * w.width)
 
 
+cdef void forward_task(const void *job, Py_ssize_t block, floating *unused) noexcept nogil:
+    cdef const channel_pass *p = <const channel_pass *>job
+    cdef Py_ssize_t start = block * p.w.block
+    cdef const floating *rows = <const floating *>p.rows
+    forward_block(
+        <const floating *>p.x + start, min(p.w.block, p.w.size - start), p.w.width, rows, rows + p.w.width,
+        rows + 2 * p.w.width, p.relu, <floating *>p.out + start)
+
+
 cdef int forward(
     const floating *x, const floating *mean, const floating *inv_std, const floating *gamma, const floating *beta,
-    bint relu, cutting w, floating *out,
+    bint relu, layout w, floating *out,
 ) except -1 nogil:
-    cdef Py_ssize_t block
     cdef floating *rows = <floating *>allocate(3 * w.width * sizeof(floating))
+    cdef channel_pass p
     spread_parameters(mean, inv_std, gamma, beta, w, rows)
-    for block in prange(w.blocks, num_threads=threads_for(w.blocks, 2.0 * w.size), schedule="static"):
-        forward_block(
-            x + block * w.block, min(w.block, w.size - block * w.block), w.width,
-            <const floating *>rows, <const floating *>(rows + w.width), <const floating *>(rows + 2 * w.width),
-            relu, out + block * w.block)
+    p.w, p.x, p.rows, p.relu, p.out = w, x, rows, relu, out
+    for_each_task(forward_task[floating], &p, w.blocks, threads_for(w.blocks, 2.0 * w.size), <floating *>NULL, 0)
     release(rows)
     return 0
 
@@ -267,42 +287,40 @@ cdef void add_gradients(
         start += width
 
 
-cdef void parameter_gradient_task(
-    const floating *grad, const floating *x, const floating *rows, bint relu, cutting w, Py_ssize_t task,
-    double *sums, floating *totals,
-) noexcept nogil:
+cdef void parameter_gradient_task(const void *job, Py_ssize_t task, floating *totals) noexcept nogil:
+    cdef const channel_pass *p = <const channel_pass *>job
+    cdef layout w = p.w
     cdef Py_ssize_t block, start
-    memset(sums, 0, 2 * w.channels * sizeof(double))
+    cdef const floating *rows = <const floating *>p.rows
+    cdef double *sums = p.sums + task * p.own
+    memset(sums, 0, p.own * sizeof(double))
     for block in range(task * w.share, min((task + 1) * w.share, w.blocks)):
         start = block * w.block
         memset(totals, 0, 2 * w.width * sizeof(floating))
         add_gradients(
-            grad + start, x + start, min(w.block, w.size - start), w.width,
-            rows, rows + w.width, rows + 2 * w.width, relu, totals, totals + w.width, totals + 2 * w.width)
+            <const floating *>p.grad + start, <const floating *>p.x + start, min(w.block, w.size - start), w.width,
+            rows, rows + w.width, rows + 2 * w.width, p.relu, totals, totals + w.width, totals + 2 * w.width)
         fold(totals, w, sums)
         fold(totals + w.width, w, sums + w.channels)
 
 
 cdef int parameter_gradient(
     const floating *grad, const floating *x, const floating *mean, const floating *inv_std,
-    const floating *gamma, const floating *beta, bint relu, cutting w, floating *gamma_grad, floating *beta_grad,
+    const floating *gamma, const floating *beta, bint relu, layout w, floating *gamma_grad, floating *beta_grad,
 ) except -1 nogil:
-    cdef Py_ssize_t task, c, own = 2 * w.channels
-    cdef double gamma_sum, beta_sum
+    cdef Py_ssize_t c, own = 2 * w.channels
+    cdef int threads = threads_for(w.tasks, 2.0 * w.size)
     cdef double *sums = <double *>allocate(
-        w.tasks * own * sizeof(double) + (3 + 3 * w.tasks) * w.width * sizeof(floating))
+        w.tasks * own * sizeof(double) + (3 + 3 * threads) * w.width * sizeof(floating))
     cdef floating *rows = <floating *>(sums + w.tasks * own)
+    cdef channel_pass p
     spread_parameters(mean, inv_std, gamma, beta, w, rows)
-    for task in prange(w.tasks, num_threads=threads_for(w.tasks, 2.0 * w.size), schedule="static"):
-        parameter_gradient_task(
-            grad, x, <const floating *>rows, relu, w, task, sums + task * own, rows + (3 + 3 * task) * w.width)
+    p.w, p.grad, p.x, p.rows, p.relu, p.sums, p.own = w, grad, x, rows, relu, sums, own
+    for_each_task(parameter_gradient_task[floating], &p, w.tasks, threads, rows + 3 * w.width, 3 * w.width)
+    add_parts(sums, w.tasks, own)
     for c in range(w.channels):
-        beta_sum = gamma_sum = 0
-        for task in range(w.tasks):
-            beta_sum += sums[task * own + c]
-            gamma_sum += sums[task * own + w.channels + c]
-        beta_grad[c] = <floating>beta_sum
-        gamma_grad[c] = <floating>(gamma_sum * inv_std[c])
+        beta_grad[c] = <floating>sums[c]
+        gamma_grad[c] = <floating>(sums[w.channels + c] * inv_std[c])
     release(sums)
     return 0
 
@@ -330,15 +348,26 @@ cdef void input_gradient_block(
         start += width
 
 
+cdef void input_gradient_task(const void *job, Py_ssize_t block, floating *row) noexcept nogil:
+    cdef const channel_pass *p = <const channel_pass *>job
+    cdef Py_ssize_t start = block * p.w.block, width = p.w.width
+    cdef const floating *rows = <const floating *>p.rows
+    input_gradient_block(
+        <const floating *>p.grad + start, <const floating *>p.x + start, min(p.w.block, p.w.size - start), width,
+        rows, rows + width, rows + 2 * width, rows + 3 * width, rows + 4 * width, p.relu, row,
+        <floating *>p.out + start)
+
+
 cdef int input_gradient(
     const floating *grad, const floating *x, const floating *mean, const floating *inv_std,
     const floating *gamma, const floating *beta, const floating *gamma_grad, const floating *beta_grad,
-    bint relu, cutting w, floating *out,
+    bint relu, layout w, floating *out,
 ) except -1 nogil:
-    cdef Py_ssize_t block, c, own = (w.width + LANES - 1) // LANES * LANES
+    cdef Py_ssize_t c, own = (w.width + LANES - 1) // LANES * LANES
     cdef int threads = threads_for(w.blocks, 2.0 * w.size)
     cdef floating *rows = <floating *>allocate((5 * w.width + max(w.channels, threads * own)) * sizeof(floating))
     cdef floating *values = rows + 5 * w.width
+    cdef channel_pass p
     spread_parameters(mean, inv_std, gamma, beta, w, rows)
     for c in range(w.channels):
         values[c] = beta_grad[c] / w.positions
@@ -346,12 +375,8 @@ cdef int input_gradient(
     for c in range(w.channels):
         values[c] = inv_std[c] * gamma_grad[c] / w.positions
     spread(<const floating *>values, w, rows + 4 * w.width)
-    for block in prange(w.blocks, num_threads=threads, schedule="static"):
-        input_gradient_block(
-            grad + block * w.block, x + block * w.block, min(w.block, w.size - block * w.block), w.width,
-            <const floating *>rows, <const floating *>(rows + w.width), <const floating *>(rows + 2 * w.width),
-            <const floating *>(rows + 3 * w.width), <const floating *>(rows + 4 * w.width), relu,
-            values + threadid() * own, out + block * w.block)
+    p.w, p.grad, p.x, p.rows, p.relu, p.out = w, grad, x, rows, relu, out
+    for_each_task(input_gradient_task[floating], &p, w.blocks, threads, values, own)
     release(rows)
     return 0
 
@@ -380,7 +405,7 @@ def batch_norm_statistics(x, floating[::1] mean, floating[::1] variance):
         variance[...] = 0
         return
     with nogil:
-        moments(&X[0, 0], cut_blocks(X.shape[0], C), &mean[0], &variance[0])
+        moments(&X[0, 0], lay_out(X.shape[0], C), &mean[0], &variance[0])
 
 
 @by_dtype
@@ -395,7 +420,7 @@ def batch_norm_forward(
     if X.shape[0] == 0:
         return
     with nogil:
-        forward(&X[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], relu, cut_blocks(X.shape[0], C), &Y[0, 0])
+        forward(&X[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], relu, lay_out(X.shape[0], C), &Y[0, 0])
 
 
 @by_dtype
@@ -414,7 +439,7 @@ def batch_norm_parameter_gradient(
         return
     with nogil:
         parameter_gradient(
-            &G[0, 0], &X[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], relu, cut_blocks(X.shape[0], C),
+            &G[0, 0], &X[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], relu, lay_out(X.shape[0], C),
             &gamma_grad[0], &beta_grad[0])
 
 
@@ -435,4 +460,4 @@ def batch_norm_input_gradient(
     with nogil:
         input_gradient(
             &G[0, 0], &X[0, 0], &mean[0], &inv_std[0], &gamma[0], &beta[0], &gamma_grad[0], &beta_grad[0], relu,
-            cut_blocks(X.shape[0], C), &Y[0, 0])
+            lay_out(X.shape[0], C), &Y[0, 0])

@@ -5,12 +5,11 @@ have no branches.
 """
 
 from libc.math cimport fabs, sqrt, sqrtf
-from cython.parallel cimport prange
 
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.elementwise cimport at, elements, for_each_run, run_function, take_elements
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
+from cnnx._kernels.ground.parallel cimport add_parts, allocate, for_each_task, release, threads_for
 
 cdef enum:
     RUN = 4096  # elements of a task: few enough that threads have equal parts of a small network
@@ -71,29 +70,38 @@ cdef inline segment next_segment(segment last, const ranges *r, Py_ssize_t task)
 
 
 cdef ranges ranges_of(str name, const Py_ssize_t[:, ::1] decaying, Py_ssize_t size) except *:
-    """The ranges, once they are known to be pairs in order, within the vector."""
+    """The ranges, once they are known to be pairs in order, within the vector; `decaying` may be None."""
     cdef Py_ssize_t i, last = 0
     cdef ranges r
+    r.size, r.tasks, r.count, r.ends = size, (size + RUN - 1) // RUN, 0, NULL
+    if decaying is None:
+        return r
     if decaying.shape[0] and decaying.shape[1] != 2:
         raise ValueError(f"{name}: shapes do not fit: ranges of {decaying.shape[1]} ends")
     for i in range(decaying.shape[0]):
         if not last <= decaying[i, 0] <= decaying[i, 1] <= size:
             raise ValueError(f"{name}: sizes do not fit: range {decaying[i, 0]} to {decaying[i, 1]} of {size}")
         last = decaying[i, 1]
-    r.size, r.tasks, r.count = size, (size + RUN - 1) // RUN, decaying.shape[0]
-    r.ends = &decaying[0, 0] if decaying.shape[0] else NULL
+    if decaying.shape[0]:
+        r.count, r.ends = decaying.shape[0], &decaying[0, 0]
     return r
 
 
-cdef void update_task(
-    update_function update, const ranges *r, Py_ssize_t task, const elements *e, const void *constants,
-) noexcept nogil:
-    cdef segment s = first_segment(r, task)
+cdef struct updates:
+    update_function update
+    const void *constants
+    ranges r
+    elements[4] e   # gradients, parameters, and what is remembered
+
+
+cdef void update_task(const void *job, Py_ssize_t task, float *unused) noexcept nogil:
+    cdef const updates *u = <const updates *>job
+    cdef segment s = first_segment(&u.r, task)
     while s.start < s.stop:
-        update(
-            at(e[0], s.start), at(e[1], s.start), at(e[2], s.start), at(e[3], s.start), s.stop - s.start, s.decays,
-            constants)
-        s = next_segment(s, r, task)
+        u.update(
+            at(u.e[0], s.start), at(u.e[1], s.start), at(u.e[2], s.start), at(u.e[3], s.start), s.stop - s.start,
+            s.decays, u.constants)
+        s = next_segment(s, &u.r, task)
 
 
 cdef int for_each_segment(
@@ -101,20 +109,13 @@ cdef int for_each_segment(
     update_function for_double, const void *constants, double operations,
 ) except -1:
     """Of gradients, parameters, and one or two vectors that are remembered. `operations` are those of an element."""
-    cdef elements[4] e
-    e[3].first, e[3].itemsize = NULL, 0
-    take_elements(name, (grads,), outputs, e)
-    cdef ranges r = ranges_of(name, decaying, e[0].count)
-    cdef Py_ssize_t task
-    cdef int threads = threads_for(r.tasks, operations * r.size)
-    cdef update_function update = for_float if e[0].itemsize == sizeof(float) else for_double
+    cdef updates u
+    u.e[3].first, u.e[3].itemsize = NULL, 0
+    take_elements(name, (grads,), outputs, u.e)
+    u.r, u.constants = ranges_of(name, decaying, u.e[0].count), constants
+    u.update = for_float if u.e[0].type == c"f" else for_double
     with nogil:
-        if threads == 1:
-            for task in range(r.tasks):
-                update_task(update, &r, task, e, constants)
-        else:
-            for task in prange(r.tasks, num_threads=threads, schedule="static"):
-                update_task(update, &r, task, e, constants)
+        for_each_task[float](update_task, &u, u.r.tasks, threads_for(u.r.tasks, operations * u.r.size), NULL, 0)
     return 0
 
 
@@ -272,8 +273,20 @@ def moving_average(average, params, double keep):
         keep, 0, 1, RUN)
 
 
-cdef void squares_run(const floating *x, Py_ssize_t count, double *total) noexcept nogil:
+cdef struct sums_job:
+    const void *params
+    void *grads
+    ranges r
+    double l1, l2
+    double *sums        # of each task
+
+
+cdef void squares_task(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
     """Lane by lane, so that the order of additions is that of vectors."""
+    cdef const sums_job *s = <const sums_job *>job
+    cdef const floating *x = <const floating *>s.params + task * RUN
+    cdef Py_ssize_t count = min(<Py_ssize_t>RUN, s.r.size - task * RUN)
+    cdef double *total = s.sums + task
     cdef double[LANES] sums
     cdef double value
     cdef Py_ssize_t i, lane, whole = count - count % LANES
@@ -289,23 +302,6 @@ cdef void squares_run(const floating *x, Py_ssize_t count, double *total) noexce
     total[0] = 0
     for lane in range(LANES):
         total[0] += sums[lane]
-
-
-@by_dtype
-def sum_of_squares(const floating[::1] x, double[::1] out):
-    cdef Py_ssize_t size = x.shape[0], tasks = (size + RUN - 1) // RUN, task
-    if out.shape[0] != 1:
-        raise ValueError(f"sum_of_squares: sizes do not fit: {out.shape[0]} sums")
-    out[0] = 0
-    if size == 0:
-        return
-    cdef const floating *values = &x[0]
-    cdef double *totals = <double *>allocate(tasks * sizeof(double))
-    for task in prange(tasks, num_threads=threads_for(tasks, size), schedule="static", nogil=True):
-        squares_run(values + task * RUN, min(<Py_ssize_t>RUN, size - task * RUN), totals + task)
-    for task in range(tasks):
-        out[0] += totals[task]
-    release(totals)
 
 
 cdef void penalty_run(
@@ -333,35 +329,58 @@ cdef void penalty_run(
         sums[1] += squared[lane]
 
 
-cdef void penalty_task(
-    const ranges *r, Py_ssize_t task, const floating *params, floating *grads, floating l1, floating l2, double *sums
-) noexcept nogil:
-    cdef segment s = first_segment(r, task)
+cdef void penalty_task(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
+    cdef const sums_job *j = <const sums_job *>job
+    cdef segment s = first_segment(&j.r, task)
+    cdef double *sums = j.sums + 2 * task
     sums[0] = sums[1] = 0
     while s.start < s.stop:
         if s.decays:
-            penalty_run(params + s.start, grads + s.start, s.stop - s.start, l1, l2, sums)
-        s = next_segment(s, r, task)
+            penalty_run(
+                <const floating *>j.params + s.start, <floating *>j.grads + s.start, s.stop - s.start,
+                <floating>j.l1, <floating>j.l2, sums)
+        s = next_segment(s, &j.r, task)
+
+
+cdef int add_sums(
+    void (*run)(const void *job, Py_ssize_t task, floating *unused) noexcept nogil, sums_job *s, double operations,
+    double[::1] out,
+) except -1:
+    """Sums of all tasks, in order, into `out`."""
+    cdef Py_ssize_t i, size = out.shape[0]
+    out[...] = 0
+    if s.r.size == 0:
+        return 0
+    s.sums = <double *>allocate(size * s.r.tasks * sizeof(double))
+    with nogil:
+        for_each_task(run, s, s.r.tasks, threads_for(s.r.tasks, operations * s.r.size), <floating *>NULL, 0)
+        add_parts(s.sums, s.r.tasks, size)
+    for i in range(size):
+        out[i] = s.sums[i]
+    release(s.sums)
+    return 0
+
+
+@by_dtype
+def sum_of_squares(const floating[::1] x, double[::1] out):
+    cdef sums_job s
+    if out.shape[0] != 1:
+        raise ValueError(f"sum_of_squares: sizes do not fit: {out.shape[0]} sums")
+    s.r = ranges_of("sum_of_squares", None, x.shape[0])
+    s.params = &x[0] if x.shape[0] else NULL
+    add_sums[floating](squares_task[floating], &s, 1, out)
 
 
 @by_dtype
 def penalty(
-    const floating[::1] params, floating[::1] grads, const Py_ssize_t[:, ::1] decaying, floating l1, floating l2,
+    const floating[::1] params, floating[::1] grads, const Py_ssize_t[:, ::1] decaying, double l1, double l2,
     double[::1] out,
 ):
-    cdef Py_ssize_t size = params.shape[0], task
+    cdef Py_ssize_t size = params.shape[0]
+    cdef sums_job s
     if size != grads.shape[0] or out.shape[0] != 2:
         raise ValueError(f"penalty: sizes do not fit: {size}, {grads.shape[0]}, {out.shape[0]} sums")
-    cdef ranges r = ranges_of("penalty", decaying, size)
-    out[0] = out[1] = 0
-    if size == 0:
-        return
-    cdef const floating *p = &params[0]
-    cdef floating *g = &grads[0]
-    cdef double *sums = <double *>allocate(2 * r.tasks * sizeof(double))
-    for task in prange(r.tasks, num_threads=threads_for(r.tasks, 4 * size), schedule="static", nogil=True):
-        penalty_task(&r, task, p, g, l1, l2, sums + 2 * task)
-    for task in range(r.tasks):
-        out[0] += sums[2 * task]
-        out[1] += sums[2 * task + 1]
-    release(sums)
+    s.r, s.l1, s.l2 = ranges_of("penalty", decaying, size), l1, l2
+    if size:
+        s.params, s.grads = &params[0], &grads[0]
+    add_sums[floating](penalty_task[floating], &s, 4, out)

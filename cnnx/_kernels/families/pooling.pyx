@@ -5,14 +5,13 @@ compared side by side. The backward passes split over images: windows may overla
 gradient is summed in the order of its output positions.
 """
 
-from cython.parallel cimport prange
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset
 
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport loops_for
-from cnnx._kernels.ground.parallel cimport threads_for
+from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 
 ctypedef fused place:
@@ -157,54 +156,114 @@ cdef void average_backward_image(windows w, const floating *grad, floating *out)
             grad += C
 
 
-cdef double operations(windows w) noexcept nogil:
-    return <double>w.images * w.rows * w.columns * w.channels * w.filter_height * w.filter_width
+# -- Tasks --------------------------------------------------------------------------------------------
 
+cdef struct pooling:
+    windows w
+    const void *source      # images, or gradients
+    void *places
+    bint wide               # places are int32_t instead of uint8_t
+    void *out
+
+
+cdef void max_task(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
+    cdef const pooling *p = <const pooling *>job
+    cdef Py_ssize_t row = task * p.w.columns * p.w.channels
+    cdef const floating *image = image_of(p, task // p.w.rows, <const floating *>p.source)
+    if p.wide:
+        max_row(p.w, image, task % p.w.rows, <floating *>p.out + row, <int32_t *>p.places + row)
+    else:
+        max_row(p.w, image, task % p.w.rows, <floating *>p.out + row, <uint8_t *>p.places + row)
+
+
+cdef void average_task(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
+    cdef const pooling *p = <const pooling *>job
+    average_row(
+        p.w, image_of(p, task // p.w.rows, <const floating *>p.source), task % p.w.rows,
+        <floating *>p.out + task * p.w.columns * p.w.channels)
+
+
+cdef void max_backward_task(const void *job, Py_ssize_t image, floating *unused) noexcept nogil:
+    cdef const pooling *p = <const pooling *>job
+    cdef Py_ssize_t first = image * p.w.rows * p.w.columns * p.w.channels
+    cdef const floating *grad = <const floating *>p.source + first
+    cdef floating *out = <floating *>image_of(p, image, <const floating *>p.out)
+    if p.wide:
+        max_backward_image(p.w, grad, <const int32_t *>p.places + first, out)
+    else:
+        max_backward_image(p.w, grad, <const uint8_t *>p.places + first, out)
+
+
+cdef void average_backward_task(const void *job, Py_ssize_t image, floating *unused) noexcept nogil:
+    cdef const pooling *p = <const pooling *>job
+    average_backward_image(
+        p.w, <const floating *>p.source + image * p.w.rows * p.w.columns * p.w.channels,
+        <floating *>image_of(p, image, <const floating *>p.out))
+
+
+cdef const floating *image_of(const pooling *p, Py_ssize_t image, const floating *images) noexcept nogil:
+    return images + image * p.w.height * p.w.width * p.w.channels
+
+
+cdef void pool(
+    void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, windows w, Py_ssize_t tasks,
+    const floating *source, void *places, bint wide, floating *out,
+) noexcept nogil:
+    cdef pooling p
+    p.w, p.source, p.places, p.wide, p.out = w, source, places, wide, out
+    cdef double operations = <double>w.images * w.rows * w.columns * w.channels * w.filter_height * w.filter_width
+    for_each_task(run, &p, tasks, threads_for(tasks, operations), <floating *>NULL, 0)
+
+
+# -- The door -----------------------------------------------------------------------------------------
 
 cdef _max_forward(
-    const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out,
-    place[:, :, :, ::1] argmax,
+    const floating[:, :, :, ::1] x, windows w, floating[:, :, :, ::1] out, place[:, :, :, ::1] argmax,
 ):
-    cdef windows w = measure("max_pool_forward", x.shape, out.shape, filter_size, stride, padding)
-    cdef Py_ssize_t task, tasks = w.images * w.rows, row = w.columns * w.channels
     if not same_shape(argmax.shape, out.shape, 4):
         raise ValueError(
-            f"max_pool_forward: shapes do not fit: outputs {as_tuple(out.shape, 4)}, "
-            f"argmax {as_tuple(argmax.shape, 4)}")
-    if w.images == 0:
-        return
-    cdef const floating *from_x = &x[0, 0, 0, 0]
-    cdef floating *to_out = &out[0, 0, 0, 0]
-    cdef place *to_argmax = &argmax[0, 0, 0, 0]
-    for task in prange(
-        tasks, num_threads=threads_for(tasks, operations(w)), schedule="static", nogil=True,
-    ):
-        max_row(
-            w, from_x + task // w.rows * w.height * w.width * w.channels, task % w.rows,
-            to_out + task * row, to_argmax + task * row)
+            f"max_pool_forward: shapes do not fit: outputs {as_tuple(out.shape, 4)}, argmax {as_tuple(argmax.shape, 4)}")
+    if w.images:
+        with nogil:
+            pool(
+                max_task[floating], w, w.images * w.rows, &x[0, 0, 0, 0], &argmax[0, 0, 0, 0], place is int32_t,
+                &out[0, 0, 0, 0])
 
 
 cdef _max_backward(
-    const floating[:, :, :, ::1] grad, const place[:, :, :, ::1] argmax, filter_size, stride, padding,
-    floating[:, :, :, ::1] out,
+    const floating[:, :, :, ::1] grad, const place[:, :, :, ::1] argmax, windows w, floating[:, :, :, ::1] out,
 ):
-    cdef windows w = measure("max_pool_backward", out.shape, grad.shape, filter_size, stride, padding)
-    cdef Py_ssize_t image, size = w.rows * w.columns * w.channels
     if not same_shape(argmax.shape, grad.shape, 4):
         raise ValueError(
             f"max_pool_backward: shapes do not fit: gradients {as_tuple(grad.shape, 4)}, "
             f"argmax {as_tuple(argmax.shape, 4)}")
-    if w.images == 0:
-        return
-    cdef const floating *from_grad = &grad[0, 0, 0, 0]
-    cdef const place *from_argmax = &argmax[0, 0, 0, 0]
-    cdef floating *to_out = &out[0, 0, 0, 0]
-    for image in prange(
-        w.images, num_threads=threads_for(w.images, operations(w)), schedule="static", nogil=True,
-    ):
-        max_backward_image(
-            w, from_grad + image * size, from_argmax + image * size,
-            to_out + image * w.height * w.width * w.channels)
+    if w.images:
+        with nogil:
+            pool(
+                max_backward_task[floating], w, w.images, &grad[0, 0, 0, 0], <void *>&argmax[0, 0, 0, 0],
+                place is int32_t, &out[0, 0, 0, 0])
+
+
+@by_dtype
+def max_pool_forward(
+    const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out, argmax,
+):
+    cdef windows w = measure("max_pool_forward", x.shape, out.shape, filter_size, stride, padding)
+    if argmax.itemsize == 1:
+        _max_forward[floating, uint8_t](x, w, out, argmax)
+    else:
+        _max_forward[floating, int32_t](x, w, out, argmax)
+
+
+@by_dtype
+def max_pool_backward(
+    const floating[:, :, :, ::1] grad, argmax, filter_size, stride, padding, floating[:, :, :, ::1] out,
+):
+    cdef windows w = measure("max_pool_backward", out.shape, grad.shape, filter_size, stride, padding)
+    if argmax.itemsize == 1:
+        _max_backward[floating, uint8_t](grad, argmax, w, out)
+    else:
+        _max_backward[floating, int32_t](grad, argmax, w, out)
 
 
 @by_dtype
@@ -212,17 +271,10 @@ def average_pool_forward(
     const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out,
 ):
     cdef windows w = measure("average_pool_forward", x.shape, out.shape, filter_size, stride, padding)
-    cdef Py_ssize_t task, tasks = w.images * w.rows
-    if w.images == 0:
-        return
-    cdef const floating *from_x = &x[0, 0, 0, 0]
-    cdef floating *to_out = &out[0, 0, 0, 0]
-    for task in prange(
-        tasks, num_threads=threads_for(tasks, operations(w)), schedule="static", nogil=True,
-    ):
-        average_row(
-            w, from_x + task // w.rows * w.height * w.width * w.channels, task % w.rows,
-            to_out + task * w.columns * w.channels)
+    if w.images:
+        with nogil:
+            pool(
+                average_task[floating], w, w.images * w.rows, &x[0, 0, 0, 0], NULL, False, &out[0, 0, 0, 0])
 
 
 @by_dtype
@@ -230,34 +282,6 @@ def average_pool_backward(
     const floating[:, :, :, ::1] grad, filter_size, stride, padding, floating[:, :, :, ::1] out,
 ):
     cdef windows w = measure("average_pool_backward", out.shape, grad.shape, filter_size, stride, padding)
-    cdef Py_ssize_t image
-    if w.images == 0:
-        return
-    cdef const floating *from_grad = &grad[0, 0, 0, 0]
-    cdef floating *to_out = &out[0, 0, 0, 0]
-    for image in prange(
-        w.images, num_threads=threads_for(w.images, operations(w)), schedule="static", nogil=True,
-    ):
-        average_backward_image(
-            w, from_grad + image * w.rows * w.columns * w.channels,
-            to_out + image * w.height * w.width * w.channels)
-
-
-@by_dtype
-def max_pool_forward(
-    const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out, argmax,
-):
-    if argmax.itemsize == 1:
-        _max_forward[floating, uint8_t](x, filter_size, stride, padding, out, argmax)
-    else:
-        _max_forward[floating, int32_t](x, filter_size, stride, padding, out, argmax)
-
-
-@by_dtype
-def max_pool_backward(
-    const floating[:, :, :, ::1] grad, argmax, filter_size, stride, padding, floating[:, :, :, ::1] out,
-):
-    if argmax.itemsize == 1:
-        _max_backward[floating, uint8_t](grad, argmax, filter_size, stride, padding, out)
-    else:
-        _max_backward[floating, int32_t](grad, argmax, filter_size, stride, padding, out)
+    if w.images:
+        with nogil:
+            pool(average_backward_task[floating], w, w.images, &grad[0, 0, 0, 0], NULL, False, &out[0, 0, 0, 0])

@@ -4,12 +4,11 @@ A task is one row of the input, with all outputs of the nearest mode that it bec
 outputs overlap in the gradient, one image, whose gradient is summed in the order of its output positions.
 """
 
-from cython.parallel cimport prange
 from libc.string cimport memcpy, memset
 
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
+from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple
 
 
@@ -36,14 +35,35 @@ cdef geometry measure(const char *name, Py_ssize_t[4] small, Py_ssize_t[4] large
     return g
 
 
-cdef double operations(geometry g) noexcept nogil:
-    return <double>g.images * g.height * g.width * g.channels * g.rows * g.columns
+cdef struct upsampling:
+    geometry g
+    const void *source
+    const place *places     # of the rows, and after them those of the columns; nearest has none
+    void *out
+
+
+cdef void upsample(
+    void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, geometry g, Py_ssize_t tasks,
+    double operations, const floating *source, const place *places, floating *out, floating *memory,
+) noexcept nogil:
+    """`operations` are those of an element; each thread has one row of pixels of the memory."""
+    cdef upsampling u
+    u.g, u.source, u.places, u.out = g, source, places, out
+    for_each_task(
+        run, &u, tasks, threads_for_upsampling(g, tasks, operations), memory, g.width * g.channels if memory else 0)
+
+
+cdef int threads_for_upsampling(geometry g, Py_ssize_t tasks, double operations) noexcept nogil:
+    return threads_for(tasks, operations * g.images * g.height * g.width * g.channels * g.rows * g.columns)
 
 
 # -- Nearest ------------------------------------------------------------------------------------------
 
-cdef void repeat_row(geometry g, const floating *x, floating *out) noexcept nogil:
+cdef void repeat_row(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
+    cdef geometry g = (<const upsampling *>job).g
     cdef Py_ssize_t C = g.channels, row = g.width * g.columns * C, w, j, c, i
+    cdef const floating *x = <const floating *>(<const upsampling *>job).source + task * g.width * C
+    cdef floating *out = <floating *>(<const upsampling *>job).out + task * g.rows * row
     cdef floating *to = out
     for w in range(g.width):
         for j in range(g.columns):
@@ -55,11 +75,13 @@ cdef void repeat_row(geometry g, const floating *x, floating *out) noexcept nogi
         memcpy(out + i * row, out, row * sizeof(floating))
 
 
-cdef void sum_row(geometry g, const floating *grad, floating *out) noexcept nogil:
-    cdef Py_ssize_t C = g.channels, row = g.width * g.columns * C, i, w, j, c
-    cdef const floating *cell = grad
+cdef void sum_row(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
+    cdef geometry g = (<const upsampling *>job).g
+    cdef Py_ssize_t C = g.channels, size = g.width * C, i, w, j, c
+    cdef const floating *cell = <const floating *>(<const upsampling *>job).source + task * size * g.rows * g.columns
+    cdef floating *out = <floating *>(<const upsampling *>job).out + task * size
     cdef floating *to
-    memset(out, 0, g.width * C * sizeof(floating))
+    memset(out, 0, size * sizeof(floating))
     for i in range(g.rows):
         to = out
         for w in range(g.width):
@@ -73,25 +95,21 @@ cdef void sum_row(geometry g, const floating *grad, floating *out) noexcept nogi
 @by_dtype
 def nearest_upsample_forward(const floating[:, :, :, ::1] x, floating[:, :, :, ::1] out):
     cdef geometry g = measure("nearest_upsample_forward", x.shape, out.shape)
-    cdef Py_ssize_t task, tasks = g.images * g.height, size = g.width * g.channels
-    if tasks == 0:
-        return
-    cdef const floating *from_x = &x[0, 0, 0, 0]
-    cdef floating *to_out = &out[0, 0, 0, 0]
-    for task in prange(tasks, num_threads=threads_for(tasks, operations(g)), schedule="static", nogil=True):
-        repeat_row(g, from_x + task * size, to_out + task * size * g.rows * g.columns)
+    if g.images:
+        with nogil:
+            upsample(
+                repeat_row[floating], g, g.images * g.height, 1, &x[0, 0, 0, 0], NULL, &out[0, 0, 0, 0],
+                <floating *>NULL)
 
 
 @by_dtype
 def nearest_upsample_backward(const floating[:, :, :, ::1] grad, floating[:, :, :, ::1] out):
     cdef geometry g = measure("nearest_upsample_backward", out.shape, grad.shape)
-    cdef Py_ssize_t task, tasks = g.images * g.height, size = g.width * g.channels
-    if tasks == 0:
-        return
-    cdef const floating *from_grad = &grad[0, 0, 0, 0]
-    cdef floating *to_out = &out[0, 0, 0, 0]
-    for task in prange(tasks, num_threads=threads_for(tasks, operations(g)), schedule="static", nogil=True):
-        sum_row(g, from_grad + task * size * g.rows * g.columns, to_out + task * size)
+    if g.images:
+        with nogil:
+            upsample(
+                sum_row[floating], g, g.images * g.height, 1, &grad[0, 0, 0, 0], NULL, &out[0, 0, 0, 0],
+                <floating *>NULL)
 
 
 # -- Bilinear -----------------------------------------------------------------------------------------
@@ -108,18 +126,22 @@ cdef void locate(Py_ssize_t size, Py_ssize_t factor, Py_ssize_t step, place *pla
         places[i].way = at - first
 
 
-cdef place *located(geometry g) except NULL:
-    """The places of the rows, and after them those of the columns."""
-    cdef place *places = <place *>allocate((g.height * g.rows + g.width * g.columns) * sizeof(place))
+cdef place *located(geometry g, Py_ssize_t room) except NULL:
+    """The places of the rows, after them those of the columns, and after them so many bytes."""
+    cdef place *places = <place *>allocate((g.height * g.rows + g.width * g.columns) * sizeof(place) + room)
     locate(g.height, g.rows, g.width * g.channels, places)
     locate(g.width, g.columns, g.channels, places + g.height * g.rows)
     return places
 
 
-cdef void interpolate_row(
-    geometry g, const floating *image, const place *row, const place *columns, floating *out,
-) noexcept nogil:
-    cdef Py_ssize_t C = g.channels, ow, c
+cdef void interpolate_row(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
+    cdef const upsampling *u = <const upsampling *>job
+    cdef geometry g = u.g
+    cdef Py_ssize_t C = g.channels, rows = g.height * g.rows, ow, c
+    cdef const floating *image = <const floating *>u.source + task // rows * g.height * g.width * C
+    cdef floating *out = <floating *>u.out + task * g.width * g.columns * C
+    cdef const place *row = u.places + task % rows
+    cdef const place *columns = u.places + rows
     cdef const floating *upper = image + row.first
     cdef const floating *lower = image + row.second
     cdef floating down = <floating>row.way, up = 1 - down, along, back
@@ -143,11 +165,15 @@ cdef void add_scaled(const floating *x, floating scale, Py_ssize_t count, floati
         out[i] += x[i] * scale
 
 
-cdef void distribute_image(
-    geometry g, const floating *grad, const place *rows, const place *columns, floating *row, floating *out,
-) noexcept nogil:
+cdef void distribute_image(const void *job, Py_ssize_t image, floating *row) noexcept nogil:
     """`row` is room for one row of pixels: what a row of outputs sends to the two rows of pixels that it lies between."""
-    cdef Py_ssize_t C = g.channels, size = g.width * g.channels, oh, ow
+    cdef const upsampling *u = <const upsampling *>job
+    cdef geometry g = u.g
+    cdef Py_ssize_t C = g.channels, size = g.width * C, oh, ow
+    cdef const floating *grad = <const floating *>u.source + image * g.height * size * g.rows * g.columns
+    cdef floating *out = <floating *>u.out + image * g.height * size
+    cdef const place *rows = u.places
+    cdef const place *columns = u.places + g.height * g.rows
     cdef floating down, along
     memset(out, 0, g.height * size * sizeof(floating))
     for oh in range(g.height * g.rows):
@@ -165,42 +191,25 @@ cdef void distribute_image(
 @by_dtype
 def bilinear_upsample_forward(const floating[:, :, :, ::1] x, floating[:, :, :, ::1] out):
     cdef geometry g = measure("bilinear_upsample_forward", x.shape, out.shape)
-    cdef Py_ssize_t rows = g.height * g.rows, task, tasks = g.images * rows
-    if tasks == 0:
+    if g.images == 0:
         return
-    cdef const floating *from_x = &x[0, 0, 0, 0]
-    cdef floating *to_out = &out[0, 0, 0, 0]
-    cdef place *places = located(g)
-    for task in prange(tasks, num_threads=threads_for(tasks, 4 * operations(g)), schedule="static", nogil=True):
-        interpolate_row(
-            g, from_x + task // rows * g.height * g.width * g.channels, places + task % rows, places + rows,
-            to_out + task * g.width * g.columns * g.channels)
+    cdef place *places = located(g, 0)
+    with nogil:
+        upsample(
+            interpolate_row[floating], g, g.images * g.height * g.rows, 4, &x[0, 0, 0, 0], places, &out[0, 0, 0, 0],
+            <floating *>NULL)
     release(places)
 
 
 @by_dtype
 def bilinear_upsample_backward(const floating[:, :, :, ::1] grad, floating[:, :, :, ::1] out):
     cdef geometry g = measure("bilinear_upsample_backward", out.shape, grad.shape)
-    cdef Py_ssize_t image, size = g.height * g.width * g.channels
     if g.images == 0:
         return
-    cdef const floating *from_grad = &grad[0, 0, 0, 0]
-    cdef floating *to_out = &out[0, 0, 0, 0]
-    cdef place *places = located(g)
-    cdef floating *rows
-    try:
-        rows = <floating *>allocate(g.images * g.width * g.channels * sizeof(floating))
-    except MemoryError:
-        release(places)
-        raise
-    for image in prange(
-        g.images, num_threads=threads_for(g.images, 4 * operations(g)), schedule="static", nogil=True,
-    ):
-        distribute_image(
-            g, from_grad + image * size * g.rows * g.columns, places, places + g.height * g.rows,
-            rows + image * g.width * g.channels, to_out + image * size)
-    release(rows)
+    cdef Py_ssize_t room = threads_for_upsampling(g, g.images, 4) * g.width * g.channels * sizeof(floating)
+    cdef place *places = located(g, room)
+    with nogil:
+        upsample(
+            distribute_image[floating], g, g.images, 4, &grad[0, 0, 0, 0], places, &out[0, 0, 0, 0],
+            <floating *>(places + g.height * g.rows + g.width * g.columns))
     release(places)
-
-
-# -- The door -----------------------------------------------------------------------------------------

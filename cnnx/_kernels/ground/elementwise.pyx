@@ -4,9 +4,8 @@ Arrays are taken as their memory, in a tenth of the time that a reshaped array a
 """
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cython.parallel cimport prange
 
-from cnnx._kernels.ground.parallel cimport threads_for
+from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
 
 
 cdef elements elements_of(array, int flags) except *:
@@ -38,6 +37,20 @@ cdef int take_elements(str name, tuple inputs, tuple outputs, elements *found, c
     return 0
 
 
+cdef struct runs:
+    run_function function
+    elements a, b, out
+    Py_ssize_t run
+    double p, q
+
+
+cdef void take_run(const void *job, Py_ssize_t task, float *unused) noexcept nogil:
+    cdef const runs *r = <const runs *>job
+    cdef Py_ssize_t start = task * r.run
+    r.function(
+        at(r.a, start), at(r.b, start), at(r.out, start), min(r.run, r.out.count - start), r.p, r.q)
+
+
 cdef int for_each_run(
     str name, a, b, out, run_function for_float, run_function for_double, double p=0, double q=0,
     double operations=1, Py_ssize_t run=RUN, char b_type=0,
@@ -47,20 +60,13 @@ cdef int for_each_run(
     `b` may be None, or of a type of its own.
     """
     cdef elements[3] e
-    cdef bint single = b is None
-    take_elements(name, (a,) if single else (a, b), (out,), e, b_type)
-    if single:
-        e[2], e[1].first, e[1].itemsize = e[1], NULL, 0
-    cdef Py_ssize_t task, tasks = (e[0].count + run - 1) // run
-    cdef int threads = threads_for(tasks, operations * e[0].count)
-    cdef run_function function = for_float if e[0].type == c"f" else for_double
+    cdef runs r
+    take_elements(name, (a,) if b is None else (a, b), (out,), e, b_type)
+    r.a, r.b, r.out = e[0], e[1], e[1] if b is None else e[2]
+    if b is None:
+        r.b.first, r.b.itemsize = NULL, 0
+    r.function, r.run, r.p, r.q = for_float if e[0].type == c"f" else for_double, run, p, q
+    cdef Py_ssize_t tasks = (r.out.count + run - 1) // run
     with nogil:
-        if threads == 1:
-            # Without the region of a single thread, which takes a microsecond.
-            function(e[0].first, e[1].first, e[2].first, e[0].count, p, q)
-        else:
-            for task in prange(tasks, num_threads=threads, schedule="static"):
-                function(
-                    at(e[0], task * run), at(e[1], task * run), at(e[2], task * run),
-                    min(run, e[0].count - task * run), p, q)
+        for_each_task[float](take_run, &r, tasks, threads_for(tasks, operations * r.out.count), NULL, 0)
     return 0

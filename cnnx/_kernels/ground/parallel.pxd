@@ -10,3 +10,11 @@ cdef void for_each_task(
     void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, const void *job,
     Py_ssize_t tasks, int threads, floating *memory, Py_ssize_t private,
 ) noexcept nogil
+
+
+cdef inline void add_parts(double *sums, Py_ssize_t parts, Py_ssize_t size) noexcept nogil:
+    """Add the sums of all parts to those of the first, in order."""
+    cdef Py_ssize_t part, i
+    for part in range(1, parts):
+        for i in range(size):
+            sums[i] += sums[part * size + i]

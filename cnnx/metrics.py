@@ -246,7 +246,7 @@ def log_loss(y: Any, probabilities: Any, sample_weight: Any = None) -> float:
     y : array_like of shape (examples,)
         True classes.
     probabilities : array_like of shape (examples, classes), rows with sum 1
-        Or those of class 1 of two, (examples,) or (examples, 1). Those closer to 0 or 1 than the smallest step of their
+        Or those of class 1 of two, (examples,) or (examples, 1). Those closer to 0 or 1 than the epsilon of their
         dtype are moved to that distance.
     sample_weight : array_like of shape (examples,), optional
         How much each example counts, 0 or above.
@@ -360,7 +360,7 @@ def _quotient(numerator: Array, denominator: Array) -> Array:
 
 
 def _area(belongs: Array, scores: Array, weights: Array, name: str) -> float:
-    """Area under the ROC curve: a step up for examples that belong, a step right for the others, a slope for ties."""
+    """Area under the ROC curve: it goes up for examples that belong, right for the others, aslant for ties."""
     order = np.argsort(-scores, kind="stable")
     # A point of the curve after the last of each run of equal scores.
     scores = scores[order]

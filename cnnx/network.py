@@ -22,7 +22,7 @@ from cnnx.plan.parameters import decaying_ranges, gather
 from cnnx.plan.plan import Plan
 
 if TYPE_CHECKING:
-    from cnnx.augmentation.base import AnyStep
+    from cnnx.augmentation.base import AnyAugmentation
     from cnnx.callbacks import Callback, History
     from cnnx.data import Batches
     from cnnx.inspection.verification import Report
@@ -179,7 +179,7 @@ class Model:
         sample_weight: Any = None,
         regularizers: Sequence[Regularizer] = (),
         callbacks: Sequence[Callback] = (),
-        augment: Sequence[AnyStep] = (),
+        augment: Sequence[AnyAugmentation] = (),
         resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train by mini-batch gradient descent, from the present weights.
@@ -230,7 +230,7 @@ class Model:
             Penalties, which are part of the loss of a step, and constraints.
         callbacks : sequence of Callback
             Told of the run's events, in this order, a `Checkpoint` after all others.
-        augment : sequence of steps
+        augment : sequence of augmentations
             Random changes of each batch, see `cnnx.augmentation`, made on a worker thread while training works on the
             batch before. `MixUp` is told the number of classes, and cannot be used with weights.
         resume : str or path-like, optional

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from cnnx import Model
-from cnnx.augmentation import Flip, RandomCrop, Step
+from cnnx.augmentation import Augmentation, Flip, RandomCrop
 from cnnx.callbacks import Callback
 from cnnx.optimizers import Optimizer
 
@@ -40,11 +40,11 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def views(X: np.ndarray, augment: Sequence[Step]) -> Iterator[tuple[str, Iterator[np.ndarray]]]:
+def views(X: np.ndarray, augment: Sequence[Augmentation]) -> Iterator[tuple[str, Iterator[np.ndarray]]]:
     """What training has taught a model to take for the same image: its mirror image, and both a pixel aside."""
-    if any(isinstance(step, Flip) for step in augment):
+    if any(isinstance(augmentation, Flip) for augmentation in augment):
         yield "with mirror images", iter([X, X[:, :, ::-1]])
-        if any(isinstance(step, RandomCrop) for step in augment):
+        if any(isinstance(augmentation, RandomCrop) for augmentation in augment):
             padded = np.pad(X, ((0, 0), (1, 1), (1, 1), (0, 0)))
             _, height, width, _ = X.shape
             shifted = (padded[:, y : y + height, x : x + width] for y, x in [(1, 1), (0, 1), (2, 1), (1, 0), (1, 2)])
@@ -59,7 +59,7 @@ def run(
     epochs: int,
     batch_size: int,
     optimizer: Optimizer,
-    augment: Sequence[Step],
+    augment: Sequence[Augmentation],
 ) -> None:
     """Train for all epochs, and print the accuracy of the last: no epoch is chosen by its test accuracy.
 

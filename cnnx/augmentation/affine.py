@@ -2,8 +2,8 @@
 
     x'[p] = x[c + A (p - c)]        for the place p = (row, column) of each pixel, c the middle of the image
 
-with A the inverse of what is done to the image, and x between pixels interpolated linearly in both directions. Steps
-that follow each other are one step, with the product of their matrices: x'' = x'[c + A'' (p - c)] has A = A' A''.
+with A the inverse of what is done to the image, and x between pixels interpolated linearly in both directions. Two
+such changes that follow each other are one, with the product of the matrices: x'' = x'[c + A'' (p - c)] has A = A' A''.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array
-from cnnx.augmentation.base import AnyStep, ImageStep
+from cnnx.augmentation.base import AnyAugmentation, ImageAugmentation
 from cnnx.checks.arguments import check_between, check_positive
 
 
-class AffineStep(ImageStep):
-    """A step that samples each image at the places a matrix gives; a subclass implements `draw`."""
+class AffineAugmentation(ImageAugmentation):
+    """An augmentation that samples each image at the places a matrix gives; a subclass implements `draw`."""
 
     def __init__(self, fill: float) -> None:
         self.fill = check_between(fill, f"{self.name}: fill", -np.inf)
@@ -34,7 +34,7 @@ class AffineStep(ImageStep):
         return sample(X, self.draw(len(X), rng), self.fill)
 
 
-class Rotate(AffineStep):
+class Rotate(AffineAugmentation):
     """Turn each image by a random angle.
 
     Parameters
@@ -66,7 +66,7 @@ class Rotate(AffineStep):
         return np.stack([cosine, sine, -sine, cosine], axis=1).reshape(images, 2, 2)
 
 
-class Scale(AffineStep):
+class Scale(AffineAugmentation):
     """Enlarge or shrink each image about its middle by a random factor; its shape stays.
 
     Parameters
@@ -100,33 +100,33 @@ class Scale(AffineStep):
         return np.eye(2) / rng.uniform(self.low, self.high, (images, 1, 1))
 
 
-class JoinedSampling(AffineStep):
-    """Several affine steps with the same `fill`, one after the other, in one sampling."""
+class JoinedSampling(AffineAugmentation):
+    """Several affine augmentations with the same `fill`, one after the other, in one sampling."""
 
-    def __init__(self, steps: tuple[AffineStep, ...]) -> None:
-        super().__init__(steps[0].fill)
-        self.steps = steps
+    def __init__(self, augmentations: tuple[AffineAugmentation, ...]) -> None:
+        super().__init__(augmentations[0].fill)
+        self.augmentations = augmentations
 
     def draw(self, images: int, rng: np.random.Generator) -> Array:
-        """The product of the steps' matrices, the first on the left."""
-        matrices = self.steps[0].draw(images, rng)
-        for step in self.steps[1:]:
-            matrices = matrices @ step.draw(images, rng)
+        """The product of the augmentations' matrices, the first on the left."""
+        matrices = self.augmentations[0].draw(images, rng)
+        for augmentation in self.augmentations[1:]:
+            matrices = matrices @ augmentation.draw(images, rng)
         return matrices
 
     def __repr__(self) -> str:
-        return f"[{', '.join(map(repr, self.steps))}]"
+        return f"[{', '.join(map(repr, self.augmentations))}]"
 
 
-def join_samplings(steps: Iterable[AnyStep]) -> list[AnyStep]:
-    """The same steps, with neighbours that sample joined where they fill alike."""
-    joined: list[AnyStep] = []
-    for step in steps:
+def join_samplings(augmentations: Iterable[AnyAugmentation]) -> list[AnyAugmentation]:
+    """The same augmentations, with neighbours that sample joined where they fill alike."""
+    joined: list[AnyAugmentation] = []
+    for new in augmentations:
         last = joined[-1] if joined else None
-        if isinstance(step, AffineStep) and isinstance(last, AffineStep) and step.fill == last.fill:
-            joined[-1] = JoinedSampling((*(last.steps if isinstance(last, JoinedSampling) else (last,)), step))
+        if isinstance(new, AffineAugmentation) and isinstance(last, AffineAugmentation) and new.fill == last.fill:
+            joined[-1] = JoinedSampling((*(last.augmentations if isinstance(last, JoinedSampling) else (last,)), new))
         else:
-            joined.append(step)
+            joined.append(new)
     return joined
 
 

@@ -1,7 +1,7 @@
-"""What every step of augmentation has in common.
+"""What all augmentations have in common.
 
-All random numbers come from the generator that a step is given, so that a batch depends on its seed alone: not on
-the thread that prepares it, nor on the batches before it.
+All random numbers come from the generator that an augmentation is given, so that a batch depends on its seed alone:
+not on the thread that prepares it, nor on the batches before it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 from cnnx._configured import Configured
 from cnnx._typing import Array
 
-AnyStep = Callable[[Array, Array, "np.random.Generator"], tuple[Array, Array]]
+AnyAugmentation = Callable[[Array, Array, "np.random.Generator"], tuple[Array, Array]]
 
 
-class Step(Configured):
-    """A step of augmentation; a subclass implements `__call__`."""
+class Augmentation(Configured):
+    """A random change of a batch's examples; a subclass implements `__call__`."""
 
     @property
     def name(self) -> str:
-        """How errors call this step."""
+        """How errors call this augmentation."""
         return type(self).__name__
 
     def __call__(self, X: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -43,13 +43,13 @@ class Step(Configured):
         Raises
         ------
         TypeError, ValueError
-            If the examples are not such arrays, or too small for this step.
+            If the examples are not such arrays, or too small for this augmentation.
         """
         raise NotImplementedError
 
 
-class ImageStep(Step):
-    """A step that changes images (batch, height, width, channels) and no labels; a subclass implements `augment`."""
+class ImageAugmentation(Augmentation):
+    """A random change of images (batch, height, width, channels), and of no labels; a subclass implements `augment`."""
 
     def __call__(self, X: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         """New images, and the labels that were given."""

@@ -9,11 +9,11 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array
-from cnnx.augmentation.base import ImageStep
+from cnnx.augmentation.base import ImageAugmentation
 from cnnx.checks.arguments import check_between, check_count
 
 
-class CutOut(ImageStep):
+class CutOut(ImageAugmentation):
     """Erase a box around a random pixel of each image; a part of the box may lie outside.
 
     Parameters

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from cnnx._typing import Array
-from cnnx.augmentation.base import Step, check_floats
+from cnnx.augmentation.base import Augmentation, check_floats
 from cnnx.checks.arguments import check_count, check_positive
 from cnnx.checks.arrays import check_labels
 
 
-class MixUp(Step):
+class MixUp(Augmentation):
     """Blend each example of a batch with another one of it, and their labels; also for examples that are not images.
 
     Parameters

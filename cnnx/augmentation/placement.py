@@ -12,12 +12,12 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array
-from cnnx.augmentation.base import ImageStep
+from cnnx.augmentation.base import ImageAugmentation
 from cnnx.checks.arguments import check_between, check_count
 from cnnx.checks.geometry import pair
 
 
-class Flip(ImageStep):
+class Flip(ImageAugmentation):
     """Mirror each image with probability 1/2.
 
     Parameters
@@ -55,7 +55,7 @@ class Flip(ImageStep):
         return out
 
 
-class Shift(ImageStep):
+class Shift(ImageAugmentation):
     """Move each image by whole pixels, down or up and right or left, all distances alike probable.
 
     Parameters
@@ -89,7 +89,7 @@ class Shift(ImageStep):
         return {"pixels": list(self.pixels), "fill": self.fill}
 
 
-class RandomCrop(ImageStep):
+class RandomCrop(ImageAugmentation):
     """Pad each image on all sides, and cut an image of the old size out of it, all places alike probable.
 
     This moves an image by up to `padding` pixels, as ``Shift(padding)`` does: it is the name that the networks for

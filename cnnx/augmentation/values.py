@@ -12,11 +12,11 @@ from __future__ import annotations
 import numpy as np
 
 from cnnx._typing import Array
-from cnnx.augmentation.base import ImageStep, Step, check_floats
+from cnnx.augmentation.base import Augmentation, ImageAugmentation, check_floats
 from cnnx.checks.arguments import check_between
 
 
-class Brightness(ImageStep):
+class Brightness(ImageAugmentation):
     """Add a random number to each image.
 
     Parameters
@@ -45,7 +45,7 @@ class Brightness(ImageStep):
         return np.add(X, b, dtype=X.dtype)
 
 
-class Contrast(ImageStep):
+class Contrast(ImageAugmentation):
     """Stretch or shrink each image's differences from the mean of each channel by a random factor.
 
     Parameters
@@ -77,7 +77,7 @@ class Contrast(ImageStep):
         return out
 
 
-class Noise(Step):
+class Noise(Augmentation):
     """Add normally distributed noise to each value; also for examples that are not images.
 
     Parameters

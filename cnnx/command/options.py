@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from cnnx.augmentation import Brightness, Contrast, CutOut, Flip, MixUp, Noise, Rotate, Scale, Shift, Step
+from cnnx.augmentation import Augmentation, Brightness, Contrast, CutOut, Flip, MixUp, Noise, Rotate, Scale, Shift
 from cnnx.callbacks import Callback, Checkpoint, EarlyStopping
 from cnnx.checks.arguments import check_count
 from cnnx.optimizers import OPTIMIZERS, Optimizer
@@ -15,7 +15,7 @@ LEARNING_RATE = 0.1
 VALIDATION_SPLIT = 0.1
 SCHEDULES = ("constant", "cosine", "onecycle")
 # For images whose smaller side has so many pixels and whose values are from 0 to 1.
-AUGMENTATIONS: dict[str, Callable[[int], Step]] = {
+AUGMENTATIONS: dict[str, Callable[[int], Augmentation]] = {
     "flip": lambda size: Flip(),
     "shift": lambda size: Shift(max(1, size // 8)),
     "rotate": lambda size: Rotate(10),
@@ -84,7 +84,7 @@ def training_options(arguments: argparse.Namespace, epochs: int, size: int) -> d
         callbacks.append(Checkpoint(arguments.checkpoint))
     return {
         "optimizer": _optimizer(arguments, epochs),
-        "augment": _augmentation(arguments.augment, size),
+        "augment": _augmentations(arguments.augment, size),
         "validation_split": 0.0 if arguments.early_stopping is None else VALIDATION_SPLIT,
         "callbacks": callbacks,
         "resume": arguments.resume,
@@ -108,12 +108,12 @@ def _schedule(name: str, rate: float, epochs: int) -> float | Schedule:
     return OneCycle(rate, epochs) if name == "onecycle" else rate
 
 
-def _augmentation(names: str | None, size: int) -> list[Step]:
+def _augmentations(names: str | None, size: int) -> list[Augmentation]:
     if names is None:
         return []
-    steps = []
+    augmentations = []
     for name in names.split(","):
         if name not in AUGMENTATIONS:
             raise ValueError(f"--augment: expected names among {','.join(AUGMENTATIONS)}, got {name!r}")
-        steps.append(AUGMENTATIONS[name](size))
-    return steps
+        augmentations.append(AUGMENTATIONS[name](size))
+    return augmentations

@@ -16,9 +16,9 @@ from itertools import count, repeat
 import numpy as np
 
 from cnnx._typing import DTypeLike
-from cnnx.augmentation.base import AnyStep
+from cnnx.augmentation.base import AnyAugmentation
 from cnnx.augmentation.mixing import MixUp
-from cnnx.augmentation.sequence import apply, check_steps
+from cnnx.augmentation.sequence import apply, check_augmentations
 from cnnx.checks.arguments import check_count
 from cnnx.checks.arrays import check_dtype, check_numbers
 from cnnx.data.base import Batch, Batches
@@ -31,7 +31,7 @@ class Prefetched(Batches):
     ----------
     batches : Batches
         Where they come from. It is used on the worker thread alone while an epoch lasts.
-    augment : sequence of steps
+    augment : sequence of augmentations
         See `cnnx.augmentation`.
     seed : int, numpy.random.SeedSequence or None
         Where the random numbers of augmentation come from; None takes a new one, kept in the attribute `seed`. Those
@@ -44,8 +44,8 @@ class Prefetched(Batches):
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as above. While batches are taken: what the source or a step raises, with its own
-        traceback; and if examples with weights are to be blended by `MixUp`.
+        If an argument is not as above. While batches are taken: what the source or an augmentation raises, with its
+        own traceback; and if examples with weights are to be blended by `MixUp`.
 
     Notes
     -----
@@ -56,7 +56,7 @@ class Prefetched(Batches):
     def __init__(
         self,
         batches: Batches,
-        augment: Iterable[AnyStep] = (),
+        augment: Iterable[AnyAugmentation] = (),
         seed: int | np.random.SeedSequence | None = None,
         dtype: DTypeLike = np.float32,
         ahead: int = 2,
@@ -64,7 +64,7 @@ class Prefetched(Batches):
         if not isinstance(batches, Batches):
             raise TypeError(f"Prefetched: batches: expected a source of batches, got {type(batches).__name__}")
         self.batches = batches
-        self.augment = check_steps(augment)
+        self.augment = check_augmentations(augment)
         self.seed = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
         self.dtype = check_dtype(dtype)
         self.ahead = check_count(ahead, "Prefetched: ahead", least=0)
@@ -90,7 +90,7 @@ class Prefetched(Batches):
         if not (type(X) is np.ndarray and X.dtype is self.dtype and X.flags.carray):
             X = np.require(check_numbers(X, "X"), self.dtype, ["C", "A"])
         if self.augment:
-            if weights is not None and any(isinstance(step, MixUp) for step in self.augment):
+            if weights is not None and any(isinstance(augmentation, MixUp) for augmentation in self.augment):
                 raise ValueError("Prefetched: MixUp blends examples, and cannot be used with their weights")
             X, y = apply(self.augment, X, y, self._seed_of(number, batch))
         return X, y, weights

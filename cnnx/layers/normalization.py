@@ -82,7 +82,7 @@ class BatchNormLayer(Layer):
         return input_shape
 
     def compute(self, x: Array, context: Context) -> Array:
-        """(batch, ..., channels) to the same shape; in training, the running averages take a step."""
+        """(batch, ..., channels) to the same shape; in training, the running averages move."""
         return self.normalize(x, False, context)
 
     def recompute(self, context: Context) -> None:

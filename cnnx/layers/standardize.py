@@ -29,7 +29,7 @@ from cnnx.memory.context import Context
 from cnnx.memory.uses import Uses
 
 PER = ("channel", "value")
-# Values that `learn` converts to double precision at a time: 8 MiB.
+# Values in a chunk, which `learn` converts to double precision: 8 MiB.
 CHUNK = 2**20
 
 
@@ -126,8 +126,8 @@ class StandardizeLayer(Layer):
             raise RuntimeError(f"{self.name}: learn before build; call build(input_shape) first")
         examples = check_numbers(X, self.name)
         check_shape(examples, self.input_shape, self.name)
-        step = max(1, CHUNK // max(1, math.prod(self.input_shape)))
-        self.learn_batches(examples[start : start + step] for start in range(0, len(examples), step))
+        length = max(1, CHUNK // max(1, math.prod(self.input_shape)))
+        self.learn_batches(examples[start : start + length] for start in range(0, len(examples), length))
 
     def learn_batches(self, batches: Iterable[Any]) -> None:
         """Take mean and deviation from data that come in batches, in one pass over them.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from cnnx._typing import Array
-from cnnx.augmentation.base import AnyStep, Step
+from cnnx.augmentation.base import AnyAugmentation, Augmentation
 from cnnx.data.base import Batches
 from cnnx.files.models import architecture
 from cnnx.files.tensors import read_tensors, write_tensors
@@ -79,7 +79,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> SavedRun:
 
 
 class SavedRun:
-    """A checkpoint that was read; a `Run` takes from it what it needs, in three steps."""
+    """A checkpoint that was read; a `Run` takes from it what it needs, in three parts."""
 
     def __init__(self, path: str, content: dict[str, Any], tensors: dict[str, Array]) -> None:
         self.path, self.content, self.tensors = path, content, tensors
@@ -158,7 +158,7 @@ def _arguments(run: Run) -> dict[str, Any]:
         "shuffle": run.rng is not None,
         "optimizer": [type(run.optimizer).__name__, run.optimizer.config()],
         "regularizers": [regularizer.config() for regularizer in run.regularizers],
-        "augment": [_step_config(step) for step in run.augment],
+        "augment": [_augmentation_config(augmentation) for augmentation in run.augment],
     }
     plain: dict[str, Any] = json.loads(json.dumps(arguments))
     return plain
@@ -178,11 +178,11 @@ def _checksum(array: Array | None) -> int | None:
     return checksum
 
 
-def _step_config(step: AnyStep) -> list[Any]:
-    """A step's name and arguments; of a function of one's own, the name alone."""
-    if isinstance(step, Step):
-        return [step.name, step.config()]
-    return [getattr(step, "__qualname__", type(step).__name__), None]
+def _augmentation_config(augmentation: AnyAugmentation) -> list[Any]:
+    """An augmentation's name and arguments; of a function of one's own, the name alone."""
+    if isinstance(augmentation, Augmentation):
+        return [augmentation.name, augmentation.config()]
+    return [getattr(augmentation, "__qualname__", type(augmentation).__name__), None]
 
 
 def _stateful(run: Run) -> list[Callback]:

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from cnnx.augmentation.base import AnyStep
-from cnnx.augmentation.sequence import check_steps
+from cnnx.augmentation.base import AnyAugmentation
+from cnnx.augmentation.sequence import check_augmentations
 from cnnx.checks.arguments import check_count, check_instances
 from cnnx.optimizers import Optimizer, check_optimizer
 from cnnx.regularizers import Regularizer
@@ -23,7 +23,7 @@ class Options(NamedTuple):
     epochs: int
     regularizers: tuple[Regularizer, ...]
     callbacks: tuple[Callback, ...]
-    augment: tuple[AnyStep, ...]
+    augment: tuple[AnyAugmentation, ...]
     saved: SavedRun | None
 
 
@@ -33,7 +33,7 @@ def check_options(
     epochs: int,
     regularizers: Sequence[Regularizer],
     callbacks: Sequence[Callback],
-    augment: Sequence[AnyStep],
+    augment: Sequence[AnyAugmentation],
     resume: str | os.PathLike[str] | None,
 ) -> Options:
     """The arguments of `Model.train` that do not depend on model and data."""
@@ -42,7 +42,7 @@ def check_options(
         check_count(epochs, "epochs"),
         check_instances(regularizers, Regularizer, "regularizers"),
         check_instances(callbacks, Callback, "callbacks"),
-        check_steps(augment),
+        check_augmentations(augment),
         None if resume is None else read_checkpoint(resume),
     )
 

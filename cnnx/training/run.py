@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnx.augmentation.base import AnyStep
+from cnnx.augmentation.base import AnyAugmentation
 from cnnx.optimizers.base import Optimizer
 from cnnx.regularizers import Regularizer
 from cnnx.training.sources import Checked
@@ -105,7 +105,7 @@ class Run:
     rng: np.random.Generator | None  # where the order of the examples comes from; None keeps theirs
     callbacks: Sequence[Callback]
     regularizers: Sequence[Regularizer]
-    augment: Sequence[AnyStep]
+    augment: Sequence[AnyAugmentation]
     augmentation_seed: list[int] | None
     position: Position = field(default_factory=Position)  # after an epoch's last batch, at the start of the next one
     before: float = 0.0  # the optimizer's progress at the start

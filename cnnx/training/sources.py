@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnx._typing import Array, Shape
-from cnnx.augmentation.base import AnyStep
+from cnnx.augmentation.base import AnyAugmentation
 from cnnx.augmentation.mixing import MixUp
 from cnnx.checks.arrays import check_numbers, check_shape
 from cnnx.checks.weights import check_weights
@@ -140,10 +140,10 @@ class CheckedBatches(Checked):
         return X, y, weights
 
 
-def check_mixup(steps: Sequence[AnyStep], source: Checked) -> None:
+def check_mixup(augment: Sequence[AnyAugmentation], source: Checked) -> None:
     """Before the first batch: weights cannot be blended."""
     weighted = source.weights is not None or source.class_weight is not None
-    if weighted and any(isinstance(step, MixUp) for step in steps):
+    if weighted and any(isinstance(augmentation, MixUp) for augmentation in augment):
         raise ValueError("train: augment: MixUp blends examples, and cannot be used with their weights")
 
 
@@ -158,7 +158,7 @@ def standardize(first: Layer, source: Checked) -> None:
         first.learn_batches(X for X, _, _ in batches)
 
 
-def prepare(source: Checked, augment: Sequence[AnyStep] = (), seed: Sequence[int] | None = None) -> Batches:
+def prepare(source: Checked, augment: Sequence[AnyAugmentation] = (), seed: Sequence[int] | None = None) -> Batches:
     """The batches that steps are taken on: examples are C-contiguous arrays of the model's shape and dtype.
 
     They are augmented, and prepared on a worker thread where there is work for one.
@@ -169,9 +169,9 @@ def prepare(source: Checked, augment: Sequence[AnyStep] = (), seed: Sequence[int
         if X is not None and X.dtype is entrance.dtype and X.flags.carray:
             return source
         return Prefetched(source, (), UNUSED, entrance.dtype, AHEAD if X is None else 0)
-    steps = _fitted(augment, entrance.output)
-    prepared = Prefetched(source, steps, np.random.SeedSequence(seed), entrance.dtype, AHEAD)
-    # Steps may have changed the labels.
+    fitted = _fitted(augment, entrance.output)
+    prepared = Prefetched(source, fitted, np.random.SeedSequence(seed), entrance.dtype, AHEAD)
+    # Augmentations may have changed the labels.
     return CheckedBatches(prepared, entrance, "train: augment")
 
 
@@ -181,16 +181,16 @@ def _in_memory(source: Checked) -> Array | None:
     return batches.X if isinstance(batches, ArrayBatches) and type(batches.X) is np.ndarray else None
 
 
-def _fitted(steps: Sequence[AnyStep], output: OutputLayer) -> list[AnyStep]:
-    """The same steps, where a mixup is told what the output layer's labels are."""
-    fitted: list[AnyStep] = []
-    for step in steps:
-        if isinstance(step, MixUp) and step.classes is None:
+def _fitted(augment: Sequence[AnyAugmentation], output: OutputLayer) -> list[AnyAugmentation]:
+    """The same augmentations, where a mixup is told what the output layer's labels are."""
+    fitted: list[AnyAugmentation] = []
+    for augmentation in augment:
+        if isinstance(augmentation, MixUp) and augmentation.classes is None:
             if isinstance(output, ClassificationLayer):
-                step = MixUp(step.alpha, output.input_shape[0])
+                augmentation = MixUp(augmentation.alpha, output.input_shape[0])
             else:
                 fitted.append(_labels_as_floats)
-        fitted.append(step)
+        fitted.append(augmentation)
     return fitted
 
 

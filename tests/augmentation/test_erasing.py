@@ -6,8 +6,8 @@ import pytest
 from cnnx.augmentation import CutOut
 
 
-def erased(step, count=600, height=9, width=11):
-    X, _ = step(np.ones((count, height, width, 3)), np.zeros(count), np.random.default_rng(0))
+def erased(cutout, count=600, height=9, width=11):
+    X, _ = cutout(np.ones((count, height, width, 3)), np.zeros(count), np.random.default_rng(0))
     assert (X[..., :1] == X).all(), "a pixel is erased in all channels"
     return X[..., 0] != 1
 

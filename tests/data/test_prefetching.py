@@ -14,7 +14,7 @@ import pytest
 from cnnx.augmentation import CutOut, Flip, MixUp, Noise, RandomCrop, apply
 from cnnx.data import ArrayBatches, GeneratorBatches, Prefetched
 
-STEPS = [Flip(), RandomCrop(2), CutOut(3), Noise(0.1)]
+AUGMENT = [Flip(), RandomCrop(2), CutOut(3), Noise(0.1)]
 
 
 @pytest.fixture(autouse=True)
@@ -38,39 +38,39 @@ def same(batches, expected):
 
 @pytest.mark.parametrize("ahead", [1, 2, 10])
 def test_batches_are_the_same_as_without_the_thread(backend, source, ahead):
-    expected = list(Prefetched(source, STEPS, seed=1, ahead=0).epoch(np.random.default_rng(0)))
-    same(list(Prefetched(source, STEPS, seed=1, ahead=ahead).epoch(np.random.default_rng(0))), expected)
+    expected = list(Prefetched(source, AUGMENT, seed=1, ahead=0).epoch(np.random.default_rng(0)))
+    same(list(Prefetched(source, AUGMENT, seed=1, ahead=ahead).epoch(np.random.default_rng(0))), expected)
 
 
 def test_a_batch_is_augmented_by_the_seed_of_its_epoch_and_number(source):
-    taken = list(Prefetched(source, STEPS, seed=9, dtype="float64").epoch(np.random.default_rng(0), number=3))
+    taken = list(Prefetched(source, AUGMENT, seed=9, dtype="float64").epoch(np.random.default_rng(0), number=3))
     for batch, (X, y, _) in enumerate(source.epoch(np.random.default_rng(0))):
-        expected, _ = apply(STEPS, X.astype(float), y, np.random.SeedSequence(9, spawn_key=(3, batch)))
+        expected, _ = apply(AUGMENT, X.astype(float), y, np.random.SeedSequence(9, spawn_key=(3, batch)))
         np.testing.assert_array_equal(taken[batch][0], expected)
         np.testing.assert_array_equal(taken[batch][1], y)
-    other = list(Prefetched(source, STEPS, seed=9, dtype="float64").epoch(np.random.default_rng(0), number=4))
+    other = list(Prefetched(source, AUGMENT, seed=9, dtype="float64").epoch(np.random.default_rng(0), number=4))
     assert not np.array_equal(other[0][0], taken[0][0])
 
 
 def test_a_seed_sequence_is_extended_and_not_used_up(source):
     seed = np.random.SeedSequence(5, spawn_key=(8,), pool_size=5)
-    batches = Prefetched(source, STEPS, seed=seed)
+    batches = Prefetched(source, AUGMENT, seed=seed)
     X, y, _ = next(source.epoch(None))
-    expected, _ = apply(STEPS, X.astype(np.float32), y, np.random.SeedSequence(5, spawn_key=(8, 2, 0), pool_size=5))
+    expected, _ = apply(AUGMENT, X.astype(np.float32), y, np.random.SeedSequence(5, spawn_key=(8, 2, 0), pool_size=5))
     for _ in range(2):
         with contextlib.closing(batches.epoch(None, number=2)) as epoch:
             np.testing.assert_array_equal(next(epoch)[0], expected)
 
 
 def test_without_a_seed_each_source_has_a_new_one_of_its_own(source):
-    one, other = Prefetched(source, STEPS), Prefetched(source, STEPS)
-    same(list(one.epoch(None)), list(Prefetched(source, STEPS, seed=one.seed).epoch(None)))
+    one, other = Prefetched(source, AUGMENT), Prefetched(source, AUGMENT)
+    same(list(one.epoch(None)), list(Prefetched(source, AUGMENT, seed=one.seed).epoch(None)))
     assert one.seed.entropy != other.seed.entropy
 
 
 @pytest.mark.parametrize("first", [1, 4, 7])
 def test_an_epoch_begun_later_has_the_rest_of_the_same_batches(source, first):
-    batches = Prefetched(source, STEPS, seed=2)
+    batches = Prefetched(source, AUGMENT, seed=2)
     whole = list(batches.epoch(np.random.default_rng(0), number=5))
     same(list(batches.epoch(np.random.default_rng(0), first=first, number=5)), whole[first:])
 
@@ -178,7 +178,7 @@ def test_a_program_may_end_in_the_middle_of_an_epoch():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_after_a_fork_the_child_is_told_and_can_begin_another_epoch(source):
-    batches = Prefetched(source, STEPS, seed=3)
+    batches = Prefetched(source, AUGMENT, seed=3)
     expected = list(batches.epoch(None))
     epoch = batches.epoch(None)
     next(epoch)
@@ -216,7 +216,7 @@ def test_blended_examples_cannot_have_weights():
     ("arguments", "error", "message"),
     [
         ({"batches": [1]}, TypeError, "Prefetched: batches: expected a source of batches, got list"),
-        ({"augment": Flip()}, TypeError, "augment: expected a list of steps"),
+        ({"augment": Flip()}, TypeError, "augment: expected a list of augmentations"),
         ({"ahead": -1}, ValueError, "Prefetched: ahead: expected 0 or more, got -1"),
         ({"dtype": "int8"}, ValueError, "dtype: expected float32 or float64"),
         ({"seed": -1}, ValueError, "non-negative"),

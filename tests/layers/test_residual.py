@@ -226,7 +226,7 @@ def test_a_step_allocates_no_new_arrays_and_forgets_what_it_kept(data):
     model.train_on_batch(X, y, 0.1)
     assert inner.name.startswith("layers[3].layers[0]")
     assert inner.working["output"].view is before
-    assert all(step._cache is None for step in model.plan.passes)
+    assert all(pass_._cache is None for pass_ in model.plan.passes)
 
 
 def test_a_block_at_the_bottom_leaves_out_the_gradient_for_the_data(data):
@@ -239,7 +239,7 @@ def test_a_block_at_the_bottom_leaves_out_the_gradient_for_the_data(data):
         SoftmaxLayer(),
     )
     model.build((6, 6, 2), seed=0)
-    wants = {step.name.partition(" ")[0]: step.wants_gradient for step in model.plan.passes}
+    wants = {pass_.name.partition(" ")[0]: pass_.wants_gradient for pass_ in model.plan.passes}
     assert [wants[f"layers[0].layers[{index}]"] for index in (0, 1, 3)] == [False, False, True]
     assert wants["layers[0].shortcut[0]"] is wants["layers[0]"] is False
     assert wants["layers[1].layers[0]"] is True

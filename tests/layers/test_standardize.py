@@ -167,4 +167,4 @@ def test_a_model_that_is_built_learns_when_it_is_trained_first(rng):
     model.build((6, 5, 3), seed=0)
     model.train(X, np.arange(20) % 2, 0.01, verbose=False)
     np.testing.assert_allclose(model.layers[0].state["mean"], X.mean(axis=(0, 1, 2)), rtol=1e-6)
-    assert [step.wants_gradient for step in model.plan.passes[:2]] == [False, False]
+    assert [pass_.wants_gradient for pass_ in model.plan.passes[:2]] == [False, False]

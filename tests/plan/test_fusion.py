@@ -18,10 +18,10 @@ from cnnx.plan.fused import FusedPass
 from cnnx.plan.fusion import FUSIONS
 
 
-def steps_of(*layers, input_shape=(12, 12, 2)):
+def kinds_of(*layers, input_shape=(12, 12, 2)):
     model = Model(*layers, Flatten(), DenseLayer(units=3), SoftmaxLayer())
     model.build(input_shape, seed=0)
-    return [step.kind for step in model.plan.passes]
+    return [pass_.kind for pass_ in model.plan.passes]
 
 
 def test_every_fusion_is_in_the_list():
@@ -65,7 +65,7 @@ REST = ["Flatten", "DenseLayer"]
     ],
 )
 def test_what_is_computed_together(layers, expected):
-    assert steps_of(*layers()) == expected + REST
+    assert kinds_of(*layers()) == expected + REST
 
 
 @pytest.mark.usefixtures("backend")
@@ -133,7 +133,7 @@ def test_a_fused_network_gives_the_same_bits_as_its_layers_one_by_one(layers, dt
     grad = output.loss_backward(output.targets(y))
     for layer in reversed(model.layers[:-1]):
         grad = layer.backward(grad)
-    if "ConvolutionPool" not in [step.kind for step in model.plan.passes]:
+    if "ConvolutionPool" not in [pass_.kind for pass_ in model.plan.passes]:
         np.testing.assert_array_equal(model.gradients, fused)
     else:  # most of the pooling's gradient is zero, and is passed over: sums are in another order
         tolerance = (1e-5 if dtype == np.float32 else 1e-12) * np.abs(fused).max()
@@ -154,7 +154,7 @@ def test_layers_inside_a_block_are_computed_together_as_well():
         SoftmaxLayer(),
     )
     model.build((4, 4, 2), seed=0)
-    assert [step.kind for step in model.plan.passes] == [
+    assert [pass_.kind for pass_ in model.plan.passes] == [
         "ConvolutionLayer", "BatchNormRelu", "ProductRelu", "Residual", "ProductRelu", "Residual", "Flatten",
     ]  # fmt: skip
 
@@ -177,7 +177,7 @@ def test_only_the_classes_themselves_are_computed_together_and_what_they_overrid
         layers = kind(3, 3), ReluLayer(), PoolLayer(2)
         model = Model(*layers, Flatten(), DenseLayer(2), SoftmaxLayer())
         model.build((6, 6, 2), seed=0)
-        assert [step.kind for step in model.plan.passes] == [
+        assert [pass_.kind for pass_ in model.plan.passes] == [
             expected,
             "ReluLayer",
             "PoolLayer",
@@ -201,6 +201,6 @@ def test_a_residual_block_that_is_overridden_is_called_as_well(rng):
     model = Model(DenseLayer(3), Doubled(DenseLayer(3)), ReluLayer(), SoftmaxLayer())
     X, y = rng.standard_normal((4, 5)), [0, 1, 2, 0]
     model.train_on_batch(X, y, 0.1)
-    assert [step.kind for step in model.plan.passes] == ["DenseLayer", "Doubled", "ReluLayer"]
+    assert [pass_.kind for pass_ in model.plan.passes] == ["DenseLayer", "Doubled", "ReluLayer"]
     x = model.layers[0].forward(X)
     np.testing.assert_array_equal(model.layers[1].forward(x), 2 * (x + model.layers[1].layers[0].forward(x)))

@@ -99,8 +99,8 @@ def test_a_step_with_shared_arrays_is_a_step_with_arrays_of_their_own(layers, rn
         models[1].parameters[...] = models[0].parameters
 
 
-def block_of(step, name):
-    return step.working[name].block
+def block_of(pass_, name):
+    return pass_.working[name].block
 
 
 def test_gradients_lie_over_inputs_and_outputs_are_computed_again_where_they_are_read():
@@ -115,7 +115,7 @@ def test_gradients_lie_over_inputs_and_outputs_are_computed_again_where_they_are
     assert third.below is second_normalization
     assert block_of(normalization, "output") is block_of(second, "input_gradient")
     assert block_of(second_normalization, "output") is block_of(third, "input_gradient")
-    assert [len(step.working["output"].spans) for step in model.plan.passes[:5]] == [1, 2, 1, 2, 1]
+    assert [len(pass_.working["output"].spans) for pass_ in model.plan.passes[:5]] == [1, 2, 1, 2, 1]
 
 
 def test_an_input_that_the_pass_below_reads_is_not_overwritten():

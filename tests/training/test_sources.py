@@ -340,7 +340,7 @@ def test_labels_that_do_not_fit_are_named_with_epoch_and_batch(spoil, error, mes
         fit({"X": GeneratorBatches(make, batches=5, batch_size=4)}, augment=augment)
 
 
-def test_labels_that_a_step_of_ones_own_has_spoilt_are_found(data):
+def test_labels_that_an_augmentation_of_ones_own_has_spoilt_are_found(data):
     with pytest.raises(ValueError, match=r"^train: augment: epoch 1, batch 1 of 6: labels: expected 0 to 2"):
         fit(from_arrays(*data), augment=[lambda X, y, rng: (X, y + 3)])
 
@@ -378,8 +378,8 @@ def test_a_source_with_another_number_of_batches_than_it_says_is_refused(given, 
         ({"class_weight": {0: 1, 1: -1, 2: 1}}, ValueError, "class_weight: .*expected finite numbers of 0 or more"),
         ({"class_weight": {0: 1, 3: 1}}, ValueError, "train: class_weight: labels: expected 0 to 2"),
         ({"class_weight": [1, 2, 3]}, TypeError, "class_weight: expected a mapping or 'balanced'"),
-        ({"augment": Flip()}, TypeError, r"augment: expected a list of steps"),
-        ({"augment": [Flip]}, TypeError, "augment: expected steps such as Flip"),
+        ({"augment": Flip()}, TypeError, r"augment: expected a list of augmentations"),
+        ({"augment": [Flip]}, TypeError, "augment: expected augmentations such as Flip"),
         ({"augment": AUGMENT, "class_weight": {0: 1, 1: 1, 2: 1}}, ValueError, "train: augment: MixUp blends examples"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What all steps of augmentation promise, and how they are applied one after the other."""
+"""What all augmentations promise, and how they are applied one after the other."""
 
 import threading
 
@@ -21,7 +21,7 @@ from cnnx.augmentation import (
     apply,
 )
 
-STEPS = [
+AUGMENTATIONS = [
     Flip(),
     Flip(horizontal=False, vertical=True),
     Shift(2),
@@ -36,7 +36,7 @@ STEPS = [
     CutOut((2, 5), probability=0.5, fill=2.0),
     MixUp(0.4, classes=4),
 ]
-every_step = pytest.mark.parametrize("step", STEPS, ids=repr)
+every_augmentation = pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=repr)
 
 
 def seed(*key):
@@ -54,11 +54,11 @@ def labels():
     return np.arange(12) % 4
 
 
-@every_step
-def test_a_step_gives_new_arrays_of_the_same_shape_and_dtype_and_leaves_its_input_alone(backend, step, images, labels):
+@every_augmentation
+def test_new_arrays_have_the_same_shape_and_dtype_and_the_input_is_left_alone(backend, augmentation, images, labels):
     images.flags.writeable = labels.flags.writeable = False
     before = images.copy()
-    X, y = step(images, labels, np.random.default_rng(0))
+    X, y = augmentation(images, labels, np.random.default_rng(0))
     assert X.shape == images.shape
     assert X.dtype == images.dtype
     assert len(y) == len(labels)
@@ -67,82 +67,83 @@ def test_a_step_gives_new_arrays_of_the_same_shape_and_dtype_and_leaves_its_inpu
     assert not np.array_equal(X, images)
 
 
-@every_step
-def test_a_step_depends_on_its_generator_alone(backend, step, images, labels, restored_kernels):
+@every_augmentation
+def test_an_augmentation_depends_on_its_generator_alone(backend, augmentation, images, labels, restored_kernels):
     cnnx.set_num_threads(1)
-    first = step(images, labels, np.random.default_rng(3))
+    first = augmentation(images, labels, np.random.default_rng(3))
     cnnx.set_num_threads(3)
-    again, other = (step(images, labels, np.random.default_rng(s)) for s in (3, 4))
+    again, other = (augmentation(images, labels, np.random.default_rng(s)) for s in (3, 4))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(first[0], other[0])
 
 
 @pytest.mark.skipif(not _compiled, reason="a build without compiled kernels has nothing to compare")
-@every_step
-def test_both_backends_draw_alike(step, images, labels):
+@every_augmentation
+def test_both_backends_draw_alike(augmentation, images, labels):
     results = []
     for name in ("compiled", "numpy"):
         with cnnx.use_backend(name):
-            results.append(step(images, labels, np.random.default_rng(1))[0])
+            results.append(augmentation(images, labels, np.random.default_rng(1))[0])
     np.testing.assert_allclose(*results, rtol=2e-5, atol=2e-5)
 
 
-@every_step
-def test_a_step_takes_images_in_any_memory_layout(backend, step, images, labels):
-    expected, _ = step(images, labels, np.random.default_rng(1))
+@every_augmentation
+def test_an_augmentation_takes_images_in_any_memory_layout(backend, augmentation, images, labels):
+    expected, _ = augmentation(images, labels, np.random.default_rng(1))
     reversed_twice = np.ascontiguousarray(images[:, ::-1])[:, ::-1]
     for view in (np.asfortranarray(images), reversed_twice):
-        np.testing.assert_array_equal(step(view, labels, np.random.default_rng(1))[0], expected)
+        np.testing.assert_array_equal(augmentation(view, labels, np.random.default_rng(1))[0], expected)
 
 
-@every_step
-def test_a_step_is_made_again_from_its_config(step, images, labels):
-    again = type(step)(**step.config())
-    assert repr(again) == repr(step)
+@every_augmentation
+def test_an_augmentation_is_made_again_from_its_config(augmentation, images, labels):
+    again = type(augmentation)(**augmentation.config())
+    assert repr(again) == repr(augmentation)
     np.testing.assert_array_equal(
-        again(images, labels, np.random.default_rng(2))[0], step(images, labels, np.random.default_rng(2))[0]
+        again(images, labels, np.random.default_rng(2))[0], augmentation(images, labels, np.random.default_rng(2))[0]
     )
 
 
-@every_step
-def test_a_step_takes_an_empty_batch(backend, step):
-    X, y = step(np.empty((0, 8, 9, 3), np.float32), np.empty(0, int), np.random.default_rng(0))
+@every_augmentation
+def test_an_augmentation_takes_an_empty_batch(backend, augmentation):
+    X, y = augmentation(np.empty((0, 8, 9, 3), np.float32), np.empty(0, int), np.random.default_rng(0))
     assert X.shape == (0, 8, 9, 3)
     assert len(y) == 0
 
 
-@every_step
-def test_examples_of_other_types_and_shapes_are_refused_by_name(step):
-    with pytest.raises(TypeError, match=f"^{step.name}: expected an array of float32 or float64, got dtype uint8"):
-        step(np.zeros((2, 8, 8, 3), np.uint8), np.zeros(2, int), np.random.default_rng(0))
-    with pytest.raises(TypeError, match=f"^{step.name}: expected an array of float32 or float64, got list"):
-        step([[1.0]], np.zeros(1, int), np.random.default_rng(0))
-    if not isinstance(step, Noise | MixUp):
-        with pytest.raises(ValueError, match=rf"^{step.name}: expected images of shape .*X\[..., np.newaxis\]"):
-            step(np.zeros((2, 8, 8)), np.zeros(2, int), np.random.default_rng(0))
+@every_augmentation
+def test_examples_of_other_types_and_shapes_are_refused_by_name(augmentation):
+    wanted = f"^{augmentation.name}: expected an array of float32 or float64"
+    with pytest.raises(TypeError, match=f"{wanted}, got dtype uint8"):
+        augmentation(np.zeros((2, 8, 8, 3), np.uint8), np.zeros(2, int), np.random.default_rng(0))
+    with pytest.raises(TypeError, match=f"{wanted}, got list"):
+        augmentation([[1.0]], np.zeros(1, int), np.random.default_rng(0))
+    if not isinstance(augmentation, Noise | MixUp):
+        with pytest.raises(ValueError, match=rf"^{augmentation.name}: expected images of shape .*X\[..., np.newaxis\]"):
+            augmentation(np.zeros((2, 8, 8)), np.zeros(2, int), np.random.default_rng(0))
 
 
 def test_apply_depends_on_the_seed_alone_and_may_be_called_again_with_it(backend, images, labels):
-    steps = [step for step in STEPS if not isinstance(step, MixUp)]
+    augmentations = [augmentation for augmentation in AUGMENTATIONS if not isinstance(augmentation, MixUp)]
     same = seed(1, 2)
-    first, again, other = (apply(steps, images, labels, s)[0] for s in (same, same, seed(1, 3)))
+    first, again, other = (apply(augmentations, images, labels, s)[0] for s in (same, same, seed(1, 3)))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     results = []
-    thread = threading.Thread(target=lambda: results.append(apply(steps, images, labels, seed(1, 2))[0]))
+    thread = threading.Thread(target=lambda: results.append(apply(augmentations, images, labels, seed(1, 2))[0]))
     thread.start()
     thread.join()
     np.testing.assert_array_equal(results[0], first)
 
 
-def test_apply_without_steps_gives_what_it_got(images, labels):
+def test_apply_without_augmentations_gives_what_it_got(images, labels):
     X, y = apply([], images, labels, 0)
     np.testing.assert_array_equal(X, images)
     np.testing.assert_array_equal(y, labels)
 
 
-def test_apply_takes_a_function_as_a_step(images, labels):
+def test_apply_takes_a_function_as_an_augmentation(images, labels):
     X, y = apply([lambda X, y, rng: (X + 1, y[::-1])], images, labels, 0)
     np.testing.assert_array_equal(X, images + 1)
     np.testing.assert_array_equal(y, labels[::-1])
@@ -157,7 +158,7 @@ def test_neighbouring_rotations_and_scalings_are_one_sampling(backend):
     np.testing.assert_allclose(X[0, 0, 0], 1, rtol=1e-12)
 
 
-def test_joined_steps_turn_first_what_comes_first(backend):
+def test_joined_augmentations_turn_first_what_comes_first(backend):
     class Stretch(Scale):
         def draw(self, images, rng):
             return np.tile(np.diag([0.5, 1.0]), (images, 1, 1))
@@ -175,11 +176,11 @@ def test_joined_steps_turn_first_what_comes_first(backend):
 
 
 @pytest.mark.parametrize(
-    ("steps", "error", "message"),
+    ("augmentations", "error", "message"),
     [
-        (Flip(), TypeError, "expected a list of steps"),
-        (3, TypeError, "expected a list of steps"),
-        ([Flip], TypeError, "expected steps such as Flip"),
+        (Flip(), TypeError, "expected a list of augmentations"),
+        (3, TypeError, "expected a list of augmentations"),
+        ([Flip], TypeError, "expected augmentations such as Flip"),
         (["flip"], TypeError, "got 'flip'"),
         ([lambda X, y, rng: X], TypeError, r"return \(X, y\), got ndarray"),
         ([lambda X, y, rng: (X[:, 1:], y)], ValueError, r"shape \(12, .*, got float"),
@@ -188,9 +189,9 @@ def test_joined_steps_turn_first_what_comes_first(backend):
         ([lambda X, y, rng: (X, y[1:])], ValueError, r"returned labels of shape \(11,\) for 12"),
     ],
 )
-def test_what_is_no_list_of_steps_is_refused(steps, error, message, images, labels):
+def test_what_is_no_list_of_augmentations_is_refused(augmentations, error, message, images, labels):
     with pytest.raises(error, match=message):
-        apply(steps, images, labels, 0)
+        apply(augmentations, images, labels, 0)
 
 
 def test_apply_wants_a_label_for_each_example(images):
@@ -232,7 +233,7 @@ def test_arguments_out_of_range_are_refused(make, error, message):
         make()
 
 
-@pytest.mark.parametrize("step", [Shift(8), Shift((0, 9)), RandomCrop(8), CutOut(9), CutOut((2, 9))], ids=repr)
-def test_images_too_small_for_a_step_are_refused(step):
-    with pytest.raises(ValueError, match=f"^{step.name}: .*8x9"):
-        step(np.zeros((2, 8, 9, 3)), np.zeros(2), np.random.default_rng(0))
+@pytest.mark.parametrize("augmentation", [Shift(8), Shift((0, 9)), RandomCrop(8), CutOut(9), CutOut((2, 9))], ids=repr)
+def test_images_too_small_for_an_augmentation_are_refused(augmentation):
+    with pytest.raises(ValueError, match=f"^{augmentation.name}: .*8x9"):
+        augmentation(np.zeros((2, 8, 9, 3)), np.zeros(2), np.random.default_rng(0))

@@ -5,12 +5,11 @@ A block of rows is summed in the array's own precision, four rows at a time, and
 double precision, in order, by tasks whose number depends on the size alone.
 """
 
-from cython.parallel cimport prange
 from libc.string cimport memset
 
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.parallel cimport allocate, release, threads_for
+from cnnx._kernels.ground.parallel cimport add_parts, allocate, for_each_task, release, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple, positions
 
 cdef enum:
@@ -21,9 +20,9 @@ cdef enum:
 
 
 cdef struct rows:
-    Py_ssize_t size, filters
-    Py_ssize_t width            # elements of a row,
-    Py_ssize_t block, blocks    # of a block; blocks
+    Py_ssize_t size, filters    # elements, and those of a position
+    Py_ssize_t width, block     # elements of a row and of a block
+    Py_ssize_t blocks, share    # blocks, and those of a task that sums
 
 
 cdef rows cut_rows(Py_ssize_t size, Py_ssize_t filters) noexcept nogil:
@@ -32,27 +31,44 @@ cdef rows cut_rows(Py_ssize_t size, Py_ssize_t filters) noexcept nogil:
     r.width = (ROW + filters - 1) // filters * filters
     r.block = max(<Py_ssize_t>ROWS, BLOCK // r.width) * r.width
     r.blocks = (size + r.block - 1) // r.block
+    r.share = (r.blocks + TASKS - 1) // TASKS
     return r
+
+
+cdef struct addition:
+    rows r
+    const void *row     # of biases
+    void *out
+
+
+cdef struct summation:
+    rows r
+    const void *x
+    double *sums        # of each task
 
 
 # -- Addition -----------------------------------------------------------------------------------------
 
-cdef void add_block(const floating *row, Py_ssize_t width, floating *out, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t i, start = 0
-    while start < size:
-        for i in range(min(width, size - start)):
+cdef void add_block(const void *job, Py_ssize_t block, floating *unused) noexcept nogil:
+    cdef const addition *a = <const addition *>job
+    cdef const rows *r = &a.r
+    cdef const floating *row = <const floating *>a.row
+    cdef floating *out = <floating *>a.out
+    cdef Py_ssize_t i, start = block * r.block, end = min(start + r.block, r.size)
+    while start < end:
+        for i in range(min(r.width, end - start)):
             out[start + i] += row[i]
-        start += width
+        start += r.width
 
 
 cdef int add_rows(const floating *b, rows r, floating *out) except -1 nogil:
-    cdef Py_ssize_t i, block
+    cdef Py_ssize_t i
+    cdef addition a
     cdef floating *row = <floating *>allocate(r.width * sizeof(floating))
     for i in range(r.width):
         row[i] = b[i % r.filters]
-    for block in prange(r.blocks, num_threads=threads_for(r.blocks, r.size), schedule="static"):
-        add_block(
-            <const floating *>row, r.width, out + block * r.block, min(r.block, r.size - block * r.block))
+    a.r, a.row, a.out = r, row, out
+    for_each_task(add_block[floating], &a, r.blocks, threads_for(r.blocks, r.size), <floating *>NULL, 0)
     release(row)
     return 0
 
@@ -89,28 +105,27 @@ cdef void sum_rows(const floating *x, Py_ssize_t size, Py_ssize_t width, floatin
         start += width
 
 
-cdef void sum_blocks(
-    const floating *x, rows r, Py_ssize_t first, Py_ssize_t last, double *sums, floating *row,
-) noexcept nogil:
+cdef void sum_blocks(const void *job, Py_ssize_t task, floating *row) noexcept nogil:
+    cdef const summation *s = <const summation *>job
+    cdef const rows *r = &s.r
     cdef Py_ssize_t block, i, f
+    cdef double *sums = s.sums + task * r.filters
     memset(sums, 0, r.filters * sizeof(double))
-    for block in range(first, last):
-        sum_rows(x + block * r.block, min(r.block, r.size - block * r.block), r.width, row)
+    for block in range(task * r.share, min((task + 1) * r.share, r.blocks)):
+        sum_rows(<const floating *>s.x + block * r.block, min(r.block, r.size - block * r.block), r.width, row)
         for i in range(r.width // r.filters):
             for f in range(r.filters):
                 sums[f] += row[i * r.filters + f]
 
 
 cdef int sum_positions(const floating *grad, rows r, floating *out) except -1 nogil:
-    cdef Py_ssize_t share = (r.blocks + TASKS - 1) // TASKS, tasks = (r.blocks + share - 1) // share, task, f
-    cdef double *sums = <double *>allocate(tasks * (r.filters * sizeof(double) + r.width * sizeof(floating)))
-    cdef floating *row = <floating *>(sums + tasks * r.filters)
-    for task in prange(tasks, num_threads=threads_for(tasks, r.size), schedule="static"):
-        sum_blocks(
-            grad, r, task * share, min((task + 1) * share, r.blocks), sums + task * r.filters, row + task * r.width)
-    for task in range(1, tasks):
-        for f in range(r.filters):
-            sums[f] += sums[task * r.filters + f]
+    cdef Py_ssize_t tasks = (r.blocks + r.share - 1) // r.share, f
+    cdef int threads = threads_for(tasks, r.size)
+    cdef double *sums = <double *>allocate(tasks * r.filters * sizeof(double) + threads * r.width * sizeof(floating))
+    cdef summation s
+    s.r, s.x, s.sums = r, grad, sums
+    for_each_task(sum_blocks[floating], &s, tasks, threads, <floating *>(sums + tasks * r.filters), r.width)
+    add_parts(sums, tasks, r.filters)
     for f in range(r.filters):
         out[f] = <floating>sums[f]
     release(sums)

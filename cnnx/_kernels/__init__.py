@@ -68,6 +68,11 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds below
         group_norm_input_gradient as group_norm_input_gradient,
         group_norm_parameter_gradient as group_norm_parameter_gradient,
     )
+    from cnnx._kernels.reference.grouped_convolution import (
+        grouped_convolution_forward as grouped_convolution_forward,
+        grouped_convolution_input_gradient as grouped_convolution_input_gradient,
+        grouped_convolution_weight_gradient as grouped_convolution_weight_gradient,
+    )
     from cnnx._kernels.reference.normalization import (
         batch_norm_forward as batch_norm_forward,
         batch_norm_input_gradient as batch_norm_input_gradient,
@@ -145,6 +150,11 @@ KERNELS = {
     "depthwise": ("depthwise_forward", "depthwise_input_gradient", "depthwise_weight_gradient"),
     "dropout": ("dropout", "spatial_dropout"),
     "group_normalization": ("group_norm_forward", "group_norm_parameter_gradient", "group_norm_input_gradient"),
+    "grouped_convolution": (
+        "grouped_convolution_forward",
+        "grouped_convolution_input_gradient",
+        "grouped_convolution_weight_gradient",
+    ),
     "normalization": (
         "batch_norm_statistics",
         "batch_norm_forward",

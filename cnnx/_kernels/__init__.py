@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # the kernels, which `__getattr__` finds below: their types a
     from cnnx._kernels.reference.focal import *  # noqa: F403
     from cnnx._kernels.reference.gradient import *  # noqa: F403
     from cnnx._kernels.reference.group_normalization import *  # noqa: F403
+    from cnnx._kernels.reference.grouped_convolution import *  # noqa: F403
     from cnnx._kernels.reference.hinge import *  # noqa: F403
     from cnnx._kernels.reference.normalization import *  # noqa: F403
     from cnnx._kernels.reference.optimizer import *  # noqa: F403

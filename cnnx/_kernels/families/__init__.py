@@ -41,6 +41,11 @@ KERNELS = {
     "focal": ("softmax_focal_forward", "softmax_focal_backward", "sigmoid_focal_forward", "sigmoid_focal_backward"),
     "gradient": ("clip_elements", "scale_elements"),
     "group_normalization": ("group_norm_forward", "group_norm_parameter_gradient", "group_norm_input_gradient"),
+    "grouped_convolution": (
+        "grouped_convolution_forward",
+        "grouped_convolution_input_gradient",
+        "grouped_convolution_weight_gradient",
+    ),
     "hinge": ("hinge_forward", "hinge_backward"),
     "normalization": (
         "batch_norm_statistics",

@@ -37,7 +37,7 @@ cdef struct channel_pass:
     layout w
     const void *grad
     const void *x
-    const void *rows    # for each position of a row its mean, then its gamma * inv_std, beta, and what else a pass needs
+    const void *rows    # of means, of gamma * inv_std, of beta, and of what else a pass needs
     bint relu
     double *sums        # of each task,
     Py_ssize_t own      # so many

@@ -6,6 +6,7 @@ CNNX_IMITATE_AVX512=1  builds what is made for AVX-512 for AVX2, so that its tes
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,10 +72,30 @@ class BuildKernels(build_ext):
         super().build_extensions()
 
 
+def declare_loops() -> None:
+    """Write Cython's declarations of the structures in loops.h, and of the loops in its list."""
+    source = re.sub(r"/\*.*?\*/|\\\n", "", (FOLDER / "loops/loops.h").read_text(encoding="utf-8"), flags=re.S)
+    source = source.replace("ptrdiff_t", "Py_ssize_t")
+    loops = [
+        f"void {name}({' '.join(parameters.split())}) noexcept nogil"
+        for name, parameters in re.findall(r"LOOP\((\w+), \((.*?)\)\)", source, flags=re.S)
+    ]
+    lines = ["# Written by setup.py.", "from libc.stdint cimport uint8_t", 'cdef extern from "loops.h" nogil:']
+    for body, name in re.findall(r"typedef struct \{(.*?)\} (\w+);", source, flags=re.S):
+        members = loops if name == "loops" else [member.strip() for member in body.split(";")[:-1]]
+        lines += [f"    ctypedef struct {name}:", *(f"        {member}" for member in members)]
+    declarations = "\n".join(lines) + "\n"
+    target = FOLDER / "ground/loops.pxd"
+    # A file that is as it was keeps its time, and what was made of it is not made again.
+    if not target.is_file() or target.read_text(encoding="utf-8") != declarations:
+        target.write_text(declarations, encoding="utf-8")
+
+
 def extensions() -> list[Extension]:
     """One extension for each .pyx file, translated to C."""
     from Cython.Build import cythonize
 
+    declare_loops()
     headers = [str(path) for path in sorted(FOLDER.rglob("*.h"))]
     folders = [str(FOLDER / name) for name in ("ground", "loops")]
     return cythonize(

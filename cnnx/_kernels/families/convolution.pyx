@@ -108,8 +108,8 @@ cdef int check(const char *name, const call *c, Py_ssize_t biases, const Py_ssiz
             f"argmax {None if argmax == NULL else as_tuple(argmax, 4)}")
     if reaches_too_far(c):
         raise ValueError(
-            f"{name.decode()}: stride {c.stride.height, c.stride.width}, padding {c.padding.height, c.padding.width} or "
-            f"dilation {c.dilation.height, c.dilation.width} reaches too far beyond images {as_tuple(x, 4)}")
+            f"{name.decode()}: stride {c.stride.height, c.stride.width}, "
+            f"padding {c.padding.height, c.padding.width} or dilation {c.dilation.height, c.dilation.width} reaches too far beyond images {as_tuple(x, 4)}")
     return 0
 
 

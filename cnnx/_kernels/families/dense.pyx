@@ -11,7 +11,8 @@ a single row takes several of them at a time. How the work is cut changes no bit
 from libc.string cimport memcpy
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport MOST_VECTORS, product
+from cnnx._kernels.ground.instruction_sets cimport MOST_VECTORS
+from cnnx._kernels.ground.loops cimport product
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for, threads_for_product
 from cnnx._kernels.products.gemm cimport (
     bias_room, cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels, widen_bias,

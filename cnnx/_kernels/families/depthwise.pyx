@@ -19,7 +19,8 @@ Bands, blocks and runs depend on the shapes alone.
 from libc.string cimport memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport depthwise_window, loops_for
+from cnnx._kernels.ground.instruction_sets cimport loops_for
+from cnnx._kernels.ground.loops cimport depthwise_taps
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for
 from cnnx._kernels.products.tiles cimport aligned
 
@@ -99,8 +100,8 @@ cdef Py_ssize_t find_runs(axis a, run *runs) noexcept nogil:
     return n
 
 
-cdef depthwise_window window_of(const geometry *g, bint relu) noexcept nogil:
-    cdef depthwise_window p
+cdef depthwise_taps strides_of(const geometry *g, bint relu) noexcept nogil:
+    cdef depthwise_taps p
     p.channels, p.rows, p.columns = g.channels, 0, 0
     p.x_row = g.rows.source_step * g.columns.sources * g.channels
     p.x_column = g.columns.source_step * g.channels
@@ -112,7 +113,7 @@ cdef depthwise_window window_of(const geometry *g, bint relu) noexcept nogil:
     return p
 
 
-cdef void take_taps(depthwise_window *p, run row, run column) noexcept nogil:
+cdef void take_taps(depthwise_taps *p, run row, run column) noexcept nogil:
     p.rows, p.columns = row.taps, column.taps
     if row.taps == 0 or column.taps == 0:
         p.rows = p.columns = 0
@@ -196,30 +197,30 @@ cdef void correlate_band(const void *job, Py_ssize_t task, floating *room) noexc
     cdef Py_ssize_t C = g.channels, size = g.columns.positions * C, kept = size // g.multiplier
     cdef const floating *pixels = source_rows(g, <const floating *>c.x, image, first, count, room, &origin)
     cdef floating *out = <floating *>c.out
+    cdef depthwise_taps p = strides_of(g, c.relu)
     for row in range(first, first + count):
         if g.folded:
-            correlate_row(c, taps_at(g.rows, row), origin, pixels, room)
+            correlate_row(c, &p, taps_at(g.rows, row), origin, pixels, room)
             fold_channels(<const floating *>room, kept, g.multiplier, out + (image * g.rows.positions + row) * kept)
         else:
             correlate_row(
-                c, taps_at(g.rows, row), origin, pixels, out + (image * g.rows.positions + row) * size)
+                c, &p, taps_at(g.rows, row), origin, pixels, out + (image * g.rows.positions + row) * size)
 
 
 cdef void correlate_row(
-    const correlation *c, run taps, Py_ssize_t origin, const floating *pixels, floating *out,
+    const correlation *c, depthwise_taps *p, run taps, Py_ssize_t origin, const floating *pixels, floating *out,
 ) noexcept nogil:
     """One output row, from pixels whose first row is `origin`."""
     cdef const geometry *g = &c.g
     cdef Py_ssize_t C = g.channels, i
     cdef const floating *under
-    cdef depthwise_window p = window_of(g, c.relu)
     for i in range(c.run_count):
-        take_taps(&p, taps, c.runs[i])
+        take_taps(p, taps, c.runs[i])
         under = pixels
         if p.rows:
             under = pixels + ((taps.source - origin) * g.columns.sources + c.runs[i].source) * C
         loops_for(sizeof(floating)).depthwise_row(
-            c.runs[i].count, &p, under, <const floating *>c.W + (taps.tap * g.columns.taps + c.runs[i].tap) * C,
+            c.runs[i].count, p, under, <const floating *>c.W + (taps.tap * g.columns.taps + c.runs[i].tap) * C,
             c.bias, out + c.runs[i].first * C)
 
 
@@ -285,7 +286,7 @@ cdef void add_band(
     cdef const floating *under
     cdef const floating *grad = (
         <const floating *>s.grad + (image * g.rows.positions + first) * g.columns.positions * C)
-    cdef depthwise_window p = window_of(g, False)
+    cdef depthwise_taps p = strides_of(g, False)
     origin -= row.source + (first - row.first) * g.rows.stride
     for j in range(s.run_count):
         take_taps(&p, row, s.runs[j])

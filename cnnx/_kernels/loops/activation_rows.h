@@ -1,12 +1,10 @@
-/* Activations and their derivatives, for one instruction set and one floating type; activation.h includes this file for
- * each with REAL, NAME and TARGET set as in gemm.h, and DOUBLE for doubles.
+/* Activations and their derivatives, for one instruction set and one floating type; a template like gemm.h.
  *
  * Everything is plain arithmetic without a call or a branch, so that compilers turn the loops below into vectors. All
  * series are Taylor's, long enough that what they leave out is below half a unit in the last place of their result.
  */
 
-#ifdef DOUBLE
-#define BITS int64_t
+#if REAL_BYTES == 8
 #define UNSIGNED uint64_t
 #define MAGNITUDE fabs
 #define MANTISSA 52
@@ -19,7 +17,6 @@
 #define LN2_LOW 1.90821492927058770002e-10
 #define CLOSENESS 4
 #else
-#define BITS int32_t
 #define UNSIGNED uint32_t
 #define MAGNITUDE fabsf
 #define MANTISSA 23
@@ -46,7 +43,7 @@ INLINE NAME(exp_parts)(REAL x, REAL *power)
     bits = (BITS)((UNSIGNED)(bits - zero + BIAS) << MANTISSA);
     memcpy(power, &bits, sizeof(REAL));
     REAL sum = 0;
-#ifdef DOUBLE
+#if REAL_BYTES == 8
     TERM(1.0 / 6227020800) TERM(1.0 / 479001600) TERM(1.0 / 39916800) TERM(1.0 / 3628800) TERM(1.0 / 362880)
     TERM(1.0 / 40320)
 #endif
@@ -76,7 +73,7 @@ INLINE NAME(log_plus_1)(REAL x)
 {
     const REAL s = x / (2 + x), z = s * s;
     REAL sum = 0;
-#ifdef DOUBLE
+#if REAL_BYTES == 8
     TERM(1.0 / 33) TERM(1.0 / 31) TERM(1.0 / 29) TERM(1.0 / 27) TERM(1.0 / 25) TERM(1.0 / 23) TERM(1.0 / 21)
     TERM(1.0 / 19) TERM(1.0 / 17)
 #endif
@@ -95,7 +92,7 @@ INLINE NAME(normal)(REAL x, REAL *bell)
 {
     const REAL u = MAGNITUDE(x) * (REAL)0.70710678118654752440, z = CLOSENESS / (CLOSENESS + u);
     REAL sum = 0;
-#ifdef DOUBLE
+#if REAL_BYTES == 8
     TERM(-0.001669601638415487748) TERM(0.01562757191867462906) TERM(-0.06226557049356455925)
     TERM(0.1333305856087403774) TERM(-0.1525288179237882471) TERM(0.04937709109877898190)
     TERM(0.1323988769491948941) TERM(-0.2825479538505100088) TERM(0.3103739860888748068)
@@ -216,6 +213,3 @@ static const activation_rows NAME(rows)[] = {ENTRY(sigmoid), ENTRY(leaky_relu), 
 #undef MANTISSA
 #undef MAGNITUDE
 #undef UNSIGNED
-#undef DOUBLE
-#undef BITS
-#undef REAL

@@ -9,17 +9,12 @@
 #ifdef VECTOR_BYTES
 
 #define CACHE_LINE 64
-#define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
-#define VECTOR NAME(vector)
-#define MASK NAME(bits)
-#define LOAD(p) (*(const NAME(unaligned) *)(p))
-#define STORE(p, v) (*(NAME(unaligned) *)(p) = (v))
 
 /* `positions` and `shared`, and mostly `columns`, are constants wherever this is inlined. Where neighbouring positions
  * read neighbouring pixels, a pixel is loaded once for all the positions that share it. */
 TARGET ALWAYS_INLINE void NAME(depthwise_block)(const int positions, const ptrdiff_t columns, const int shared,
-                                                const depthwise_window *p, const REAL *x, const REAL *w,
-                                                const REAL *bias, REAL *out)
+                                                const depthwise_taps *p, const REAL *x, const REAL *w, const REAL *bias,
+                                                REAL *out)
 {
     const VECTOR zero = {0};
     VECTOR sums[POSITIONS], start = zero;
@@ -52,7 +47,7 @@ TARGET ALWAYS_INLINE void NAME(depthwise_block)(const int positions, const ptrdi
     }
     for (int t = 0; t < positions; t++) {
         if (p->relu)
-            sums[t] = (VECTOR)(~(sums[t] <= zero) & (MASK)sums[t]);
+            sums[t] = RELU(sums[t]);
         STORE(out + t * p->out_step, sums[t]);
     }
 }
@@ -62,9 +57,9 @@ TARGET ALWAYS_INLINE void NAME(depthwise_block)(const int positions, const ptrdi
  * A block reads many pixels at once, a few channels of each, in which the processor sees no stream to read ahead: the
  * next line's last row of pixels, and its outputs, are asked for here. That takes a quarter to a third off
  * the time where a batch does not fit into the second-level cache; with a stride, which skips pixels, it costs more. */
-TARGET ALWAYS_INLINE void NAME(depthwise_positions)(const int positions, const ptrdiff_t columns,
-                                                    const int shared, const depthwise_window *p, const REAL *x,
-                                                    const REAL *w, const REAL *bias, REAL *out)
+TARGET ALWAYS_INLINE void NAME(depthwise_positions)(const int positions, const ptrdiff_t columns, const int shared,
+                                                    const depthwise_taps *p, const REAL *x, const REAL *w,
+                                                    const REAL *bias, REAL *out)
 {
     const int ahead = positions >= 4 && p->x_step == p->x_column;
     const REAL *next = x + (p->rows - 1) * p->x_row + p->x_line;
@@ -86,7 +81,7 @@ TARGET ALWAYS_INLINE void NAME(depthwise_positions)(const int positions, const p
 #endif
 
 /* One position, channel by channel. */
-TARGET static void NAME(depthwise_cell)(const depthwise_window *p, const REAL *x, const REAL *w, const REAL *bias,
+TARGET static void NAME(depthwise_cell)(const depthwise_taps *p, const REAL *x, const REAL *w, const REAL *bias,
                                         REAL *restrict out)
 {
     const ptrdiff_t channels = p->channels;
@@ -114,8 +109,8 @@ TARGET static void NAME(depthwise_cell)(const depthwise_window *p, const REAL *x
     }
 
 /* Outputs side by side under the same taps. */
-TARGET static void NAME(depthwise_row)(ptrdiff_t positions, const depthwise_window *p, const void *x_,
-                                       const void *w_, const void *bias_, void *out_)
+TARGET static void NAME(depthwise_row)(ptrdiff_t positions, const depthwise_taps *p, const void *x_, const void *w_,
+                                       const void *bias_, void *out_)
 {
     const REAL *x = x_, *w = w_, *bias = bias_;
     REAL *out = out_;
@@ -139,9 +134,9 @@ TARGET static void NAME(depthwise_row)(ptrdiff_t positions, const depthwise_wind
 #ifdef VECTOR_BYTES
 
 /* `rows` and `columns` are constants wherever this is inlined. */
-TARGET ALWAYS_INLINE void NAME(depthwise_taps)(const int rows, const int columns, ptrdiff_t lines,
-                                               ptrdiff_t positions, const depthwise_window *p, const REAL *x,
-                                               const REAL *grad, REAL *sums, REAL *bias)
+TARGET ALWAYS_INLINE void NAME(add_products)(const int rows, const int columns, ptrdiff_t lines, ptrdiff_t positions,
+                                             const depthwise_taps *p, const REAL *x, const REAL *grad, REAL *sums,
+                                             REAL *bias)
 {
     VECTOR kept[MOST_TAPS * MOST_TAPS];
     VECTOR total = {0};
@@ -171,15 +166,15 @@ TARGET ALWAYS_INLINE void NAME(depthwise_taps)(const int rows, const int columns
 
 #define CASE(r, c)                                                                                      \
     case (r) * 4 + (c):                                                                                 \
-        NAME(depthwise_taps)(r, c, lines, positions, p, x, grad, sums, bias);                           \
+        NAME(add_products)(r, c, lines, positions, p, x, grad, sums, bias);                           \
         break;
 
 /* One vector of channels: any number of taps, a few at a time. Without taps the biases' gradient remains. */
-TARGET static void NAME(depthwise_vector)(ptrdiff_t lines, ptrdiff_t positions, const depthwise_window *p,
-                                          const REAL *x, const REAL *grad, REAL *sums, REAL *bias)
+TARGET static void NAME(depthwise_vector)(ptrdiff_t lines, ptrdiff_t positions, const depthwise_taps *p, const REAL *x,
+                                          const REAL *grad, REAL *sums, REAL *bias)
 {
     if (p->rows == 0 || p->columns == 0) {
-        NAME(depthwise_taps)(0, 0, lines, positions, p, x, grad, sums, bias);
+        NAME(add_products)(0, 0, lines, positions, p, x, grad, sums, bias);
         return;
     }
     const REAL *image = x;
@@ -204,7 +199,7 @@ TARGET static void NAME(depthwise_vector)(ptrdiff_t lines, ptrdiff_t positions, 
 #endif
 
 /* Add to the sums of taps, and of biases, what a rectangle of positions under the same taps adds. */
-TARGET static void NAME(depthwise_weights)(ptrdiff_t lines, ptrdiff_t positions, const depthwise_window *p,
+TARGET static void NAME(depthwise_weights)(ptrdiff_t lines, ptrdiff_t positions, const depthwise_taps *p,
                                            const void *x_, const void *grad_, void *sums_, void *bias_)
 {
     const REAL *x = x_, *grad = grad_;
@@ -234,10 +229,5 @@ TARGET static void NAME(depthwise_weights)(ptrdiff_t lines, ptrdiff_t positions,
 }
 
 #ifdef VECTOR_BYTES
-#undef STORE
-#undef LOAD
-#undef MASK
-#undef VECTOR
-#undef LANES
 #undef CACHE_LINE
 #endif

@@ -1,15 +1,6 @@
 /* The register-blocked inner product behind convolution and dense layers.
  *
- * This file is a template: instruction_sets.h includes it once for each pair of instruction set and
- * floating type, with these macros set:
- *
- *   REAL          float or double
- *   BITS          the signed integer of the same size
- *   NAME(x)       x with the suffix of this instance
- *   TARGET        the function attribute that permits the instruction set
- *   VECTOR_BYTES  width of a vector register; undefined for plain C
- *   TALL_ROWS     rows of a block one vector wide
- *   WIDE_ROWS     rows of a block two vectors wide; 2 * WIDE_ROWS sums and 3 operands fit the registers
+ * This file is a template, which each_set.h includes once for each instruction set and floating type.
  *
  * MOST_VECTORS, of loops.h, is the width of the widest block: a single row needs many sums at a time to keep the
  * multipliers busy, which take several cycles for each of a chain, and the wider a block, the more of what it reads is
@@ -31,16 +22,6 @@
 
 #ifdef VECTOR_BYTES
 
-#define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
-#define VECTOR NAME(vector)
-#define UNALIGNED NAME(unaligned)
-#define LOAD(p) (*(const UNALIGNED *)(p))
-#define STORE(p, v) (*(UNALIGNED *)(p) = (v))
-
-typedef REAL VECTOR __attribute__((vector_size(VECTOR_BYTES)));
-typedef REAL UNALIGNED __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
-typedef BITS NAME(bits) __attribute__((vector_size(VECTOR_BYTES)));
-
 /* What follows the sums of a row: to = relu(sums + from + bias), as far as each is asked for. */
 TARGET ALWAYS_INLINE void NAME(finish)(const int vectors, const product *p, const VECTOR *sums, const REAL *from,
                                        REAL *to)
@@ -52,14 +33,14 @@ TARGET ALWAYS_INLINE void NAME(finish)(const int vectors, const product *p, cons
         if (p->bias)
             sum += LOAD((const REAL *)p->bias + v * LANES);
         if (p->relu)
-            sum = (VECTOR)(~(sum <= (VECTOR){0}) & (NAME(bits))sum);
+            sum = RELU(sum);
         STORE(to + v * LANES, sum);
     }
 }
 
 /* `rows`, `vectors` and `listed` are constants wherever this is inlined, so the sums stay in registers. */
-TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const int listed, const product *p,
-                                      const REAL *restrict a, const REAL *restrict b, REAL *restrict c)
+TARGET ALWAYS_INLINE void NAME(sum_block)(const int rows, const int vectors, const int listed, const product *p,
+                                          const REAL *restrict a, const REAL *restrict b, REAL *restrict c)
 {
     const VECTOR zero = {0};
     VECTOR sums[TALL_ROWS > 2 * WIDE_ROWS ? TALL_ROWS : 2 * WIDE_ROWS]; /* of a single row, MOST_VECTORS of them */
@@ -112,9 +93,9 @@ TARGET ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, const i
     }
 }
 
-#define CASE(rows, vectors, listed)                     \
-    case rows:                                          \
-        NAME(block)(rows, vectors, listed, p, a, b, c); \
+#define CASE(rows, vectors, listed)                         \
+    case rows:                                              \
+        NAME(sum_block)(rows, vectors, listed, p, a, b, c); \
         return;
 
 /* Functions of their own: in one, the compiler would keep strides on the stack, and read them at each step. */
@@ -144,30 +125,25 @@ TARGET NOINLINE void NAME(strided_block)(ptrdiff_t rows, const product *p, const
         }
 }
 
-TARGET static void NAME(any_block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c)
+TARGET static void NAME(block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c)
 {
     if (p->a_rows)
         NAME(listed_block)(rows, p, a, b, c);
     else if (p->columns > 8 * LANES)
-        NAME(block)(1, MOST_VECTORS, 0, p, a, b, c);
+        NAME(sum_block)(1, MOST_VECTORS, 0, p, a, b, c);
     else if (p->columns > 4 * LANES)
-        NAME(block)(1, 8, 0, p, a, b, c);
+        NAME(sum_block)(1, 8, 0, p, a, b, c);
     else if (p->columns > 2 * LANES)
-        NAME(block)(1, 4, 0, p, a, b, c);
+        NAME(sum_block)(1, 4, 0, p, a, b, c);
     else
         NAME(strided_block)(rows, p, a, b, c);
 }
 
 #undef CASE
-#undef STORE
-#undef LOAD
-#undef UNALIGNED
-#undef VECTOR
-#undef LANES
 
 #else
 
-TARGET static void NAME(any_block)(ptrdiff_t rows, const product *p, const void *a_, const void *b_, void *c_)
+TARGET static void NAME(block)(ptrdiff_t rows, const product *p, const void *a_, const void *b_, void *c_)
 {
     enum { lanes = 16 / sizeof(REAL) };
     const REAL *a = (const REAL *)a_, *b = (const REAL *)b_, *bias = (const REAL *)p->bias;

@@ -31,7 +31,7 @@ static inline uint8_t *place_at(uint8_t *places, ptrdiff_t offset)
     return places ? places + offset : NULL;
 }
 
-/* A pooled gradient, and what lies below it; pooled.h has the formulas. */
+/* A pooled gradient, and what lies below it; pooled_gradient.h has the formulas. */
 typedef struct {
     ptrdiff_t windows, window_columns, height, width; /* rows of windows, windows in a row, their size */
     ptrdiff_t channels;                               /* of the gradient: filters */
@@ -40,20 +40,21 @@ typedef struct {
     ptrdiff_t filter_rows, columns;                   /* a filter's rows, and their length */
     ptrdiff_t weights_row;                            /* that length in whole vectors */
     void *gradients;                                  /* room for lists */
-    ptrdiff_t *offsets, *ends;
+    ptrdiff_t *offsets;
+    ptrdiff_t *ends;
 } pooled_gradient;
 
-/* Some rows of windows with a gradient each, and the pixels below them; window_weights.h has the formula. */
+/* Some rows of windows with a gradient each, and the pixels below them; window_gradient.h has the formula. */
 typedef struct {
     ptrdiff_t rows, columns;                        /* of windows */
     ptrdiff_t filters, filter_rows, filter_columns; /* and the length of a filter's row */
     ptrdiff_t x_step, x_line, x_row;                /* from window to window, from row to row of windows; of pixels */
     ptrdiff_t grad_step, grad_line;
     ptrdiff_t sums_row;
-    ptrdiff_t cells[CLOSED + 1];                    /* where each place lies in its window; what is none, at the first */
+    const ptrdiff_t *cells;                         /* where each place lies in its window; none, at the first */
 } window_band;
 
-/* Some rows of planes of images and of gradients; plane_weights.h has the formula. */
+/* Some rows of planes of images and of gradients; plane_gradient.h has the formula. */
 typedef struct {
     ptrdiff_t rows, columns, taps;
     ptrdiff_t x_row, grad_row, grad_plane;
@@ -70,57 +71,58 @@ typedef struct {
     ptrdiff_t x_step, out_step;  /* from position to position in a line, */
     ptrdiff_t x_line, out_line;  /* and from line to line */
     int relu;                    /* then max(0, out); NaN stays NaN */
-} depthwise_window;
+} depthwise_taps;
 
+/* Every loop, and how it is called: the structure, prototypes and tables below, and Cython's declarations (setup.py),
+ * all follow from this list. */
+#define LOOPS                                                                                                        \
+    LOOP(block, (ptrdiff_t rows, const product *p, const void *a, const void *b, void *c))                           \
+    LOOP(pool_block, (ptrdiff_t windows, const product *p, ptrdiff_t a_line, const void *a, const void *b,           \
+        void *best, uint8_t *places))                                                                                \
+    LOOP(pool_planes, (ptrdiff_t filters, ptrdiff_t windows, const product *p, ptrdiff_t b_line, const void *a,      \
+        const void *b, void *best, uint8_t *places))                                                                 \
+    LOOP(max_row, (const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step,                         \
+        ptrdiff_t column_stride, ptrdiff_t columns, ptrdiff_t channels, ptrdiff_t kept, int gated, void *best,       \
+        uint8_t *places))                                                                                            \
+    LOOP(max_plane_row, (const void *rows, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step, ptrdiff_t columns, \
+        const void *bias, int gated, ptrdiff_t channels, void *best, uint8_t *places))                               \
+    LOOP(spread_row, (const void *grad, const uint8_t *places, ptrdiff_t columns, ptrdiff_t width, ptrdiff_t first,  \
+        ptrdiff_t channels, void *out))                                                                              \
+    LOOP(pooled_weight_gradient, (const pooled_gradient *p, const void *grad, const uint8_t *places, const void *x,  \
+        void *sums, void *bias))                                                                                     \
+    LOOP(window_gradient, (const window_band *p, const void *grad, const uint8_t *places, const void *x, void *sums, \
+        void *totals))                                                                                               \
+    LOOP(plane_gradient, (ptrdiff_t filters, const plane_band *p, const void *x, const ptrdiff_t *offsets,           \
+        const void *grad, void *sums))                                                                               \
+    LOOP(pooled_input_gradient, (const pooled_gradient *p, const void *grad, const uint8_t *places,                  \
+        const void *weights, void *tile))                                                                            \
+    LOOP(relu_row, (const void *x, void *out, ptrdiff_t count))                                                      \
+    LOOP(gate_row, (const void *grad, const void *y, void *out, ptrdiff_t count))                                    \
+    LOOP(depthwise_row, (ptrdiff_t positions, const depthwise_taps *p, const void *x, const void *w,                 \
+        const void *bias, void *out))                                                                                \
+    LOOP(depthwise_weights, (ptrdiff_t lines, ptrdiff_t positions, const depthwise_taps *p, const void *x,           \
+        const void *grad, void *sums, void *bias))                                                                   \
+    LOOP(winograd_pixels, (ptrdiff_t tiles, ptrdiff_t channels, const void *x, ptrdiff_t row, void *out,             \
+        ptrdiff_t plane))                                                                                            \
+    LOOP(winograd_filters, (ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *w, ptrdiff_t row,    \
+        ptrdiff_t tap, void *out, ptrdiff_t plane))                                                                  \
+    LOOP(winograd_outputs, (ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *m, ptrdiff_t plane,     \
+        const void *bias, int relu, ptrdiff_t rows, ptrdiff_t columns, void *out, ptrdiff_t row))                    \
+    LOOP(winograd_gradients, (ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *h, ptrdiff_t row,     \
+        void *out, ptrdiff_t plane))                                                                                 \
+    LOOP(winograd_weights, (ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *sums,                \
+        ptrdiff_t plane, void *out, ptrdiff_t row, ptrdiff_t tap))                                                   \
+    LOOP(split_row, (const void *x, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes))            \
+    LOOP(merge_row, (const void *planes, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, const void *bias,    \
+        int relu, void *out))                                                                                        \
+    LOOP(transpose, (const void *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t columns, void *out,                   \
+        ptrdiff_t out_row))
+
+#define LOOP(name, parameters) void (*name) parameters;
 typedef struct {
-    void (*block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c);
-    void (*pool_block)(ptrdiff_t windows, const product *p, ptrdiff_t a_line, const void *a, const void *b, void *best,
-                       uint8_t *places);
-    void (*pool_planes)(ptrdiff_t filters, ptrdiff_t windows, const product *p, ptrdiff_t b_line, const void *a,
-                        const void *b, void *best, uint8_t *places);
-    void (*max_row)(const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step, ptrdiff_t column_stride,
-                    ptrdiff_t columns, ptrdiff_t channels, ptrdiff_t kept, int gated, void *best, uint8_t *places);
-    void (*max_plane_row)(const void *rows, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step, ptrdiff_t columns,
-                          const void *bias, int gated, ptrdiff_t channels, void *best, uint8_t *places);
-    void (*spread_row)(const void *grad, const uint8_t *places, ptrdiff_t columns, ptrdiff_t width, ptrdiff_t first,
-                       ptrdiff_t channels, void *out);
-    void (*pooled_weights)(const pooled_gradient *p, const void *grad, const uint8_t *places, const void *x,
-                           void *sums, void *bias);
-    void (*window_weights)(const window_band *p, const void *grad, const uint8_t *places, const void *x, void *sums,
-                           void *totals);
-    void (*plane_weights)(ptrdiff_t filters, const plane_band *p, const void *x, const ptrdiff_t *offsets,
-                          const void *grad, void *sums);
-    void (*pooled_inputs)(const pooled_gradient *p, const void *grad, const uint8_t *places, const void *weights,
-                          void *tile);
-    void (*relu_row)(const void *x, void *out, ptrdiff_t count);
-    void (*gate_row)(const void *grad, const void *y, void *out, ptrdiff_t count);
-    void (*depthwise_row)(ptrdiff_t positions, const depthwise_window *p, const void *x, const void *w,
-                          const void *bias, void *out);
-    void (*depthwise_weights)(ptrdiff_t lines, ptrdiff_t positions, const depthwise_window *p, const void *x,
-                              const void *grad, void *sums, void *bias);
-    void (*winograd_pixels)(ptrdiff_t tiles, ptrdiff_t channels, const void *x, ptrdiff_t row, void *out,
-                            ptrdiff_t plane);
-    void (*winograd_filters)(ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *w, ptrdiff_t row,
-                             ptrdiff_t tap, void *out, ptrdiff_t plane);
-    void (*winograd_outputs)(ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *m, ptrdiff_t plane,
-                             const void *bias, int relu, ptrdiff_t rows, ptrdiff_t columns, void *out, ptrdiff_t row);
-    void (*winograd_gradients)(ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *h, ptrdiff_t row,
-                               void *out, ptrdiff_t plane);
-    void (*winograd_weights)(ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *sums, ptrdiff_t plane,
-                             void *out, ptrdiff_t row, ptrdiff_t tap);
-    void (*split_row)(const void *x, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes);
-    void (*merge_row)(const void *planes, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, const void *bias, int relu,
-                      void *out);
-    void (*transpose)(const void *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t columns, void *out, ptrdiff_t out_row);
+    LOOPS
 } loops;
-
-#define LOOPS                                                                                              \
-    {NAME(any_block),         NAME(pool_block),         NAME(pool_planes),        NAME(any_max_row),       \
-     NAME(max_plane_row),     NAME(spread_row),         NAME(pooled_weights),     NAME(window_weights),    \
-     NAME(plane_weights),     NAME(pooled_inputs),      NAME(relu_row),           NAME(gate_row),          \
-     NAME(depthwise_row),     NAME(depthwise_weights),  NAME(winograd_pixels),    NAME(winograd_filters),  \
-     NAME(winograd_outputs),  NAME(winograd_gradients), NAME(winograd_weights),   NAME(split_row),         \
-     NAME(merge_row),         NAME(transpose)}
+#undef LOOP
 
 typedef struct {
     const char *name;

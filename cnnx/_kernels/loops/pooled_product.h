@@ -9,12 +9,6 @@
 
 #ifdef VECTOR_BYTES
 
-#define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
-#define VECTOR NAME(vector)
-#define MASK NAME(bits)
-#define LOAD(p) (*(const NAME(unaligned) *)(p))
-#define STORE(p, v) (*(NAME(unaligned) *)(p) = (v))
-
 /* `windows` and `vectors` are constants wherever this is inlined, so the sums stay in registers. */
 TARGET ALWAYS_INLINE void NAME(pool_windows)(const int windows, const int vectors, const product *p, ptrdiff_t a_line,
                                              const REAL *restrict a, const REAL *restrict b, REAL *restrict best,
@@ -229,11 +223,6 @@ TARGET static void NAME(pool_planes)(ptrdiff_t filters, ptrdiff_t windows, const
 }
 
 #undef CASE
-#undef STORE
-#undef LOAD
-#undef MASK
-#undef VECTOR
-#undef LANES
 
 #else
 

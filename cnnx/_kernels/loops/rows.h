@@ -8,13 +8,8 @@
 
 #ifdef VECTOR_BYTES
 
-#define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
-#define VECTOR NAME(vector)
-#define MASK NAME(bits)
 #define PLACES NAME(places)
 #define BYTES NAME(bytes)
-#define LOAD(p) (*(const NAME(unaligned) *)(p))
-#define STORE(p, v) (*(NAME(unaligned) *)(p) = (v))
 
 typedef uint8_t PLACES __attribute__((vector_size(VECTOR_BYTES / sizeof(REAL)), aligned(1), may_alias));
 typedef uint8_t BYTES __attribute__((vector_size(VECTOR_BYTES)));
@@ -99,9 +94,9 @@ TARGET ALWAYS_INLINE void NAME(max_cell)(const REAL *cells, const int height, co
 }
 
 /* One row of whole windows. `channels` lie side by side in the image, of which the first `kept` are pooled. */
-TARGET ALWAYS_INLINE void NAME(max_row)(const REAL *image, const int height, const int width, ptrdiff_t row_step,
-                                        ptrdiff_t column_stride, ptrdiff_t columns, ptrdiff_t channels,
-                                        ptrdiff_t kept, int gated, REAL *best, uint8_t *places)
+TARGET ALWAYS_INLINE void NAME(max_windows)(const REAL *image, const int height, const int width, ptrdiff_t row_step,
+                                            ptrdiff_t column_stride, ptrdiff_t columns, ptrdiff_t channels,
+                                            ptrdiff_t kept, int gated, REAL *best, uint8_t *places)
 {
 #ifdef VECTOR_BYTES
     const ptrdiff_t end = columns * kept;
@@ -122,14 +117,14 @@ TARGET ALWAYS_INLINE void NAME(max_row)(const REAL *image, const int height, con
     }
 }
 
-TARGET static void NAME(any_max_row)(const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step,
-                                     ptrdiff_t column_stride, ptrdiff_t columns, ptrdiff_t channels, ptrdiff_t kept,
-                                     int gated, void *best, uint8_t *places)
+TARGET static void NAME(max_row)(const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step,
+                                 ptrdiff_t column_stride, ptrdiff_t columns, ptrdiff_t channels, ptrdiff_t kept,
+                                 int gated, void *best, uint8_t *places)
 {
     if (height == 2 && width == 2)
-        NAME(max_row)(image, 2, 2, row_step, column_stride, columns, channels, kept, gated, best, places);
+        NAME(max_windows)(image, 2, 2, row_step, column_stride, columns, channels, kept, gated, best, places);
     else
-        NAME(max_row)(image, (int)height, (int)width, row_step, column_stride, columns, channels, kept, gated, best,
+        NAME(max_windows)(image, (int)height, (int)width, row_step, column_stride, columns, channels, kept, gated, best,
                       places);
 }
 
@@ -308,7 +303,7 @@ TARGET static void NAME(relu_row)(const void *x_, void *out_, ptrdiff_t count)
 #ifdef VECTOR_BYTES
     for (; i + LANES <= count; i += LANES) {
         const VECTOR value = LOAD(x + i);
-        STORE(out + i, (VECTOR)(~(value <= (VECTOR){0}) & (MASK)value));
+        STORE(out + i, RELU(value));
     }
 #endif
     for (; i < count; i++)
@@ -331,11 +326,6 @@ TARGET static void NAME(gate_row)(const void *grad_, const void *y_, void *out_,
 
 #ifdef VECTOR_BYTES
 #undef SELECT
-#undef STORE
-#undef LOAD
 #undef BYTES
 #undef PLACES
-#undef MASK
-#undef VECTOR
-#undef LANES
 #endif

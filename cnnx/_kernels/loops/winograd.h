@@ -18,20 +18,6 @@
  * and may write past the last one: that is the next tile, which is written after it, or room behind the matrix.
  */
 
-#ifdef VECTOR_BYTES
-#define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
-#define VECTOR NAME(vector)
-#define LOAD(p) (*(const NAME(unaligned) *)(p))
-#define STORE(p, v) (*(NAME(unaligned) *)(p) = (v))
-#define RELU(v) ((VECTOR)(~((v) <= (VECTOR){0}) & (NAME(bits))(v)))
-#else
-#define LANES ((ptrdiff_t)1)
-#define VECTOR REAL
-#define LOAD(p) (*(p))
-#define STORE(p, v) (*(p) = (v))
-#define RELU(v) ((v) <= 0 ? 0 : (v))
-#endif
-
 /* B^T d B for a line of tiles, whose pixels' rows are `row` apart: a row of channels for each tile. */
 TARGET static void NAME(winograd_pixels)(ptrdiff_t tiles, ptrdiff_t channels, const void *x_, ptrdiff_t row, void *out_,
                                          ptrdiff_t plane)
@@ -203,9 +189,3 @@ TARGET static void NAME(winograd_weights)(ptrdiff_t channels, ptrdiff_t columns,
             }
         }
 }
-
-#undef RELU
-#undef STORE
-#undef LOAD
-#undef VECTOR
-#undef LANES

@@ -13,17 +13,18 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for, place_at, product
+from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for, place_at
+from cnnx._kernels.ground.loops cimport product
 from cnnx._kernels.ground.parallel cimport (
     allocate, for_each_task, release, tasks_for_product, threads_for, threads_for_product,
 )
 from cnnx._kernels.products.gemm cimport (
-    bias_room, cut_panels, multiply, multiply_grid, pack_panel, padded_columns, panel_columns, panel_offset, panel_width,
-    panels, widen_bias,
+    bias_room, cut_panels, multiply, multiply_grid, pack_panel, padded_columns, panel_columns, panel_offset,
+    panel_width, panels, widen_bias,
 )
 from cnnx._kernels.products.tiles cimport (
-    FEWEST_TASKS, aligned, band, band_of, bands, even_rows, fill_planes, geometry, pooled_offset, runs_in_row, spare_size,
-    table_room, tile_rows, tile_size, view_tile, with_bands, with_copies,
+    FEWEST_TASKS, aligned, band, band_of, bands, even_rows, fill_planes, geometry, pooled_offset, runs_in_row,
+    spare_size, table_room, tile_rows, tile_size, view_tile, with_bands, with_copies,
 )
 
 # Bytes. A tile shares the second-level cache with a panel of weights.
@@ -279,7 +280,8 @@ cdef int correlate(
     """From packed filters, or from W where they are few:
 
     out[n, oh, ow, f] = bias[f] + the sum over i, j, c of W[i, j, c, f] times
-    x[n, oh*stride + i*dilation - top, ow*stride + j*dilation - left, c], then ReLU, and pooled if `g.pools`; `argmax` may be NULL.
+    x[n, oh*stride + i*dilation - top, ow*stride + j*dilation - left, c], then ReLU, and pooled if `g.pools`; `argmax`
+    may be NULL.
     """
     cdef panels cut = cut_filters[floating](g, 0)
     cdef bint turned = few_filters(g), keeps_band = g.pools and not pools_in_registers(g)

@@ -1,5 +1,5 @@
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport product
+from cnnx._kernels.ground.loops cimport product
 
 
 cdef struct panels:

@@ -7,7 +7,8 @@ rows of the left operand into blocks that differ by at most one row, so that no 
 from libc.string cimport memcpy, memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport in_use, loops as loops_table, loops_for, product
+from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for
+from cnnx._kernels.ground.loops cimport loops as loops_table, product
 from cnnx._kernels.products.tiles cimport aligned
 
 

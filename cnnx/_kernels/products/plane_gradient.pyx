@@ -10,11 +10,12 @@ plane, whose pixels are ones.
 from libc.string cimport memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for, plane_band
+from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for
+from cnnx._kernels.ground.loops cimport plane_band
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for_product
 from cnnx._kernels.products.tiles cimport (
-    aligned, band, band_of, bands, fill_planes, geometry, image_blocks, measure, nhwc, pair, sliding, table_room, tile_rows,
-    with_bands, with_copies,
+    aligned, band, band_of, bands, fill_planes, geometry, image_blocks, measure, nhwc, pair, sliding, table_room,
+    tile_rows, with_bands, with_copies,
 )
 
 cdef enum:
@@ -95,7 +96,7 @@ cdef void add_block(const void *job, Py_ssize_t block, floating *planes) noexcep
         fill_planes(g, <const floating *>s.x, at, p.plane, p.row, planes, <floating *>NULL)
         fill_planes(&s.h, <const floating *>s.grad, at, p.grad_plane, p.grad_row, gradients, <floating *>NULL)
         q.rows = at.count
-        loops_for(sizeof(floating)).plane_weights(g.filters, &q, planes, s.offsets, gradients, sums)
+        loops_for(sizeof(floating)).plane_gradient(g.filters, &q, planes, s.offsets, gradients, sums)
 
 
 cdef geometry pixel_by_pixel(const geometry *g) noexcept nogil:

@@ -8,7 +8,8 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for, pooled_gradient
+from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for
+from cnnx._kernels.ground.loops cimport pooled_gradient
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for_product
 from cnnx._kernels.products.tiles cimport aligned, geometry, lists_size, tile_rows, windows_of
 
@@ -48,7 +49,7 @@ cdef void scatter_image(const void *job, Py_ssize_t image, floating *tile) noexc
     cdef Py_ssize_t pooled = image * p.windows * p.window_columns * g.filters
     cdef floating *out = <floating *>s.out + image * g.height * size
     memset(tile, 0, rows * p.tile_row * sizeof(floating))
-    loops_for(sizeof(floating)).pooled_inputs(
+    loops_for(sizeof(floating)).pooled_input_gradient(
         &p, <const floating *>s.grad + pooled, s.places + pooled, s.weights, tile)
     for h in range(g.height):
         row = h + g.top

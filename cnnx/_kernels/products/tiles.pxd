@@ -1,7 +1,7 @@
 from libc.stdint cimport uint8_t
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport pooled_gradient
+from cnnx._kernels.ground.loops cimport pooled_gradient
 
 cdef enum:
     # A few images are cut into so many bands that several threads have work.

@@ -8,15 +8,16 @@ through strides, and the matrix of columns is never written out. Images that nee
 With dilation the pixels under a filter lie apart, and each of them is read where it lies: no zeros come between the
 weights. A filter row stays whole where only rows lie apart; where columns do, the product takes pixel after pixel.
 
-A pooled gradient has a value and its place for each window; a tile spreads its rows out, and pooled.h lists its
-windows and what lies below them.
+A pooled gradient has a value and its place for each window; a tile spreads its rows out, and pooled_gradient.h lists
+its windows and what lies below them.
 """
 
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport loops_for, pooled_gradient
+from cnnx._kernels.ground.instruction_sets cimport loops_for
+from cnnx._kernels.ground.loops cimport pooled_gradient
 
 cdef enum:
     MOST_BLOCKS = 16

@@ -11,7 +11,8 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport loops_for, pooled_gradient, product
+from cnnx._kernels.ground.instruction_sets cimport loops_for
+from cnnx._kernels.ground.loops cimport pooled_gradient, product
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, tasks_for_product, threads_for_product
 from cnnx._kernels.products.gemm cimport (
     cut_panels, multiply, multiply_grid, pack_panel, panel_columns, panel_offset, panel_width, panels,
@@ -96,7 +97,7 @@ cdef void add_listed(const weight_sums *s, band at, part p, floating *sums, floa
     cdef pooled_gradient windows = windows_of(
         g, at.count, 0, tile + s.tile_room, g.band_rows * g.columns + 1)
     for f in range(p.first_filter, p.end_filter):
-        loops_for(sizeof(floating)).pooled_weights(
+        loops_for(sizeof(floating)).pooled_weight_gradient(
             &windows, <const floating *>s.grad + pooled + f, s.places + pooled + f, columns,
             sums + f * g.filter_height * windows.columns, sums + s.cut.size + f)
 
@@ -109,7 +110,7 @@ cdef bint in_place(const geometry *g, const panels *cut) noexcept nogil:
 cdef product running_sums(
     const weight_sums *s, band at, Py_ssize_t channels, Py_ssize_t filters, Py_ssize_t columns, floating *tile,
 ) noexcept nogil:
-    """A product over the positions of a band, with so many channels and filters side by side, added to what is there."""
+    """A product over a band's positions, with so many channels and filters side by side, added to what is there."""
     cdef const geometry *g = &s.g
     cdef Py_ssize_t *runs = <Py_ssize_t *>(tile + s.tile_room + s.right_room)
     cdef product q
@@ -162,7 +163,8 @@ cdef void add_packed(
         for panel in range(p.begin, p.end):
             width = panel_width(s.cut, panel)
             multiply_taps(
-                g, running_sums(s, at, channels, width, width, tile), channels, columns, <const floating *>right + panel_offset(band_cut, panel),
+                g, running_sums(s, at, channels, width, width, tile), channels, columns,
+                <const floating *>right + panel_offset(band_cut, panel),
                 sums + panel_offset(s.cut, panel) + channel * width)
 
 
@@ -182,7 +184,9 @@ cdef void multiply_taps(
                 sums + (i * g.filter_width + j) * tap)
 
 
-cdef geometry cut_bands(const geometry *g, pair size, Py_ssize_t channels, bint copied, Py_ssize_t itemsize) noexcept nogil:
+cdef geometry cut_bands(
+    const geometry *g, pair size, Py_ssize_t channels, bint copied, Py_ssize_t itemsize,
+) noexcept nogil:
     """As many rows as the first-level cache holds, with `channels` at a time."""
     cdef Py_ssize_t row_bytes = ((size.width - 1) * g.column_stride + g.span_width) * channels * itemsize
     cdef Py_ssize_t most = min(GRADIENT_TILE // (row_bytes * g.row_stride), GRADIENT_POSITIONS // size.width)

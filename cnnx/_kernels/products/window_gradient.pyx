@@ -9,7 +9,8 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for, window_band
+from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for
+from cnnx._kernels.ground.loops cimport window_band
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for_product
 from cnnx._kernels.products.tiles cimport (
     aligned, band, band_of, bands, even_rows, fill_planes, geometry, image_blocks, pooled_offset, tile_size, with_bands,
@@ -19,12 +20,14 @@ from cnnx._kernels.products.tiles cimport (
 cdef enum:
     MANY_WEIGHTS = 200
     TILE = 24576  # bytes, which stay in the first-level cache
+    PLACES = 256  # values of a byte
 
 
 cdef struct window_sums:
     geometry g
     geometry read               # the images, whose rows are copied as those of a single channel
     window_band windows
+    Py_ssize_t cells[PLACES]    # of a window, by their place
     const void *x
     const void *grad
     const uint8_t *places
@@ -40,16 +43,17 @@ cdef bint gradient_by_windows(const geometry *g) noexcept nogil:
     )
 
 
-cdef window_band lay_out(const geometry *g, Py_ssize_t itemsize) noexcept nogil:
+cdef window_band lay_out(const geometry *g, Py_ssize_t itemsize, Py_ssize_t *cells) noexcept nogil:
     cdef window_band p
     cdef Py_ssize_t place, lanes = in_use().vector_bytes // itemsize, step = g.column_stride * g.channels
     p.filters, p.filter_rows, p.filter_columns = g.filters, g.filter_height, g.filter_width * g.channels
     p.sums_row = (p.filter_columns + lanes - 1) // lanes * lanes
     p.x_row = g.tile_width * g.channels
     p.x_step, p.x_line = step * g.pool_width, g.row_stride * p.x_row * g.pool_height
-    memset(p.cells, 0, sizeof(p.cells))
+    p.cells = cells
+    memset(cells, 0, PLACES * sizeof(Py_ssize_t))
     for place in range(g.pool_height * g.pool_width):
-        p.cells[place] = place // g.pool_width * g.row_stride * p.x_row + place % g.pool_width * step
+        cells[place] = place // g.pool_width * g.row_stride * p.x_row + place % g.pool_width * step
     p.rows, p.columns = 0, g.columns // g.pool_width
     p.grad_step, p.grad_line = g.filters, p.columns * g.filters
     return p
@@ -82,7 +86,7 @@ cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept no
         fill_planes(&s.read, <const floating *>s.x, at, 0, s.read.tile_width, tile, <floating *>NULL)
         pooled = pooled_offset(g, at.image, at.first) + filter
         p.rows = at.count // g.pool_height
-        loops_for(sizeof(floating)).window_weights(
+        loops_for(sizeof(floating)).window_gradient(
             &p, <const floating *>s.grad + pooled, s.places + pooled, tile, sums + filter * size, totals + filter)
 
 
@@ -96,7 +100,7 @@ cdef int window_gradient(
     cdef Py_ssize_t line_bytes = g.row_stride * copied.tile_width * g.channels * <Py_ssize_t>sizeof(floating)
     cdef window_sums s
     s.g = with_bands(copied, even_rows(g, TILE // line_bytes, g.pool_height))
-    s.read, s.windows = single_channel(s.g), lay_out(&s.g, sizeof(floating))
+    s.read, s.windows = single_channel(s.g), lay_out(&s.g, sizeof(floating), s.cells)
     s.x, s.grad, s.places, s.blocks = x, grad, places, image_blocks(g, positions)
     # With the totals.
     s.sums = aligned(g.filters * (g.filter_height * s.windows.sums_row + 1))

@@ -13,7 +13,8 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport loops_for, product
+from cnnx._kernels.ground.instruction_sets cimport loops_for
+from cnnx._kernels.ground.loops cimport product
 from cnnx._kernels.ground.parallel cimport (
     allocate, for_each_task, release, tasks_for_product, threads_for, threads_for_product,
 )
@@ -38,8 +39,8 @@ cdef enum:
     SLACK = 16
     # Fewer channels or filters than these, and the transforms cost more than they save.
     FEWEST_CHANNELS = 24
-    # In smaller images some weights meet a pixel or two. Where these are zero, so is the gradient, but the transforms would
-    # leave a rounding error of it, which optimizers such as Adam turn into whole steps.
+    # In smaller images some weights meet a pixel or two. Where these are zero, so is the gradient, but the transforms
+    # would leave a rounding error of it, which optimizers such as Adam turn into whole steps.
     SMALLEST_IMAGE = 4
     MOST_BLOCKS = 8  # each has a gradient of its own: of 128 by 128 channels, 600 KB
     BLOCK_TILES = 128
@@ -372,7 +373,7 @@ cdef void add_block(const void *job, Py_ssize_t block, floating *sums) noexcept 
 cdef void add_lines(
     const winograd_sums *s, Py_ssize_t begin, Py_ssize_t end, floating *sums, floating *b_sums,
 ) noexcept nogil:
-    """Lines begin .. end of all images, added to the sums; buffers for both sides' tiles, and for rows, follow these."""
+    """Lines begin .. end of all images, added to the sums, which buffers for both sides' tiles and for rows follow."""
     cdef Py_ssize_t tiles = line_tiles(&s.p), all_tiles = (end - begin) * tiles, line = begin, element, panel, run = 0
     cdef floating *pixels = sums + ELEMENTS * s.sums_plane
     cdef floating *gradients = pixels + ELEMENTS * s.pixels_plane

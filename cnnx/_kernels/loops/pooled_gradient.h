@@ -9,11 +9,6 @@
 
 #ifdef VECTOR_BYTES
 
-#define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
-#define VECTOR NAME(vector)
-#define LOAD(p) (*(const NAME(unaligned) *)(p))
-#define STORE(p, v) (*(NAME(unaligned) *)(p) = (v))
-
 /* As many sums as registers hold: rows of the filter, and vectors of a row. */
 #define MOST_SUMS 12
 #define CASES_OF_SIX(v) CASE(1, v) CASE(2, v) CASE(3, v) CASE(4, v) CASE(5, v) CASE(6, v)
@@ -117,8 +112,8 @@ TARGET ALWAYS_INLINE ptrdiff_t NAME(list_channel)(const pooled_gradient *p, cons
  *   sums[i, k] += sum over positions of  gradient(position) * x[i * tile_row + position + k],  i < filter_rows, k < columns
  *
  * and its gradients to `bias`. */
-TARGET static void NAME(pooled_weights)(const pooled_gradient *p, const void *grad, const uint8_t *places,
-                                        const void *x_, void *sums_, void *bias)
+TARGET static void NAME(pooled_weight_gradient)(const pooled_gradient *p, const void *grad, const uint8_t *places,
+                                                const void *x_, void *sums_, void *bias)
 {
     const REAL *x = x_, *gradients = p->gradients;
     REAL *sums = sums_, *total = bias;
@@ -161,8 +156,8 @@ TARGET static void NAME(pooled_weights)(const pooled_gradient *p, const void *gr
 
 /* Lists, for each position of a row, the filters that have a gradient there: their weights begin at the offsets.
  * `place` is that of the row's first cell. */
-TARGET ALWAYS_INLINE void NAME(list_row)(const pooled_gradient *p, const REAL *grad, const uint8_t *places, ptrdiff_t place,
-                                         REAL *restrict gradients, ptrdiff_t *restrict offsets,
+TARGET ALWAYS_INLINE void NAME(list_row)(const pooled_gradient *p, const REAL *grad, const uint8_t *places,
+                                         ptrdiff_t place, REAL *restrict gradients, ptrdiff_t *restrict offsets,
                                          ptrdiff_t *restrict ends)
 {
     const ptrdiff_t channels = p->channels, width = p->width, filter = p->filter_rows * p->weights_row;
@@ -185,8 +180,8 @@ TARGET ALWAYS_INLINE void NAME(list_row)(const pooled_gradient *p, const REAL *g
  *
  * The positions are walked in row-major order, and at each one the filters in theirs. A filter's row of weights is
  * filled up with zeros to `weights_row`, whole vectors. */
-TARGET static void NAME(pooled_inputs)(const pooled_gradient *p, const void *grad_, const uint8_t *places,
-                                       const void *weights_, void *tile_)
+TARGET static void NAME(pooled_input_gradient)(const pooled_gradient *p, const void *grad_, const uint8_t *places,
+                                               const void *weights_, void *tile_)
 {
     const REAL *grad = grad_, *weights = weights_;
     REAL *tile = tile_, *gradients = p->gradients;
@@ -239,8 +234,4 @@ TARGET static void NAME(pooled_inputs)(const pooled_gradient *p, const void *gra
 #undef CASES
 #undef CASES_OF_SIX
 #undef MOST_SUMS
-#undef STORE
-#undef LOAD
-#undef VECTOR
-#undef LANES
 #endif

@@ -11,10 +11,6 @@
 
 #ifdef VECTOR_BYTES
 
-#define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
-#define VECTOR NAME(vector)
-#define LOAD(p) (*(const NAME(unaligned) *)(p))
-#define STORE(p, v) (*(NAME(unaligned) *)(p) = (v))
 #define MOST_SUMS 12 /* registers also hold the gradients and pixels */
 
 /* `filters` and `taps` are constants wherever this is inlined, so the sums stay in registers. */
@@ -58,8 +54,8 @@ TARGET ALWAYS_INLINE void NAME(add_taps)(const int filters, const int taps, cons
         NAME(add_taps)(filters, taps, p, x, offsets + t, from, to);   \
         break;
 
-TARGET static void NAME(plane_weights)(ptrdiff_t filters, const plane_band *p, const void *x,
-                                       const ptrdiff_t *offsets, const void *grad, void *sums)
+TARGET static void NAME(plane_gradient)(ptrdiff_t filters, const plane_band *p, const void *x, const ptrdiff_t *offsets,
+                                        const void *grad, void *sums)
 {
     const ptrdiff_t groups = (filters + FILTERS_AT_A_TIME - 1) / FILTERS_AT_A_TIME;
     for (ptrdiff_t group = 0; group < groups; group++) {
@@ -81,15 +77,11 @@ TARGET static void NAME(plane_weights)(ptrdiff_t filters, const plane_band *p, c
 
 #undef CASE
 #undef MOST_SUMS
-#undef STORE
-#undef LOAD
-#undef VECTOR
-#undef LANES
 
 #else
 
-TARGET static void NAME(plane_weights)(ptrdiff_t filters, const plane_band *p, const void *x,
-                                       const ptrdiff_t *offsets, const void *grad, void *sums)
+TARGET static void NAME(plane_gradient)(ptrdiff_t filters, const plane_band *p, const void *x, const ptrdiff_t *offsets,
+                                        const void *grad, void *sums)
 {
     enum { lanes = 16 / sizeof(REAL) };
     for (ptrdiff_t f = 0; f < filters; f++)

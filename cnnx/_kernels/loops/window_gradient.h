@@ -3,16 +3,11 @@
  *   sums[f, i, k] += sum over windows of  grad[window, f] * x[window + cells[places[window, f]] + i * x_row + k]
  *
  * and the gradients to totals[f]; i < filter_rows, k < filter_columns. With so few weights it would take longer to list
- * the windows that have a gradient (pooled.h) than to add them all: a closed one adds zero. The windows are walked in
- * row-major order, and the sums go on from call to call. A row of sums has room for whole vectors.
+ * the windows that have a gradient (pooled_gradient.h) than to add them all: a closed one adds zero. The windows are
+ * walked in row-major order, and the sums go on from call to call. A row of sums has room for whole vectors.
  */
 
 #ifdef VECTOR_BYTES
-
-#define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
-#define VECTOR NAME(vector)
-#define LOAD(p) (*(const NAME(unaligned) *)(p))
-#define STORE(p, v) (*(NAME(unaligned) *)(p) = (v))
 
 /* Registers hold the sums of up to six vectors for each of two filters, or four for each of three. */
 #define MOST_SUMS 12
@@ -106,8 +101,8 @@ TARGET ALWAYS_INLINE void NAME(add_filters)(const int rows, const int vectors, c
                           totals ? totals + f : NULL);
 }
 
-TARGET static void NAME(window_weights)(const window_band *p, const void *grad, const uint8_t *places, const void *x_,
-                                        void *sums_, void *totals_)
+TARGET static void NAME(window_gradient)(const window_band *p, const void *grad, const uint8_t *places, const void *x_,
+                                         void *sums_, void *totals_)
 {
     const REAL *x = x_;
     REAL *sums = sums_, *totals = totals_;
@@ -135,15 +130,11 @@ TARGET static void NAME(window_weights)(const window_band *p, const void *grad, 
 #undef KEY
 #undef FILTERS
 #undef MOST_SUMS
-#undef STORE
-#undef LOAD
-#undef VECTOR
-#undef LANES
 
 #else
 
-TARGET static void NAME(window_weights)(const window_band *p, const void *grad, const uint8_t *places, const void *x,
-                                        void *sums_, void *totals)
+TARGET static void NAME(window_gradient)(const window_band *p, const void *grad, const uint8_t *places, const void *x,
+                                         void *sums_, void *totals)
 {
     REAL *sums = sums_;
     for (ptrdiff_t row = 0; row < p->rows; row++)

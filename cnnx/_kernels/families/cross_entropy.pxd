@@ -1,4 +1,4 @@
-"""What the losses of softmax and of sigmoid share: the way over the examples of a batch, each a task, and the gradient."""
+"""What the losses of softmax and of sigmoid share: the way over the examples of a batch, and the gradient."""
 
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
@@ -14,22 +14,28 @@ cdef inline int check(str name, const Py_ssize_t *a, const Py_ssize_t *b, const 
     return 0
 
 
+cdef enum:
+    SHARE = 1024    # elements of a task, at least, or one example
+
+
 cdef struct examples:
     example_function function
     const void *a
     const void *b
     void *out
     void *losses            # or NULL
-    Py_ssize_t classes
+    Py_ssize_t count, classes, share    # examples, their elements, and examples of a task
 
 
-cdef inline void take_example(const void *job, Py_ssize_t n, floating *unused) noexcept nogil:
+cdef inline void take_examples(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
     cdef const examples *e = <const examples *>job
-    cdef Py_ssize_t start = n * e.classes
-    cdef double loss = e.function(
-        <const floating *>e.a + start, <const floating *>e.b + start, e.classes, <floating *>e.out + start)
-    if e.losses:
-        (<floating *>e.losses)[n] = <floating>loss
+    cdef Py_ssize_t n, K = e.classes
+    cdef double loss
+    for n in range(task * e.share, min(e.count, (task + 1) * e.share)):
+        loss = e.function(
+            <const floating *>e.a + n * K, <const floating *>e.b + n * K, K, <floating *>e.out + n * K)
+        if e.losses:
+            (<floating *>e.losses)[n] = <floating>loss
 
 
 cdef inline int for_each_example(
@@ -38,15 +44,16 @@ cdef inline int for_each_example(
 ) except -1:
     """`losses` may be NULL; `operations` are those of an element."""
     check(name, a.shape, b.shape, out.shape)
-    cdef Py_ssize_t N = out.shape[0]
     cdef examples e
-    if N == 0:
+    if out.shape[0] == 0:
         return 0
-    e.function, e.a, e.b, e.out = function, &a[0, 0], &b[0, 0], &out[0, 0]
-    e.losses, e.classes = losses, out.shape[1]
+    e.function, e.a, e.b, e.out, e.losses = function, &a[0, 0], &b[0, 0], &out[0, 0], losses
+    e.count, e.classes, e.share = out.shape[0], out.shape[1], (SHARE + out.shape[1] - 1) // out.shape[1]
+    cdef Py_ssize_t tasks = (e.count + e.share - 1) // e.share
     with nogil:
         for_each_task(
-            take_example[floating], &e, N, threads_for(N, operations * N * e.classes), <floating *>NULL, 0)
+            take_examples[floating], &e, tasks, threads_for(tasks, operations * e.count * e.classes),
+            <floating *>NULL, 0)
     return 0
 
 

@@ -37,7 +37,7 @@ cdef struct channel_pass:
     layout w
     const void *grad
     const void *x
-    const void *rows    # for each position of a row its mean, then its gamma * inv_std, beta, and what else a pass needs
+    const void *rows    # of means, of gamma * inv_std, of beta, and of what else a pass needs
     bint relu
     double *sums        # of each task,
     Py_ssize_t own      # so many
@@ -77,33 +77,14 @@ cdef void fold(const floating *row, layout w, double *total) noexcept nogil:
 
 # -- Moments ------------------------------------------------------------------------------------------
 
-cdef void add_deviations(
-    const floating *x, Py_ssize_t size, Py_ssize_t width, const floating *shift, floating *total,
+cdef inline floating term(floating x, floating centre, bint square) noexcept nogil:
+    return (x - centre) * (x - centre) if square else x - centre
+
+
+cdef inline void add_deviations(
+    const floating *x, Py_ssize_t size, Py_ssize_t width, const floating *centre, bint square, floating *total,
 ) noexcept nogil:
-    cdef Py_ssize_t i, start = 0
-    cdef const floating *a
-    cdef const floating *b
-    cdef const floating *c
-    cdef const floating *d
-    while start + 4 * width <= size:
-        a = x + start
-        b, c, d = a + width, a + 2 * width, a + 3 * width
-        for i in range(width):
-            total[i] += ((a[i] - shift[i]) + (b[i] - shift[i])) + ((c[i] - shift[i]) + (d[i] - shift[i]))
-        start += 4 * width
-    while start < size:
-        for i in range(min(width, size - start)):
-            total[i] += x[start + i] - shift[i]
-        start += width
-
-
-cdef inline floating squared(floating deviation) noexcept nogil:
-    return deviation * deviation
-
-
-cdef void add_squared_deviations(
-    const floating *x, Py_ssize_t size, Py_ssize_t width, const floating *mean, floating *total,
-) noexcept nogil:
+    """Sums of x - centre, or of their squares; `square` is known to the compiler, so that loops have no branch."""
     cdef Py_ssize_t i, start = 0
     cdef const floating *a
     cdef const floating *b
@@ -114,12 +95,12 @@ cdef void add_squared_deviations(
         b, c, d = a + width, a + 2 * width, a + 3 * width
         for i in range(width):
             total[i] += (
-                (squared(a[i] - mean[i]) + squared(b[i] - mean[i]))
-                + (squared(c[i] - mean[i]) + squared(d[i] - mean[i])))
+                (term(a[i], centre[i], square) + term(b[i], centre[i], square))
+                + (term(c[i], centre[i], square) + term(d[i], centre[i], square)))
         start += 4 * width
     while start < size:
         for i in range(min(width, size - start)):
-            total[i] += squared(x[start + i] - mean[i])
+            total[i] += term(x[start + i], centre[i], square)
         start += width
 
 
@@ -160,14 +141,14 @@ cdef void moments_task(const void *job, Py_ssize_t task, floating *rows) noexcep
         memset(total, 0, w.width * sizeof(floating))
         # Sums of differences from the first position: a mean far from zero costs no digits.
         spread(x + start, w, centre)
-        add_deviations(x + start, size, w.width, <const floating *>centre, total)
+        add_deviations(x + start, size, w.width, <const floating *>centre, False, total)
         fold(total, w, block_mean)
         for c in range(w.channels):
             block_mean[c] = x[start + c] + block_mean[c] / (size // w.channels)
             total[c] = <floating>block_mean[c]
         spread(<const floating *>total, w, centre)
         memset(total, 0, w.width * sizeof(floating))
-        add_squared_deviations(x + start, size, w.width, <const floating *>centre, total)
+        add_deviations(x + start, size, w.width, <const floating *>centre, True, total)
         fold(total, w, block_squares)
         combine(done, mean, squares, size // w.channels, block_mean, block_squares, w.channels)
         done += size // w.channels

@@ -27,7 +27,8 @@ cdef void sgd_run(
 
 def sgd_step(params, grads, double learning_rate):
     for_each_run(
-        "sgd_step", grads, None, params, <run_function>sgd_run[float], <run_function>sgd_run[double], learning_rate, 0, 2, RUN)
+        "sgd_step", grads, None, params, <run_function>sgd_run[float], <run_function>sgd_run[double],
+        learning_rate, 0, 2, RUN)
 
 
 # -- Segments that decay, and those that do not ------------------------------------------------------

@@ -222,7 +222,8 @@ cdef _max_forward(
 ):
     if not same_shape(argmax.shape, out.shape, 4):
         raise ValueError(
-            f"max_pool_forward: shapes do not fit: outputs {as_tuple(out.shape, 4)}, argmax {as_tuple(argmax.shape, 4)}")
+            f"max_pool_forward: shapes do not fit: outputs {as_tuple(out.shape, 4)}, "
+            f"argmax {as_tuple(argmax.shape, 4)}")
     if w.images:
         with nogil:
             pool(

@@ -80,7 +80,8 @@ def softmax_forward(const floating[:, ::1] x, floating[:, ::1] out):
 
 @by_dtype
 def softmax_backward(const floating[:, ::1] grad, const floating[:, ::1] y, floating[:, ::1] out):
-    for_each_example("softmax_backward", <example_function>backward_example[floating], grad, y, out, <floating *>NULL, 4)
+    for_each_example(
+        "softmax_backward", <example_function>backward_example[floating], grad, y, out, <floating *>NULL, 4)
 
 
 @by_dtype

@@ -166,7 +166,7 @@ cdef void add_scaled(const floating *x, floating scale, Py_ssize_t count, floati
 
 
 cdef void distribute_image(const void *job, Py_ssize_t image, floating *row) noexcept nogil:
-    """`row` is room for one row of pixels: what a row of outputs sends to the two rows of pixels that it lies between."""
+    """`row` is room for a row of pixels: what a row of outputs sends to the two rows of pixels that it lies between."""
     cdef const upsampling *u = <const upsampling *>job
     cdef geometry g = u.g
     cdef Py_ssize_t C = g.channels, size = g.width * C, oh, ow

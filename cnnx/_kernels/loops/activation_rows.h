@@ -168,7 +168,7 @@ INLINE NAME(hard_swish)(REAL x, REAL a, REAL b)
 INLINE NAME(hard_swish_slope)(REAL x, REAL a, REAL b) { return x <= -3 ? 0 : x >= 3 ? 1 : (2 * x + 3) / 6; }
 
 #define ROWS(name)                                                                                                      \
-    TARGET static void NAME(name##_forward_row)(const void *x_, const void *unused, void *out_, ptrdiff_t count,         \
+    TARGET static void NAME(name##_forward_row)(const void *x_, const void *unused, void *out_, ptrdiff_t count,        \
                                                 double a_, double b_)                                                   \
     {                                                                                                                   \
         const REAL *x = x_, a = (REAL)a_, b = (REAL)b_;                                                                 \

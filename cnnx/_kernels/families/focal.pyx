@@ -101,15 +101,18 @@ cdef inline double log_logistic(floating z, floating small) noexcept nogil:
     return <double>(z if z < 0 else 0) - (log1pf(small) if floating is float else log1p(small))
 
 
-cdef inline double sigmoid_loss(floating z, floating small, double gamma) noexcept nogil:
-    """-(1 - y)^gamma log(y), of the target 1; that of 0 is the same of -z."""
-    return -power(<floating>logistic(-z, small), gamma) * log_logistic(z, small)
+cdef inline double sigmoid_loss(floating z, floating small, double t, double gamma) noexcept nogil:
+    """-t (1 - y)^gamma log(y) - (1 - t) y^gamma log(1 - y)."""
+    cdef floating y = <floating>logistic(z, small), rest = <floating>logistic(-z, small)
+    return -t * power(rest, gamma) * log_logistic(z, small) - (1 - t) * power(y, gamma) * log_logistic(-z, small)
 
 
-cdef inline double sigmoid_slope(floating z, floating small, double gamma) noexcept nogil:
+cdef inline double sigmoid_slope(floating z, floating small, double t, double gamma) noexcept nogil:
     """The derivative of that by z."""
     cdef floating y = <floating>logistic(z, small), rest = <floating>logistic(-z, small)
-    return power(rest, gamma) * (gamma * y * log_logistic(z, small) - rest)
+    return (
+        t * power(rest, gamma) * (gamma * y * log_logistic(z, small) - rest)
+        + (1 - t) * power(y, gamma) * (y - gamma * rest * log_logistic(-z, small)))
 
 
 cdef double sigmoid_forward_example(
@@ -117,15 +120,10 @@ cdef double sigmoid_forward_example(
 ) noexcept nogil:
     """Probabilities into `out`; returns the loss."""
     cdef Py_ssize_t k
-    cdef floating small
-    cdef double loss = 0
+    cdef double small, loss = 0
     for k in range(classes):
         small = exponential(z[k])
-        # Skipped where the target is the other, for 0 * inf is not 0.
-        if targets[k] != 0:
-            loss += targets[k] * sigmoid_loss(z[k], small, gamma)
-        if targets[k] != 1:
-            loss += (1 - <double>targets[k]) * sigmoid_loss(-z[k], small, gamma)
+        loss += sigmoid_loss(z[k], small, targets[k], gamma)
         out[k] = <floating>logistic(z[k], small)
     return loss / classes
 
@@ -134,15 +132,8 @@ cdef double sigmoid_backward_example(
     const floating *z, const floating *targets, floating *out, Py_ssize_t classes, Py_ssize_t batch, double gamma,
 ) noexcept nogil:
     cdef Py_ssize_t k
-    cdef floating small
-    cdef double slope
     for k in range(classes):
-        small, slope = exponential(z[k]), 0
-        if targets[k] != 0:
-            slope += targets[k] * sigmoid_slope(z[k], small, gamma)
-        if targets[k] != 1:
-            slope -= (1 - <double>targets[k]) * sigmoid_slope(-z[k], small, gamma)
-        out[k] = <floating>(slope / (batch * classes))
+        out[k] = <floating>(sigmoid_slope(z[k], exponential(z[k]), targets[k], gamma) / (batch * classes))
     return 0
 
 

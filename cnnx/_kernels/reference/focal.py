@@ -41,8 +41,7 @@ def _where_targeted(targets: Array, terms: Array) -> Array:
 def sigmoid_focal_forward(x: Array, targets: Array, gamma: float, out: Array, losses: Array) -> None:
     """Probabilities y, and the mean over each row of -t (1 - y)^gamma log(y) - (1 - t) y^gamma log(1 - y)."""
     out[...], log_y, log_rest = _logistic(x)
-    terms = np.where(targets != 0, targets * np.exp(log_rest) ** gamma * log_y, 0)
-    terms += np.where(targets != 1, (1 - targets) * out**gamma * log_rest, 0)
+    terms = targets * np.exp(log_rest) ** gamma * log_y + (1 - targets) * out**gamma * log_rest
     losses[...] = -terms.mean(axis=1)
 
 
@@ -51,8 +50,8 @@ def sigmoid_focal_backward(x: Array, targets: Array, gamma: float, out: Array) -
     """The gradient of the mean loss with respect to sigmoid's input, for classes * batch terms."""
     y, log_y, log_rest = _logistic(x)
     rest = np.exp(log_rest)
-    out[...] = np.where(targets != 0, targets * rest**gamma * (gamma * y * log_y - rest), 0)
-    out += np.where(targets != 1, (1 - targets) * y**gamma * (y - gamma * rest * log_rest), 0)
+    out[...] = targets * rest**gamma * (gamma * y * log_y - rest)
+    out += (1 - targets) * y**gamma * (y - gamma * rest * log_rest)
     out /= max(x.size, 1)
 
 

@@ -167,9 +167,9 @@ class PReluLayer(Layer):
     def backpropagate(self, grad: Array, context: Context) -> Array | None:
         """(batch, ..., channels) to the same shape."""
         (x,) = context.kept()
-        out = context.array("input_gradient", len(x))
+        out = context.array("input_gradient", len(x)) if context.wants_gradient else None
         _kernels.prelu_backward(grad, x, self.params["slope"], self.grads["slope"], out)
-        return out if context.wants_gradient else None
+        return out
 
 
 class EluLayer(ActivationLayer):

@@ -238,9 +238,9 @@ class Layer(Configured):
             raise ValueError(f"{self.name}: parameter {key}: expected {self.dtype} {shape}, got {came}")
         return value.copy()
 
-    def _reserve(self, name: str, shape: Shape, dtype: DTypeLike | None = None, per_example: bool = True) -> None:
-        """Declare a working array, with `shape` for each example, or once for the batch."""
-        self.reserved[name] = Reservation(shape, self.dtype if dtype is None else np.dtype(dtype), per_example)
+    def _reserve(self, name: str, shape: Shape, dtype: DTypeLike | None = None, **how: bool) -> None:
+        """Declare a working array, with `shape` for each example unless `how`, as in `Reservation`, says otherwise."""
+        self.reserved[name] = Reservation(shape, self.dtype if dtype is None else np.dtype(dtype), **how)
 
     def _context(self, training: bool) -> Context:
         """What the layer's mathematics is given where no model gives it."""

@@ -116,7 +116,7 @@ class TransposedConvolutionLayer(Layer):
         self._add_parameter("b", (self.filters,), lambda: np.zeros(self.filters))
         # The kernels' biases are those of the convolution, which goes the other way and has none.
         self._no_bias = np.zeros(channels, self.dtype)
-        self._reserve("no_bias_gradient", (channels,), per_example=False)
+        self._reserve("no_bias_gradient", (channels,), per_example=False, backward_only=True)
         return (rows, columns, self.filters)
 
     def compute(self, x: Array, context: Context) -> Array:

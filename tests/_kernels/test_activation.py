@@ -10,6 +10,7 @@ from parity import assert_twins_agree, dtypes, on_every_instruction_set, seeds
 import cnnx
 from cnnx import _kernels
 from cnnx._kernels import _compiled
+from cnnx._kernels.reference import activation
 
 compiled_only = pytest.mark.skipif(not _compiled, reason="a build without compiled kernels has nothing to compare")
 
@@ -84,6 +85,11 @@ def test_prelu_agrees_with_its_twin(positions, channels, dtype, seed, threads):
     slope = rng.standard_normal(channels).astype(dtype)
     assert_twins_agree("prelu_forward", [x, slope], [x])
     assert_twins_agree("prelu_backward", [grad, x, slope], [slope, x])
+    expected, alone = np.empty_like(slope), np.empty_like(slope)
+    for function in (_compiled["activation"].prelu_backward, activation.prelu_backward):
+        function(grad, x, slope, expected, np.empty_like(x))
+        function(grad, x, slope, alone, None)
+        np.testing.assert_array_equal(alone, expected)
 
 
 @compiled_only

@@ -84,9 +84,10 @@ cdef void prelu_backward_row(
 ) noexcept nogil:
     cdef Py_ssize_t i
     cdef floating below
-    for i in range(count):
-        below = slope[i] * grad[i]
-        out[i] = grad[i] if x[i] > 0 else below
+    if out != NULL:
+        for i in range(count):
+            below = slope[i] * grad[i]
+            out[i] = grad[i] if x[i] > 0 else below
     for i in range(count):
         below = 0 if x[i] > 0 else x[i]
         total[i] += grad[i] * below
@@ -114,7 +115,7 @@ cdef void prelu_backward_task(const void *job, Py_ssize_t task, floating *row) n
         while start < end:
             prelu_backward_row(
                 <const floating *>p.grad + start, <const floating *>p.x + start, <const floating *>p.slopes, row,
-                <floating *>p.out + start, min(p.width, end - start))
+                NULL if p.out == NULL else <floating *>p.out + start, min(p.width, end - start))
             start += p.width
         for i in range(p.width):
             total[i % p.channels] += row[i]
@@ -149,15 +150,15 @@ def prelu_forward(x, const floating[::1] slope, out):
 @by_dtype
 def prelu_backward(grad, x, const floating[::1] slope, floating[::1] slope_grad, out):
     cdef const floating[:, ::1] G = positions(grad), X = positions(x)
-    cdef floating[:, ::1] Y = positions(out)
+    cdef floating[:, ::1] Y = None if out is None else positions(out)
     cdef Py_ssize_t channels = slope.shape[0], c
     if (
         X.shape[1] != channels or channels < 1 or slope_grad.shape[0] != channels
-        or not same_shape(X.shape, Y.shape, 2) or not same_shape(X.shape, G.shape, 2)
+        or Y is not None and not same_shape(X.shape, Y.shape, 2) or not same_shape(X.shape, G.shape, 2)
     ):
         raise ValueError(
             f"prelu_backward: shapes do not fit: {as_tuple(G.shape, 2)}, {as_tuple(X.shape, 2)}, "
-            f"slopes {channels}, {slope_grad.shape[0]}, {as_tuple(Y.shape, 2)}")
+            f"slopes {channels}, {slope_grad.shape[0]}, {None if Y is None else as_tuple(Y.shape, 2)}")
     slope_grad[...] = 0
     if X.shape[0] == 0:
         return
@@ -166,7 +167,7 @@ def prelu_backward(grad, x, const floating[::1] slope, floating[::1] slope_grad,
     cdef int threads = threads_for(tasks, 2.0 * p.size)
     p.totals = <double *>allocate(tasks * channels * sizeof(double) + (1 + threads) * p.width * sizeof(floating))
     cdef floating *slopes = <floating *>(p.totals + tasks * channels)
-    p.grad, p.x, p.slopes, p.out = &G[0, 0], &X[0, 0], slopes, &Y[0, 0]
+    p.grad, p.x, p.slopes, p.out = &G[0, 0], &X[0, 0], slopes, NULL if Y is None else &Y[0, 0]
     with nogil:
         repeat(slope, p.width, slopes)
         for_each_task(prelu_backward_task[floating], &p, tasks, threads, slopes + p.width, p.width)

@@ -38,11 +38,12 @@ def prelu_forward(x: Array, slope: Array, out: Array) -> None:
     out[...] = np.where(x > 0, x, x * slope)
 
 
-def prelu_backward(grad: Array, x: Array, slope: Array, slope_grad: Array, out: Array) -> None:
-    """slope_grad is the sum of grad * x over all positions where x is not above zero."""
+def prelu_backward(grad: Array, x: Array, slope: Array, slope_grad: Array, out: Array | None) -> None:
+    """slope_grad is the sum of grad * x over all positions where x is not above zero; `out` may be left out."""
     positions = tuple(range(x.ndim - 1))
     slope_grad[...] = np.where(x > 0, 0, grad * x).sum(axis=positions, dtype=np.float64)
-    out[...] = np.where(x > 0, grad, grad * slope)
+    if out is not None:
+        out[...] = np.where(x > 0, grad, grad * slope)
 
 
 def elu_forward(x: Array, alpha: float, scale: float, out: Array) -> None:

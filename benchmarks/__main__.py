@@ -6,18 +6,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import chart, machine, report, suites, targets
-from benchmarks.contestants import CEILING, CNNX, CONTESTANTS
+from benchmarks import chart, machine, report, suites, targets, versions
+from benchmarks.contestants import CEILING, CNNX, CNNX_BEFORE, CONTESTANTS
 from benchmarks.interleave import QUICK, Plan
-from benchmarks.networks import NETWORKS
+from benchmarks.networks import ALL_NETWORKS, READY_NETWORKS
 
 BUSY = 0.5  # load average of the last minute
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
-    plan = QUICK if options.quick else Plan()
-    settings = suites.Settings(options.threads, plan, options.quick, options.networks, options.without)
+    if options.against:
+        run, plan = versions.run, versions.QUICK if options.quick else versions.PLAN
+    else:
+        run, plan = suites.run, QUICK if options.quick else Plan()
+    settings = suites.Settings(options.threads, plan, options.quick, options.networks, options.without, options.against)
     about = {
         **machine.describe(),
         "threads": options.threads,
@@ -29,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = []
     for suite in options.only:
         of_suite = []
-        for row in suites.run(suite, settings):
+        for row in run(suite, settings):
             # As they come, for who waits; the tables follow.
             figures = ", ".join(f"{name} {value:.2f}" for name, value in row.figures.items())
             print(f"{suite}: {row.name}: {figures or 'not measured'}", file=sys.stderr, flush=True)
@@ -42,8 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.markdown.write_text(report.as_markdown(about, rows), encoding="utf-8")
     if options.chart:
         chart.draw(rows, options.chart)
+    if options.against:
+        print(versions.summary(rows))
     if options.check:
-        missed = targets.misses(rows)
+        missed = versions.misses(rows) if options.against else targets.misses(rows)
         print("\n".join(missed) if missed else "All targets of these rows are met.")
         return 1 if missed else 0
     return 0
@@ -52,16 +57,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description="cnnx against its peers, measured in turn.")
     parser.add_argument("--only", metavar="SUITE,...", type=_list(suites.SUITES), default=suites.SUITES)
-    parser.add_argument("--networks", metavar="NETWORK,...", type=_list(tuple(NETWORKS)))
-    peers = tuple(name for name in CONTESTANTS if name not in (CNNX, CEILING))
+    parser.add_argument("--networks", metavar="NETWORK,...", type=_list(tuple(ALL_NETWORKS)))
+    peers = tuple(name for name in CONTESTANTS if name not in (CNNX, CNNX_BEFORE, CEILING))
     parser.add_argument("--without", metavar="PEER,...", type=_list(peers), default=(), help="peers to leave out")
+    parser.add_argument(
+        "--against",
+        metavar="FOLDER",
+        type=Path,
+        help="another version of cnnx, built in place there, is the only peer",
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="few repetitions: to try the suite, not to report")
     parser.add_argument("--json", metavar="FILE", type=Path)
     parser.add_argument("--markdown", metavar="FILE", type=Path)
     parser.add_argument("--chart", metavar="FILE.png", help="of the training steps; needs matplotlib")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target of these rows is not met")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.against is None:
+        if ready := [name for name in options.networks or () if name in READY_NETWORKS]:
+            parser.error(f"--networks {','.join(ready)}: only with --against")
+    elif not (options.against / "cnnx" / "__init__.py").is_file():
+        parser.error(f"--against {options.against}: expected a folder with cnnx/__init__.py in it")
+    else:
+        options.against = options.against.resolve()
+    return options
 
 
 def _list(allowed: Sequence[str]):
@@ -84,6 +103,8 @@ def command(options: argparse.Namespace) -> str:
         words.append(f"--networks {','.join(options.networks)}")
     if options.without:
         words.append(f"--without '{','.join(options.without)}'")
+    if options.against:
+        words.append(f"--against {options.against}")
     if options.threads != 2:
         words.append(f"--threads {options.threads}")
     if options.quick:

@@ -1,4 +1,4 @@
-"""The four reference networks as plain data: shapes, layers, weights and batches that every contestant builds from."""
+"""The reference networks as plain data: shapes, layers, weights and batches that every contestant builds from."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,13 @@ class Dense(NamedTuple):
     units: int
 
 
-Layer = Convolution | BatchNorm | Relu | MaxPool | Flatten | Dropout | Dense
+class Ready(NamedTuple):
+    """All layers of a network of `cnnx.models`: no other contestant builds these."""
+
+    name: str
+
+
+Layer = Convolution | BatchNorm | Relu | MaxPool | Flatten | Dropout | Dense | Ready
 
 
 class Network(NamedTuple):
@@ -78,6 +84,9 @@ NETWORKS = {
         [*_vgg_block(32), *_vgg_block(64), *_vgg_block(128), Flatten(), Dense(128), Relu(), Dense(10)],
     ),
 }
+
+READY_NETWORKS = {name: Network((32, 32, 3), [Ready(name)]) for name in ("resnet8", "mobilenet")}
+ALL_NETWORKS = {**NETWORKS, **READY_NETWORKS}
 
 
 def without_dropout(network: Network) -> Network:
@@ -188,7 +197,7 @@ def convolution_cases(networks: Sequence[str], batch: int = 64) -> dict[str, Con
     cases = {REFERENCE_CONVOLUTION: ConvolutionCase(batch, 32, 32, 64, 64, 3, 1)}
     for name in networks:
         number = 0
-        for layer, shape in with_input_shapes(NETWORKS[name]):
+        for layer, shape in with_input_shapes(ALL_NETWORKS[name]):
             if isinstance(layer, Convolution):
                 number += 1
                 cases[f"{name} {number}"] = ConvolutionCase(batch, *shape, layer.filters, layer.size, layer.padding)

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks import contestants
@@ -17,9 +19,9 @@ class CannotError(Exception):
 
 
 class Process:
-    """A worker process with one contestant in it."""
+    """A worker process with one contestant in it; its library comes from the folder `package`, where one is given."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, package: Path | None = None) -> None:
         self.name, self.threads = name, threads
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -30,7 +32,7 @@ class Process:
             text=True,
             env=environment(threads),
         )
-        self.ask("start", name=name, threads=threads)
+        self.ask("start", name=name, threads=threads, package=None if package is None else str(package))
 
     def ask(self, request: str, **arguments: Any) -> Any:
         """The answer to one request of `Worker`; CannotError if there is none."""
@@ -81,7 +83,13 @@ def environment(threads: int) -> dict[str, str]:
 class Team:
     """Worker processes for some contestants; who cannot take part is left out, by name and with the reason."""
 
-    def __init__(self, names: Iterable[str], threads: int, without: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        names: Iterable[str],
+        threads: int,
+        without: Sequence[str] = (),
+        packages: Mapping[str, Path] = MappingProxyType({}),
+    ) -> None:
         self.skipped: dict[str, str] = {}
         self.members: dict[str, Process] = {}
         self._closing = ExitStack()
@@ -89,7 +97,7 @@ class Team:
             reason = "left out with --without" if name in without else contestants.missing(name)
             if reason is None:
                 try:
-                    process = Process(name, threads)
+                    process = Process(name, threads, packages.get(name))
                 except CannotError as error:
                     reason = str(error)
                 else:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import contestants
-from benchmarks.networks import NETWORKS, ConvolutionCase, make_batch, make_weights, without_dropout
+from benchmarks.networks import ALL_NETWORKS, ConvolutionCase, make_batch, make_weights, without_dropout
 
 # Small for timing, so that the numbers stay tame over thousands of steps; larger where losses are compared.
 TIMING_RATE, CHECKING_RATE = 1e-4, 0.005
@@ -24,20 +24,22 @@ TIMING_RATE, CHECKING_RATE = 1e-4, 0.005
 class Worker:
     """Answers requests; each public method is one."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, package: str | None = None) -> None:
+        if package is not None:
+            sys.path.insert(0, package)  # `benchmarks` has been imported; what is not yet comes from there
         self.contestant = contestants.make(name, threads)
         self.functions: dict[str, Callable[[], Any]] = {}
 
     def training(self, network: str, batch: int) -> list[str]:
         """Prepare training steps."""
         self.functions = {}
-        built, (X, y) = NETWORKS[network], make_batch(NETWORKS[network], batch)
+        built, (X, y) = ALL_NETWORKS[network], make_batch(ALL_NETWORKS[network], batch)
         return self._take(step=self._method("training")(built, make_weights(built), X, y, TIMING_RATE))
 
     def inference(self, network: str, batch: int) -> list[str]:
         """Prepare the inference of one batch."""
         self.functions = {}
-        built, (X, _) = NETWORKS[network], make_batch(NETWORKS[network], batch)
+        built, (X, _) = ALL_NETWORKS[network], make_batch(ALL_NETWORKS[network], batch)
         return self._take(infer=self._method("inference")(built, make_weights(built), X))
 
     def convolution(self, case: list[int]) -> list[str]:
@@ -67,7 +69,7 @@ class Worker:
 
     def losses(self, network: str, batch: int, steps: int) -> list[float]:
         """The losses of the first steps, without dropout: they tell whether all do the same work."""
-        built = without_dropout(NETWORKS[network])
+        built = without_dropout(ALL_NETWORKS[network])
         step = self._method("training")(built, make_weights(built), *make_batch(built, batch), CHECKING_RATE)
         return [step() for _ in range(steps)]
 
@@ -96,6 +98,12 @@ class Worker:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak
+
+    def working_bytes(self, network: str, batch: int) -> int:
+        """What the arrays of a training step take."""
+        built = ALL_NETWORKS[network]
+        size: int = self._method("working_bytes")(built, make_weights(built), batch)
+        return size
 
     def _method(self, name: str) -> Callable[..., Any]:
         if not hasattr(self.contestant, name):

@@ -22,6 +22,7 @@ class Entry(NamedTuple):
 
 
 CNNX = "cnnx"
+CNNX_BEFORE = "cnnx before"  # of another folder: takes part with --against alone
 CEILING = "NumPy product"
 ONNX_RUNTIME = "ONNX Runtime"
 PYTORCH = "PyTorch"
@@ -29,6 +30,7 @@ PYTORCH_CHANNELS_LAST = "PyTorch channels_last"
 
 CONTESTANTS = {
     CNNX: Entry("cnnx_", ("cnnx",)),
+    CNNX_BEFORE: Entry("cnnx_", ("cnnx",)),
     PYTORCH: Entry("torch_", ("torch",)),
     PYTORCH_CHANNELS_LAST: Entry("torch_", ("torch",), {"channels_last": True}),
     "PyTorch compiled": Entry("torch_", ("torch",), {"compiled": True}),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.interleave import Plan
@@ -17,6 +18,7 @@ class Settings(NamedTuple):
     quick: bool
     networks: tuple[str, ...] | None = None  # None: each suite's own choice
     without: tuple[str, ...] = ()
+    against: Path | None = None  # a folder with another version of cnnx
 
     def chosen(self, default: tuple[str, ...]) -> tuple[str, ...]:
         return default if self.networks is None else self.networks

@@ -35,7 +35,7 @@ def run(settings: Settings) -> Iterator[Row]:
     for number in range(-1, light_rounds):  # the first fills the disk's cache and is not counted
         for name in present:
             if name in ("numpy", "cnnx") or number < heavy_rounds:
-                once = import_seconds(MODULES[name], settings.threads)
+                once = seconds_of(f"import {MODULES[name]}", settings.threads)
                 if number >= 0:
                     seconds[name].append(once)
     row.seconds = {name: Measurement.of(values) for name, values in seconds.items()}
@@ -55,10 +55,11 @@ def run(settings: Settings) -> Iterator[Row]:
     yield row
 
 
-def import_seconds(module: str, threads: int) -> float:
-    code = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(threads))
+def seconds_of(code: str, threads: int, folder: Path | None = None) -> float:
+    """Of some lines in a fresh process, started in a folder from which they may import."""
+    timed = f"import time; start = time.perf_counter()\n{code}\nprint(time.perf_counter() - start)"
+    command = [sys.executable, "-c", timed]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(threads), cwd=folder)
     return float(done.stdout.split()[-1])
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from benchmarks.contestants import CNNX, CONTESTANTS, PYTORCH
+from benchmarks.contestants import CNNX, CNNX_BEFORE, CONTESTANTS, PYTORCH
 from benchmarks.interleave import interleave
 from benchmarks.networks import NETWORKS
 from benchmarks.processes import Team
@@ -12,7 +12,7 @@ from benchmarks.suites import Settings
 BATCHES = (64, 256)
 CONTENDERS = tuple(name for name in CONTESTANTS if name == CNNX or name.startswith(("PyTorch", "Tensor", "JAX")))
 PEERS = CONTENDERS[1:]
-CHECKED = (CNNX, PYTORCH, "TensorFlow", "JAX")
+CHECKED = (CNNX, CNNX_BEFORE, PYTORCH, "TensorFlow", "JAX")
 TOLERANCE = 1e-3
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # the kernels, which `__getattr__` finds below: their types a
     from cnnx._kernels.reference.depthwise import *  # noqa: F403
     from cnnx._kernels.reference.dropout import *  # noqa: F403
     from cnnx._kernels.reference.group_normalization import *  # noqa: F403
+    from cnnx._kernels.reference.grouped_convolution import *  # noqa: F403
     from cnnx._kernels.reference.normalization import *  # noqa: F403
     from cnnx._kernels.reference.optimizer import *  # noqa: F403
     from cnnx._kernels.reference.pooling import *  # noqa: F403

@@ -39,7 +39,7 @@ def test_too_few_arguments_and_an_unknown_one_are_type_errors():
 def test_arrays_of_two_types_and_of_none_that_kernels_have_are_value_errors(dtype, wrong):
     x, other = np.zeros((4, 4), dtype), np.zeros((4, 4), wrong)
     for arguments in ((x, other), (other, x), (other, other)):
-        with pytest.raises(ValueError, match="mismatch|not understand|not supported"):
+        with pytest.raises(ValueError, match=r"mismatch|not understand|not supported"):
             _compiled["softmax"].softmax_forward(*arguments)
         with pytest.raises(ValueError, match="relu_forward: expected arrays of one type, float32 or float64, got"):
             _compiled["activation"].relu_forward(*arguments)

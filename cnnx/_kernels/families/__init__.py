@@ -38,6 +38,11 @@ KERNELS = {
     "depthwise": ("depthwise_forward", "depthwise_input_gradient", "depthwise_weight_gradient"),
     "dropout": ("dropout", "spatial_dropout"),
     "group_normalization": ("group_norm_forward", "group_norm_parameter_gradient", "group_norm_input_gradient"),
+    "grouped_convolution": (
+        "grouped_convolution_forward",
+        "grouped_convolution_input_gradient",
+        "grouped_convolution_weight_gradient",
+    ),
     "normalization": (
         "batch_norm_statistics",
         "batch_norm_forward",

@@ -28,9 +28,7 @@ from cnnx._kernels.products.correlation cimport correlate, pack_filters, packed_
 from cnnx._kernels.products.scatter cimport scatter, scatters_in_cache
 from cnnx._kernels.products.tiles cimport geometry, measure, nhwc, pair, pooled, reading_pooled, sliding
 from cnnx._kernels.products.weight_gradient cimport weight_gradient
-from cnnx._kernels.products.winograd cimport (
-    transform_filters, transformed_size, winograd, winograd_is_faster, winograd_weight_gradient,
-)
+from cnnx._kernels.products.winograd cimport transform_filters, transformed_size, winograd, winograd_is_faster
 
 # Elements of a padded image; to have room for more is a mistake, and their number in bytes overflows soon after.
 cdef Py_ssize_t LARGEST_TILE = 1 << 48
@@ -44,15 +42,6 @@ cdef pair as_pair(values) except *:
 
 
 cdef pair ONE = pair(1, 1)
-
-
-cdef struct call:
-    # The arrays' shapes, and how filters slide over the images and windows over the outputs.
-    const Py_ssize_t *x
-    const Py_ssize_t *W
-    const Py_ssize_t *out   # with pooling, of its outputs
-    pair stride, padding, dilation
-    pair size, pool         # of the convolution's outputs, and of windows
 
 
 cdef call unpooled(const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, stride, padding, dilation) except *:
@@ -285,10 +274,7 @@ cdef _weight_gradient(
         b_grad[...] = 0
         return
     with nogil:
-        if winograd_is_faster(&g):
-            winograd_weight_gradient(&g, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
-        else:
-            weight_gradient(&g, c.size, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], NULL, &W_grad[0, 0, 0, 0], &b_grad[0])
+        weight_gradient(&g, c.size, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], NULL, &W_grad[0, 0, 0, 0], &b_grad[0])
 
 
 cdef _pool_weight_gradient(

@@ -4,7 +4,7 @@ W[K, F] = sum of columns[band, K]^T . grad[band, F]     task: a block of images
 
 From a pooled gradient, the windows that have one are listed and added straight to the sums; with few weights, they are
 walked without a list (window_gradient.pyx). Without pooling, few filters and channels are taken from planes
-(plane_gradient.pyx).
+(plane_gradient.pyx), and many with 3x3 filters by Winograd's products (winograd.pyx).
 """
 
 from libc.stdint cimport uint8_t
@@ -23,6 +23,7 @@ from cnnx._kernels.products.tiles cimport (
     table_room, tile_size, view_tile, windows_of, with_bands, with_copies,
 )
 from cnnx._kernels.products.window_gradient cimport gradient_by_windows, window_gradient
+from cnnx._kernels.products.winograd cimport winograd_is_faster, winograd_weight_gradient
 
 # Bytes. A tile of a few channels and a panel of the gradients of its positions stay in the first-level cache.
 cdef enum:
@@ -202,6 +203,8 @@ cdef int weight_gradient(
     The work is cut as for all the convolution's outputs, their `size`, of which a pooling may not cover the last ones:
     these have no gradient, and leaving them out changes no bit."""
     cdef bint listed = places != NULL
+    if not listed and winograd_is_faster(g):
+        return winograd_weight_gradient(g, x, grad, W_grad, b_grad)
     if listed and gradient_by_windows(g):
         return window_gradient(g, size.height * size.width, x, grad, places, W_grad, b_grad)
     if not listed and gradient_by_planes(g, sizeof(floating)):

@@ -1,0 +1,194 @@
+"""Convolution whose channels and filters are cut into equal groups: forward, input gradient, weight gradient.
+
+Group after group, its channels and its filters are copied side by side, and what convolution.pyx makes of them is copied
+to where it belongs. The copies are a thread's work for some images; a group's products take most of the time.
+"""
+
+from cnnx._kernels.families.convolution cimport (
+    backward_geometry, call, check, convolve, forward_geometry, input_gradient, unpooled,
+)
+from cnnx._kernels.ground.floating cimport floating
+from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for
+from cnnx._kernels.ground.shapes cimport as_tuple
+from cnnx._kernels.products.tiles cimport aligned, geometry
+from cnnx._kernels.products.weight_gradient cimport weight_gradient
+
+cdef enum:
+    COPY_TASKS = 16  # into which a copy is cut
+
+
+cdef struct part:
+    # The shapes of one group's arrays.
+    Py_ssize_t x[4]
+    Py_ssize_t W[4]
+    Py_ssize_t out[4]
+
+
+cdef part part_of(
+    const char *name, const Py_ssize_t *x, const Py_ssize_t *W, Py_ssize_t biases, const Py_ssize_t *out,
+    Py_ssize_t groups,
+) except *:
+    """Shapes of all groups that fit together; `convolution.check` does the rest."""
+    cdef part p
+    cdef int i
+    if groups < 1 or W[3] % groups or x[3] != W[2] * groups or W[3] != out[3] or biases != W[3]:
+        raise ValueError(
+            f"{name.decode()}: shapes do not fit: images {as_tuple(x, 4)}, weights {as_tuple(W, 4)}, {biases} biases, "
+            f"outputs {as_tuple(out, 4)}, groups {groups}")
+    for i in range(4):
+        p.x[i], p.W[i], p.out[i] = x[i], W[i], out[i]
+    p.x[3], p.W[3], p.out[3] = W[2], W[3] // groups, W[3] // groups
+    return p
+
+
+cdef Py_ssize_t size_of(const Py_ssize_t *shape) noexcept nogil:
+    return shape[0] * shape[1] * shape[2] * shape[3]
+
+
+cdef struct rows:
+    # Rows of `size` elements, `source_row` apart, that go to where they are `target_row` apart.
+    const void *source
+    void *target
+    Py_ssize_t count, size, source_row, target_row
+
+
+cdef void copy_some(const void *job, Py_ssize_t task, floating *memory) noexcept nogil:
+    cdef const rows *r = <const rows *>job
+    cdef const floating *source = <const floating *>r.source
+    cdef floating *target = <floating *>r.target
+    cdef Py_ssize_t row, k
+    for row in range(r.count * task // COPY_TASKS, r.count * (task + 1) // COPY_TASKS):
+        for k in range(r.size):
+            target[row * r.target_row + k] = source[row * r.source_row + k]
+
+
+cdef void copy(rows r, floating *memory) noexcept nogil:
+    """`memory` only carries the type."""
+    for_each_task(copy_some[floating], &r, COPY_TASKS, threads_for(COPY_TASKS, r.count * r.size), memory, 0)
+
+
+cdef void gather(
+    const floating *all_columns, const Py_ssize_t *shape, Py_ssize_t groups, Py_ssize_t group, floating *columns,
+) noexcept nogil:
+    """A group's part of the last axis, whose shape this is."""
+    copy(rows(all_columns + group * shape[3], columns, size_of(shape) // shape[3], shape[3], shape[3] * groups, shape[3]),
+         columns)
+
+
+cdef void scatter(
+    const floating *columns, const Py_ssize_t *shape, Py_ssize_t groups, Py_ssize_t group, floating *all_columns,
+) noexcept nogil:
+    """The reverse."""
+    copy(rows(columns, all_columns + group * shape[3], size_of(shape) // shape[3], shape[3], shape[3], shape[3] * groups),
+         all_columns)
+
+
+cdef struct room:
+    # Working memory for the arrays of a group.
+    void *x
+    void *W
+    void *out
+
+
+cdef room make_room(const part *p, floating kind) except *:
+    """To be released is `x`; `kind` only carries the type."""
+    cdef Py_ssize_t x_size = aligned(size_of(p.x)), W_size = aligned(size_of(p.W))
+    cdef floating *memory = <floating *>allocate((x_size + W_size + size_of(p.out)) * <Py_ssize_t>sizeof(floating))
+    return room(memory, memory + x_size, memory + x_size + W_size)
+
+
+cdef _forward(
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b, stride, padding, dilation,
+    Py_ssize_t groups, bint relu, floating[:, :, :, ::1] out,
+):
+    cdef part p = part_of("grouped_convolution_forward", x.shape, W.shape, b.shape[0], out.shape, groups)
+    cdef call c = unpooled(p.x, p.W, p.out, stride, padding, dilation)
+    check("grouped_convolution_forward", &c, p.W[3], NULL)
+    if x.shape[0] == 0:
+        return
+    cdef geometry g = forward_geometry(&c)
+    cdef room r = make_room[floating](&p, 0)
+    cdef Py_ssize_t group
+    try:
+        with nogil:
+            for group in range(groups):
+                gather(&x[0, 0, 0, 0], p.x, groups, group, <floating *>r.x)
+                gather(&W[0, 0, 0, 0], p.W, groups, group, <floating *>r.W)
+                convolve(
+                    &g, <const floating *>r.x, <const floating *>r.W, <const floating *>NULL, &b[group * p.W[3]],
+                    relu, <floating *>r.out, NULL)
+                scatter(<const floating *>r.out, p.out, groups, group, &out[0, 0, 0, 0])
+    finally:
+        release(r.x)
+
+
+cdef _input_gradient(
+    const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, stride, padding, dilation, Py_ssize_t groups,
+    floating[:, :, :, ::1] out,
+):
+    cdef part p = part_of("grouped_convolution_input_gradient", out.shape, W.shape, W.shape[3], grad.shape, groups)
+    cdef call c = unpooled(p.x, p.W, p.out, stride, padding, dilation)
+    check("grouped_convolution_input_gradient", &c, p.W[3], NULL)
+    if grad.shape[0] == 0:
+        return
+    cdef geometry g = backward_geometry(&c)
+    cdef room r = make_room[floating](&p, 0)
+    cdef Py_ssize_t group
+    try:
+        with nogil:
+            for group in range(groups):
+                gather(&grad[0, 0, 0, 0], p.out, groups, group, <floating *>r.out)
+                gather(&W[0, 0, 0, 0], p.W, groups, group, <floating *>r.W)
+                input_gradient(&g, <const floating *>r.out, <const floating *>r.W, <floating *>r.x)
+                scatter(<const floating *>r.x, p.x, groups, group, &out[0, 0, 0, 0])
+    finally:
+        release(r.x)
+
+
+cdef _weight_gradient(
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, stride, padding, dilation, Py_ssize_t groups,
+    floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
+):
+    cdef part p = part_of(
+        "grouped_convolution_weight_gradient", x.shape, W_grad.shape, b_grad.shape[0], grad.shape, groups)
+    cdef call c = unpooled(p.x, p.W, p.out, stride, padding, dilation)
+    check("grouped_convolution_weight_gradient", &c, p.W[3], NULL)
+    if x.shape[0] == 0:
+        W_grad[...] = 0
+        b_grad[...] = 0
+        return
+    cdef geometry g = forward_geometry(&c)
+    cdef room r = make_room[floating](&p, 0)
+    cdef Py_ssize_t group
+    try:
+        with nogil:
+            for group in range(groups):
+                gather(&x[0, 0, 0, 0], p.x, groups, group, <floating *>r.x)
+                gather(&grad[0, 0, 0, 0], p.out, groups, group, <floating *>r.out)
+                weight_gradient(
+                    &g, c.size, <const floating *>r.x, <const floating *>r.out, NULL, <floating *>r.W,
+                    &b_grad[group * p.W[3]])
+                scatter(<const floating *>r.W, p.W, groups, group, &W_grad[0, 0, 0, 0])
+    finally:
+        release(r.x)
+
+
+def grouped_convolution_forward(x, W, b, stride, padding, dilation, groups, relu, out):
+    if out.dtype.char == "f":
+        _forward[float](x, W, b, stride, padding, dilation, groups, relu, out)
+    else:
+        _forward[double](x, W, b, stride, padding, dilation, groups, relu, out)
+
+
+def grouped_convolution_input_gradient(grad, W, stride, padding, dilation, groups, out):
+    if out.dtype.char == "f":
+        _input_gradient[float](grad, W, stride, padding, dilation, groups, out)
+    else:
+        _input_gradient[double](grad, W, stride, padding, dilation, groups, out)
+
+
+def grouped_convolution_weight_gradient(x, grad, stride, padding, dilation, groups, W_grad, b_grad):
+    if W_grad.dtype.char == "f":
+        _weight_gradient[float](x, grad, stride, padding, dilation, groups, W_grad, b_grad)
+    else:
+        _weight_gradient[double](x, grad, stride, padding, dilation, groups, W_grad, b_grad)

@@ -20,6 +20,7 @@ those of a convolution and a pooling one by one but for rounding, while all othe
 
 from libc.stdint cimport uint8_t, uintptr_t
 
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport CLOSED, in_use, loops_for
 from cnnx._kernels.ground.parallel cimport allocate, release
@@ -182,9 +183,10 @@ cdef int convolve(
     return 0
 
 
-cdef _forward(
+@by_dtype
+def convolution_forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b, stride, padding, dilation,
-    bint relu, floating[:, :, :, ::1] out, dict prepared,
+    bint relu, floating[:, :, :, ::1] out, dict prepared=None,
 ):
     cdef call c = unpooled(x.shape, W.shape, out.shape, stride, padding, dilation)
     check("convolution_forward", &c, b.shape[0], NULL)
@@ -196,9 +198,10 @@ cdef _forward(
         convolve(&g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], filters, &b[0], relu, &out[0, 0, 0, 0], NULL)
 
 
-cdef _pool_forward(
+@by_dtype
+def convolution_pool_forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b, stride, padding, size,
-    pool_size, bint relu, floating[:, :, :, ::1] out, uint8_t[:, :, :, ::1] argmax, dict prepared,
+    pool_size, bint relu, floating[:, :, :, ::1] out, uint8_t[:, :, :, ::1] argmax, dict prepared=None,
 ):
     cdef call c = with_pooling(x.shape, W.shape, out.shape, stride, padding, size, pool_size)
     check("convolution_pool_forward", &c, b.shape[0], NULL if argmax is None else argmax.shape)
@@ -231,7 +234,8 @@ cdef int input_gradient(
     return 0
 
 
-cdef _input_gradient(
+@by_dtype
+def convolution_input_gradient(
     const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, stride, padding, dilation,
     floating[:, :, :, ::1] out,
 ):
@@ -244,7 +248,8 @@ cdef _input_gradient(
         input_gradient(&g, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
 
 
-cdef _pool_input_gradient(
+@by_dtype
+def convolution_pool_input_gradient(
     const floating[:, :, :, ::1] grad, const uint8_t[:, :, :, ::1] argmax, const floating[:, :, :, ::1] W,
     stride, padding, size, pool_size, floating[:, :, :, ::1] out,
 ):
@@ -262,7 +267,8 @@ cdef _pool_input_gradient(
             input_gradient(&backward, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
 
 
-cdef _weight_gradient(
+@by_dtype
+def convolution_weight_gradient(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, stride, padding, dilation,
     floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
@@ -277,7 +283,8 @@ cdef _weight_gradient(
         weight_gradient(&g, c.size, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], NULL, &W_grad[0, 0, 0, 0], &b_grad[0])
 
 
-cdef _pool_weight_gradient(
+@by_dtype
+def convolution_pool_weight_gradient(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, const uint8_t[:, :, :, ::1] argmax,
     stride, padding, size, pool_size, floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
@@ -291,45 +298,3 @@ cdef _pool_weight_gradient(
     with nogil:
         weight_gradient(
             &g, c.size, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &argmax[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
-
-
-def convolution_forward(x, W, b, stride, padding, dilation, relu, out, prepared=None):
-    if out.dtype.char == "f":
-        _forward[float](x, W, b, stride, padding, dilation, relu, out, prepared)
-    else:
-        _forward[double](x, W, b, stride, padding, dilation, relu, out, prepared)
-
-
-def convolution_pool_forward(x, W, b, stride, padding, size, pool_size, relu, out, argmax, prepared=None):
-    if out.dtype.char == "f":
-        _pool_forward[float](x, W, b, stride, padding, size, pool_size, relu, out, argmax, prepared)
-    else:
-        _pool_forward[double](x, W, b, stride, padding, size, pool_size, relu, out, argmax, prepared)
-
-
-def convolution_input_gradient(grad, W, stride, padding, dilation, out):
-    if out.dtype.char == "f":
-        _input_gradient[float](grad, W, stride, padding, dilation, out)
-    else:
-        _input_gradient[double](grad, W, stride, padding, dilation, out)
-
-
-def convolution_pool_input_gradient(grad, argmax, W, stride, padding, size, pool_size, out):
-    if out.dtype.char == "f":
-        _pool_input_gradient[float](grad, argmax, W, stride, padding, size, pool_size, out)
-    else:
-        _pool_input_gradient[double](grad, argmax, W, stride, padding, size, pool_size, out)
-
-
-def convolution_weight_gradient(x, grad, stride, padding, dilation, W_grad, b_grad):
-    if W_grad.dtype.char == "f":
-        _weight_gradient[float](x, grad, stride, padding, dilation, W_grad, b_grad)
-    else:
-        _weight_gradient[double](x, grad, stride, padding, dilation, W_grad, b_grad)
-
-
-def convolution_pool_weight_gradient(x, grad, argmax, stride, padding, size, pool_size, W_grad, b_grad):
-    if W_grad.dtype.char == "f":
-        _pool_weight_gradient[float](x, grad, argmax, stride, padding, size, pool_size, W_grad, b_grad)
-    else:
-        _pool_weight_gradient[double](x, grad, argmax, stride, padding, size, pool_size, W_grad, b_grad)

@@ -10,6 +10,7 @@ a single row takes several of them at a time. How the work is cut changes no bit
 
 from libc.string cimport memcpy
 
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport MOST_VECTORS
 from cnnx._kernels.ground.loops cimport product
@@ -251,7 +252,8 @@ cdef right_side through_strides(const floating *matrix, Py_ssize_t row, Py_ssize
     return right_side(in_place=False, row=row, column=column, readable=0, first=0, matrix=matrix, packed=NULL)
 
 
-cdef _forward(
+@by_dtype
+def dense_forward(
     const floating[:, ::1] x, const floating[:, ::1] W, const floating[::1] b, bint relu, floating[:, ::1] out,
 ):
     check("dense_forward", x.shape[0], x.shape[1], W.shape, b.shape[0], out.shape)
@@ -263,7 +265,8 @@ cdef _forward(
             x.shape[1], W.shape[1], &b[0], relu, &out[0, 0])
 
 
-cdef _input_gradient(const floating[:, ::1] grad, const floating[:, ::1] W, floating[:, ::1] out):
+@by_dtype
+def dense_input_gradient(const floating[:, ::1] grad, const floating[:, ::1] W, floating[:, ::1] out):
     check("dense_input_gradient", out.shape[0], out.shape[1], W.shape, W.shape[1], grad.shape)
     if grad.shape[0] == 0:
         return
@@ -273,7 +276,8 @@ cdef _input_gradient(const floating[:, ::1] grad, const floating[:, ::1] W, floa
             grad.shape[1], W.shape[0], <const floating *>NULL, False, &out[0, 0])
 
 
-cdef _weight_gradient(
+@by_dtype
+def dense_weight_gradient(
     const floating[:, ::1] x, const floating[:, ::1] grad, floating[:, ::1] W_grad, floating[::1] b_grad,
 ):
     cdef Py_ssize_t n, u, N = x.shape[0]
@@ -291,24 +295,3 @@ cdef _weight_gradient(
         for n in range(N):
             for u in range(grad.shape[1]):
                 b_grad[u] += grad[n, u]
-
-
-def dense_forward(x, W, b, relu, out):
-    if out.dtype.char == "f":
-        _forward[float](x, W, b, relu, out)
-    else:
-        _forward[double](x, W, b, relu, out)
-
-
-def dense_input_gradient(grad, W, out):
-    if out.dtype.char == "f":
-        _input_gradient[float](grad, W, out)
-    else:
-        _input_gradient[double](grad, W, out)
-
-
-def dense_weight_gradient(x, grad, W_grad, b_grad):
-    if W_grad.dtype.char == "f":
-        _weight_gradient[float](x, grad, W_grad, b_grad)
-    else:
-        _weight_gradient[double](x, grad, W_grad, b_grad)

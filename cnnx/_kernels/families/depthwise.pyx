@@ -18,10 +18,12 @@ Bands, blocks and runs depend on the shapes alone.
 
 from libc.string cimport memset
 
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.loops cimport depthwise_taps
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for
+from cnnx._kernels.ground.shapes cimport as_tuple
 from cnnx._kernels.products.tiles cimport aligned
 
 cdef enum:
@@ -330,92 +332,81 @@ cdef int weight_gradient(
 
 # -- The door -----------------------------------------------------------------------------------------
 
-cdef int check(str name, x, W, biases, out, stride, padding, dilation) except -1:
+cdef int check(
+    str name, const Py_ssize_t *x, const Py_ssize_t *W, Py_ssize_t biases, const Py_ssize_t *out, stride, padding,
+    dilation,
+) except -1:
     """Shapes that fit together: a kernel trusts them without bounds checks."""
     if (
-        min(stride) < 1 or min(padding) < 0 or min(dilation) < 1 or min(W.shape) < 1
-        or W.shape[2] != x.shape[3] or W.shape[2] * W.shape[3] != out.shape[3] or biases != out.shape[3]
-        or x.shape[0] != out.shape[0] or min(x.shape[1:]) < 1 or min(out.shape[1:]) < 1
+        min(stride) < 1 or min(padding) < 0 or min(dilation) < 1 or min(min(W[0], W[1]), min(W[2], W[3])) < 1
+        or W[2] != x[3] or W[2] * W[3] != out[3] or biases != out[3] or x[0] != out[0]
+        or min(min(x[1], x[2]), min(out[1], out[2])) < 1
     ):
         raise ValueError(
-            f"{name}: shapes do not fit: images {x.shape}, weights {W.shape}, {biases} biases, outputs {out.shape}, "
-            f"stride {stride}, padding {padding}, dilation {dilation}")
+            f"{name}: shapes do not fit: images {as_tuple(x, 4)}, weights {as_tuple(W, 4)}, {biases} biases, "
+            f"outputs {as_tuple(out, 4)}, stride {stride}, padding {padding}, dilation {dilation}")
     return 0
 
 
-cdef geometry forward_geometry(x, W, out, stride, padding, dilation) except *:
+cdef geometry forward_geometry(
+    const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, stride, padding, dilation,
+) except *:
     cdef geometry g
-    g.images, g.channels, g.multiplier = x.shape[0], out.shape[3], W.shape[3]
+    g.images, g.channels, g.multiplier = x[0], out[3], W[3]
     g.repeated, g.folded = g.multiplier > 1, False
-    g.rows = make_axis(x.shape[1], out.shape[1], W.shape[0], stride[0], -padding[0], dilation[0], 1)
-    g.columns = make_axis(x.shape[2], out.shape[2], W.shape[1], stride[1], -padding[1], dilation[1], 1)
+    g.rows = make_axis(x[1], out[1], W[0], stride[0], -padding[0], dilation[0], 1)
+    g.columns = make_axis(x[2], out[2], W[1], stride[1], -padding[1], dilation[1], 1)
     return g
 
 
-cdef geometry backward_geometry(x, W, out, stride, padding, dilation) except *:
+cdef geometry backward_geometry(
+    const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, stride, padding, dilation,
+) except *:
     """From the outputs' gradient to that of the images."""
     cdef geometry g
-    g.images, g.channels, g.multiplier = x.shape[0], out.shape[3], W.shape[3]
+    g.images, g.channels, g.multiplier = x[0], out[3], W[3]
     g.repeated, g.folded = False, g.multiplier > 1
-    g.rows = make_axis(out.shape[1], x.shape[1], W.shape[0], 1, padding[0], -dilation[0], stride[0])
-    g.columns = make_axis(out.shape[2], x.shape[2], W.shape[1], 1, padding[1], -dilation[1], stride[1])
+    g.rows = make_axis(out[1], x[1], W[0], 1, padding[0], -dilation[0], stride[0])
+    g.columns = make_axis(out[2], x[2], W[1], 1, padding[1], -dilation[1], stride[1])
     return g
 
 
-cdef _forward(
+@by_dtype
+def depthwise_forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b,
     stride, padding, dilation, bint relu, floating[:, :, :, ::1] out,
 ):
-    cdef geometry g = forward_geometry(x, W, out, stride, padding, dilation)
+    check("depthwise_forward", x.shape, W.shape, b.shape[0], out.shape, stride, padding, dilation)
+    cdef geometry g = forward_geometry(x.shape, W.shape, out.shape, stride, padding, dilation)
     if g.images == 0:
         return
     with nogil:
         correlate(&g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0])
 
 
-cdef _input_gradient(
+@by_dtype
+def depthwise_input_gradient(
     const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, stride, padding, dilation,
     floating[:, :, :, ::1] out,
 ):
-    cdef geometry g = backward_geometry(out, W, grad, stride, padding, dilation)
+    check("depthwise_input_gradient", out.shape, W.shape, grad.shape[3], grad.shape, stride, padding, dilation)
+    cdef geometry g = backward_geometry(out.shape, W.shape, grad.shape, stride, padding, dilation)
     if g.images == 0:
         return
     with nogil:
         correlate(&g, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], <const floating *>NULL, False, &out[0, 0, 0, 0])
 
 
-cdef _weight_gradient(
+@by_dtype
+def depthwise_weight_gradient(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, stride, padding, dilation,
     floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
-    cdef geometry g = forward_geometry(x, W_grad, grad, stride, padding, dilation)
+    check("depthwise_weight_gradient", x.shape, W_grad.shape, b_grad.shape[0], grad.shape, stride, padding, dilation)
+    cdef geometry g = forward_geometry(x.shape, W_grad.shape, grad.shape, stride, padding, dilation)
     if g.images == 0:
         W_grad[...] = 0
         b_grad[...] = 0
         return
     with nogil:
         weight_gradient(&g, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])
-
-
-def depthwise_forward(x, W, b, stride, padding, dilation, relu, out):
-    check("depthwise_forward", x, W, b.shape[0], out, stride, padding, dilation)
-    if out.dtype.char == "f":
-        _forward[float](x, W, b, stride, padding, dilation, relu, out)
-    else:
-        _forward[double](x, W, b, stride, padding, dilation, relu, out)
-
-
-def depthwise_input_gradient(grad, W, stride, padding, dilation, out):
-    check("depthwise_input_gradient", out, W, grad.shape[3], grad, stride, padding, dilation)
-    if out.dtype.char == "f":
-        _input_gradient[float](grad, W, stride, padding, dilation, out)
-    else:
-        _input_gradient[double](grad, W, stride, padding, dilation, out)
-
-
-def depthwise_weight_gradient(x, grad, stride, padding, dilation, W_grad, b_grad):
-    check("depthwise_weight_gradient", x, W_grad, b_grad.shape[0], grad, stride, padding, dilation)
-    if W_grad.dtype.char == "f":
-        _weight_gradient[float](x, grad, stride, padding, dilation, W_grad, b_grad)
-    else:
-        _weight_gradient[double](x, grad, stride, padding, dilation, W_grad, b_grad)

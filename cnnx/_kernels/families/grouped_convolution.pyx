@@ -7,6 +7,7 @@ to where it belongs. The copies are a thread's work for some images; a group's p
 from cnnx._kernels.families.convolution cimport (
     backward_geometry, call, check, convolve, forward_geometry, input_gradient, unpooled,
 )
+from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple
@@ -97,7 +98,8 @@ cdef room make_room(const part *p, floating kind) except *:
     return room(memory, memory + x_size, memory + x_size + W_size)
 
 
-cdef _forward(
+@by_dtype
+def grouped_convolution_forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b, stride, padding, dilation,
     Py_ssize_t groups, bint relu, floating[:, :, :, ::1] out,
 ):
@@ -122,7 +124,8 @@ cdef _forward(
         release(r.x)
 
 
-cdef _input_gradient(
+@by_dtype
+def grouped_convolution_input_gradient(
     const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, stride, padding, dilation, Py_ssize_t groups,
     floating[:, :, :, ::1] out,
 ):
@@ -145,7 +148,8 @@ cdef _input_gradient(
         release(r.x)
 
 
-cdef _weight_gradient(
+@by_dtype
+def grouped_convolution_weight_gradient(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, stride, padding, dilation, Py_ssize_t groups,
     floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
@@ -171,24 +175,3 @@ cdef _weight_gradient(
                 scatter(<const floating *>r.W, p.W, groups, group, &W_grad[0, 0, 0, 0])
     finally:
         release(r.x)
-
-
-def grouped_convolution_forward(x, W, b, stride, padding, dilation, groups, relu, out):
-    if out.dtype.char == "f":
-        _forward[float](x, W, b, stride, padding, dilation, groups, relu, out)
-    else:
-        _forward[double](x, W, b, stride, padding, dilation, groups, relu, out)
-
-
-def grouped_convolution_input_gradient(grad, W, stride, padding, dilation, groups, out):
-    if out.dtype.char == "f":
-        _input_gradient[float](grad, W, stride, padding, dilation, groups, out)
-    else:
-        _input_gradient[double](grad, W, stride, padding, dilation, groups, out)
-
-
-def grouped_convolution_weight_gradient(x, grad, stride, padding, dilation, groups, W_grad, b_grad):
-    if W_grad.dtype.char == "f":
-        _weight_gradient[float](x, grad, stride, padding, dilation, groups, W_grad, b_grad)
-    else:
-        _weight_gradient[double](x, grad, stride, padding, dilation, groups, W_grad, b_grad)

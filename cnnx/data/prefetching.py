@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import count, repeat
 
@@ -102,6 +101,8 @@ class Prefetched(Batches):
 
     def _ahead(self, prepared: Generator[Batch, None, None]) -> Generator[Batch, None, None]:
         """The same batches, taken on a worker thread."""
+        from concurrent.futures import ThreadPoolExecutor
+
         process = os.getpid()
         # Of all ways to have a worker, this one also ends by itself when the interpreter does.
         executor = ThreadPoolExecutor(1, thread_name_prefix="cnnx-batches")

@@ -308,12 +308,13 @@ class Model:
         of plain gradient descent. A name of an optimizer is refused, as its state would be lost from step to step; so
         is a schedule, which counts epochs: set `Optimizer.learning_rate` to ``schedule(epochs)`` before a step.
         """
-        from cnnx.training import given, options
+        from cnnx.training import given
+        from cnnx.training.step import check_step
 
         output = self._output_layer("train_on_batch")
         self._require_trainable("train_on_batch")
         data = given.arrays(X, y, "train_on_batch", sample_weight=sample_weight)
-        chosen, penalties = options.check_step(optimizer, learning_rate, regularizers)
+        chosen, penalties = check_step(optimizer, learning_rate, regularizers)
         if not self.built:
             self.build(data.input_shape)
         X, y, weights = data.fitting(self.input_shape, output, class_weight)

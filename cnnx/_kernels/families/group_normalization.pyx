@@ -225,23 +225,22 @@ cdef void normalize_row(
     inv_std[0] = scale
 
 
-cdef void forward_rows(
-    const floating *x, const floating *gamma, const floating *beta, double epsilon, layout w, Py_ssize_t task,
-    floating *mean, floating *inv_std, floating *out,
-) noexcept nogil:
-    cdef Py_ssize_t n, g, start
-    for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
-        for g in range(w.groups):
-            start = n * w.size + g * w.group
+cdef void forward_rows(const group_pass *p, Py_ssize_t task, const floating *x) noexcept nogil:
+    cdef Py_ssize_t n, g, start, i = task * p.w.share * p.w.groups, first
+    for n in range(task * p.w.share, min((task + 1) * p.w.share, p.w.examples)):
+        for g in range(p.w.groups):
+            first, start = g * p.w.group, n * p.w.size + g * p.w.group
             normalize_row(
-                x + start, gamma + g * w.group, beta + g * w.group, epsilon, w.group,
-                mean + n * w.groups + g, inv_std + n * w.groups + g, out + start)
+                x + start, <const floating *>p.gamma + first, <const floating *>p.beta + first, p.epsilon, p.w.group,
+                <floating *>p.mean + i, <floating *>p.inv_std + i, <floating *>p.out + start)
+            i += 1
 
 
 cdef void forward_task(const void *job, Py_ssize_t task, floating *memory) noexcept nogil:
     cdef const group_pass *p = <const group_pass *>job
     cdef layout w = p.w
     cdef Py_ssize_t n, g, i
+    cdef const floating *x = <const floating *>p.x
     cdef const floating *example
     cdef floating *mean = <floating *>p.mean
     cdef floating *inv_std = <floating *>p.inv_std
@@ -251,14 +250,12 @@ cdef void forward_task(const void *job, Py_ssize_t task, floating *memory) noexc
     cdef floating *gammas = total + 2 * w.width
     cdef floating *betas = total + 3 * w.width
     if w.size == w.channels:
-        forward_rows(
-            <const floating *>p.x, <const floating *>p.gamma, <const floating *>p.beta, p.epsilon, w, task, mean,
-            inv_std, <floating *>p.out)
+        forward_rows(p, task, x)
         return
     spread_channels(<const floating *>p.gamma, w, gammas)
     spread_channels(<const floating *>p.beta, w, betas)
     for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
-        example = <const floating *>p.x + n * w.size
+        example = x + n * w.size
         # Sums of differences from a group's first value: a mean far from zero costs no digits.
         for g in range(w.groups):
             mean[n * w.groups + g] = example[g * w.group]
@@ -426,17 +423,16 @@ cdef void row_input_gradient(
         out[i] = scale * ((grad[i] * gamma[i] - average) - (x[i] - mean) * slope)
 
 
-cdef void input_gradient_rows(
-    const floating *grad, const floating *x, const floating *mean, const floating *inv_std, const floating *gamma,
-    layout w, Py_ssize_t task, floating *out,
-) noexcept nogil:
-    cdef Py_ssize_t n, g, start
-    for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
-        for g in range(w.groups):
-            start = n * w.size + g * w.group
+cdef void input_gradient_rows(const group_pass *p, Py_ssize_t task, const floating *x) noexcept nogil:
+    cdef Py_ssize_t n, g, start, i = task * p.w.share * p.w.groups
+    for n in range(task * p.w.share, min((task + 1) * p.w.share, p.w.examples)):
+        for g in range(p.w.groups):
+            start = n * p.w.size + g * p.w.group
             row_input_gradient(
-                grad + start, x + start, mean[n * w.groups + g], inv_std[n * w.groups + g], gamma + g * w.group,
-                w.group, out + start)
+                <const floating *>p.grad + start, x + start, (<const floating *>p.mean)[i],
+                (<const floating *>p.inv_std)[i], <const floating *>p.gamma + g * p.w.group, p.w.group,
+                <floating *>p.out + start)
+            i += 1
 
 
 cdef void input_gradient_task(const void *job, Py_ssize_t task, floating *memory) noexcept nogil:
@@ -457,7 +453,7 @@ cdef void input_gradient_task(const void *job, Py_ssize_t task, floating *memory
     cdef floating *slopes = means + 4 * w.width
     cdef floating *values = means + 5 * w.width
     if w.size == w.channels:
-        input_gradient_rows(grad, x, mean, inv_std, <const floating *>p.gamma, w, task, out)
+        input_gradient_rows(p, task, x)
         return
     spread_channels(<const floating *>p.gamma, w, gammas)
     for n in range(task * w.share, min((task + 1) * w.share, w.examples)):

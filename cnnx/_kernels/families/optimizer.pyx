@@ -139,17 +139,15 @@ cdef void momentum_update(
     const momentum_constants *constants,
 ) noexcept nogil:
     cdef Py_ssize_t i
-    cdef floating grad, decay = <floating>constants.weight_decay if decays else 0
+    cdef floating value, grad, speed, decay = <floating>constants.weight_decay if decays else 0
     cdef floating learning_rate = <floating>constants.learning_rate, momentum = <floating>constants.momentum
-    if constants.nesterov:
-        for i in range(count):
-            grad = grads[i] + decay * params[i]
-            velocity[i] = momentum * velocity[i] + grad
-            params[i] -= learning_rate * (grad + momentum * velocity[i])
-    else:
-        for i in range(count):
-            velocity[i] = momentum * velocity[i] + (grads[i] + decay * params[i])
-            params[i] -= learning_rate * velocity[i]
+    cdef bint nesterov = constants.nesterov
+    for i in range(count):
+        value = params[i]
+        grad = grads[i] + decay * value
+        speed = momentum * velocity[i] + grad
+        velocity[i] = speed
+        params[i] = value - learning_rate * (grad + momentum * speed if nesterov else speed)
 
 
 def momentum_step(

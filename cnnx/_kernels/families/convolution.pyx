@@ -35,7 +35,7 @@ from cnnx._kernels.products.winograd cimport transform_filters, transformed_size
 cdef Py_ssize_t LARGEST_TILE = 1 << 48
 
 cdef enum:
-    LINE = 64  # bytes of a cache line
+    CACHE_LINE = 64  # bytes
 
 
 cdef pair as_pair(values) except *:
@@ -99,7 +99,8 @@ cdef int check(const char *name, const call *c, Py_ssize_t biases, const Py_ssiz
     if reaches_too_far(c):
         raise ValueError(
             f"{name.decode()}: stride {c.stride.height, c.stride.width}, "
-            f"padding {c.padding.height, c.padding.width} or dilation {c.dilation.height, c.dilation.width} reaches too far beyond images {as_tuple(x, 4)}")
+            f"padding {c.padding.height, c.padding.width} or dilation {c.dilation.height, c.dilation.width} "
+            f"reaches too far beyond images {as_tuple(x, 4)}")
     return 0
 
 
@@ -136,9 +137,9 @@ cdef void prepare_filters(const geometry *g, const floating *W, floating *filter
         pack_filters(g, W, filters)
 
 
-cdef floating *from_line(bytearray memory, floating kind) noexcept:
+cdef floating *from_cache_line(bytearray memory, floating kind) noexcept:
     """Where its first whole cache line begins."""
-    return <floating *>((<uintptr_t><char *>memory + LINE - 1) // LINE * LINE)
+    return <floating *>((<uintptr_t><char *>memory + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
 
 
 cdef const floating *prepared_filters(const geometry *g, const floating *W, dict prepared) except? NULL:
@@ -154,11 +155,11 @@ cdef const floating *prepared_filters(const geometry *g, const floating *W, dict
         return NULL
     memory = prepared.get(in_use().vector_bytes)
     if memory is None:
-        memory = bytearray(size * sizeof(floating) + LINE)
-        prepare_filters(g, W, from_line(memory, W[0]))
+        memory = bytearray(size * sizeof(floating) + CACHE_LINE)
+        prepare_filters(g, W, from_cache_line(memory, W[0]))
         # Another thread may have been faster.
         memory = prepared.setdefault(in_use().vector_bytes, memory)
-    return from_line(memory, W[0])
+    return from_cache_line(memory, W[0])
 
 
 cdef int convolve(

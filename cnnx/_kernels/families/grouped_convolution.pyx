@@ -1,7 +1,7 @@
 """Convolution whose channels and filters are cut into equal groups: forward, input gradient, weight gradient.
 
-Group after group, its channels and its filters are copied side by side, and what convolution.pyx makes of them is copied
-to where it belongs. The copies are a thread's work for some images; a group's products take most of the time.
+Group after group, its channels and its filters are copied side by side, and what convolution.pyx makes of them is
+copied to where it belongs.
 """
 
 from cnnx._kernels.families.convolution cimport (
@@ -68,20 +68,20 @@ cdef void copy(rows r, floating *memory) noexcept nogil:
     for_each_task(copy_some[floating], &r, COPY_TASKS, threads_for(COPY_TASKS, r.count * r.size), memory, 0)
 
 
-cdef void gather(
-    const floating *all_columns, const Py_ssize_t *shape, Py_ssize_t groups, Py_ssize_t group, floating *columns,
+cdef void take_part(
+    const floating *columns, const Py_ssize_t *shape, Py_ssize_t groups, Py_ssize_t group, floating *part,
 ) noexcept nogil:
     """A group's part of the last axis, whose shape this is."""
-    copy(rows(all_columns + group * shape[3], columns, size_of(shape) // shape[3], shape[3], shape[3] * groups, shape[3]),
-         columns)
+    cdef Py_ssize_t size = shape[3], count = size_of(shape) // size
+    copy(rows(columns + group * size, part, count, size, size * groups, size), part)
 
 
-cdef void scatter(
-    const floating *columns, const Py_ssize_t *shape, Py_ssize_t groups, Py_ssize_t group, floating *all_columns,
+cdef void put_part(
+    const floating *part, const Py_ssize_t *shape, Py_ssize_t groups, Py_ssize_t group, floating *columns,
 ) noexcept nogil:
     """The reverse."""
-    copy(rows(columns, all_columns + group * shape[3], size_of(shape) // shape[3], shape[3], shape[3], shape[3] * groups),
-         all_columns)
+    cdef Py_ssize_t size = shape[3], count = size_of(shape) // size
+    copy(rows(part, columns + group * size, count, size, size, size * groups), columns)
 
 
 cdef struct room:
@@ -114,12 +114,12 @@ def grouped_convolution_forward(
     try:
         with nogil:
             for group in range(groups):
-                gather(&x[0, 0, 0, 0], p.x, groups, group, <floating *>r.x)
-                gather(&W[0, 0, 0, 0], p.W, groups, group, <floating *>r.W)
+                take_part(&x[0, 0, 0, 0], p.x, groups, group, <floating *>r.x)
+                take_part(&W[0, 0, 0, 0], p.W, groups, group, <floating *>r.W)
                 convolve(
                     &g, <const floating *>r.x, <const floating *>r.W, <const floating *>NULL, &b[group * p.W[3]],
                     relu, <floating *>r.out, NULL)
-                scatter(<const floating *>r.out, p.out, groups, group, &out[0, 0, 0, 0])
+                put_part(<const floating *>r.out, p.out, groups, group, &out[0, 0, 0, 0])
     finally:
         release(r.x)
 
@@ -140,10 +140,10 @@ def grouped_convolution_input_gradient(
     try:
         with nogil:
             for group in range(groups):
-                gather(&grad[0, 0, 0, 0], p.out, groups, group, <floating *>r.out)
-                gather(&W[0, 0, 0, 0], p.W, groups, group, <floating *>r.W)
+                take_part(&grad[0, 0, 0, 0], p.out, groups, group, <floating *>r.out)
+                take_part(&W[0, 0, 0, 0], p.W, groups, group, <floating *>r.W)
                 input_gradient(&g, <const floating *>r.out, <const floating *>r.W, <floating *>r.x)
-                scatter(<const floating *>r.x, p.x, groups, group, &out[0, 0, 0, 0])
+                put_part(<const floating *>r.x, p.x, groups, group, &out[0, 0, 0, 0])
     finally:
         release(r.x)
 
@@ -167,11 +167,11 @@ def grouped_convolution_weight_gradient(
     try:
         with nogil:
             for group in range(groups):
-                gather(&x[0, 0, 0, 0], p.x, groups, group, <floating *>r.x)
-                gather(&grad[0, 0, 0, 0], p.out, groups, group, <floating *>r.out)
+                take_part(&x[0, 0, 0, 0], p.x, groups, group, <floating *>r.x)
+                take_part(&grad[0, 0, 0, 0], p.out, groups, group, <floating *>r.out)
                 weight_gradient(
                     &g, c.size, <const floating *>r.x, <const floating *>r.out, NULL, <floating *>r.W,
                     &b_grad[group * p.W[3]])
-                scatter(<const floating *>r.W, p.W, groups, group, &W_grad[0, 0, 0, 0])
+                put_part(<const floating *>r.W, p.W, groups, group, &W_grad[0, 0, 0, 0])
     finally:
         release(r.x)

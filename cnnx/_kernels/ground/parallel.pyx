@@ -21,6 +21,9 @@ cdef extern from "shares.h" nogil:
     Py_ssize_t take(shares *s, int thread)
 
 
+cdef enum:
+    TURNS = 16  # of a thread, at most: enough that one which has other work leaves some to the others
+
 cdef int _threads = 1
 
 # Below this many operations a second thread costs more than it saves: a few microseconds to wake it, and milliseconds
@@ -66,13 +69,25 @@ cdef void for_each_task(
     Py_ssize_t tasks, int threads, floating *memory, Py_ssize_t private,
 ) noexcept nogil:
     """`run` every task of a job, which nobody changes; each thread has `private` elements of the memory to itself."""
-    cdef Py_ssize_t task, turn
+    cdef Py_ssize_t task, turn, turns, together
     cdef shares dealt
     if threads == 1:
         # Without the region of a single thread, which takes as long as a small layer.
         for task in range(tasks):
             run(job, task, memory)
         return
-    deal(&dealt, tasks, threads)
-    for turn in prange(tasks, num_threads=threads, schedule="dynamic"):
-        run(job, take(&dealt, threadid()), memory + threadid() * private)
+    # A turn takes a fraction of a microsecond, as long as a row of a small image: of many tasks several are one turn.
+    together = (tasks + TURNS * threads - 1) // (TURNS * threads)
+    turns = (tasks + together - 1) // together
+    deal(&dealt, turns, threads)
+    for turn in prange(turns, num_threads=threads, schedule="dynamic"):
+        run_together(run, job, take(&dealt, threadid()), together, tasks, memory + threadid() * private)
+
+
+cdef void run_together(
+    void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, const void *job, Py_ssize_t turn,
+    Py_ssize_t together, Py_ssize_t tasks, floating *memory,
+) noexcept nogil:
+    cdef Py_ssize_t task
+    for task in range(turn * together, min((turn + 1) * together, tasks)):
+        run(job, task, memory)

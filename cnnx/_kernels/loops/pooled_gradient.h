@@ -165,6 +165,8 @@ TARGET ALWAYS_INLINE void NAME(list_row)(const pooled_gradient *p, const REAL *g
     for (ptrdiff_t column = 0; column < p->window_columns; column++, grad += channels, places += channels)
         for (ptrdiff_t j = 0; j < width; j++) {
             ptrdiff_t offset = 0;
+            /* So short a loop would be a fifth slower where it happens to lie badly in memory. */
+#pragma GCC unroll 4
             for (ptrdiff_t f = 0; f < channels; f++, offset += filter) {
                 gradients[count] = grad[f];
                 offsets[count] = offset;

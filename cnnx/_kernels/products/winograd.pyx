@@ -6,7 +6,7 @@ forward          products_e[tiles, F] = pixels_e[tiles, C] . filters_e[C, F]    
 weight gradient  sums_e[C, F]         = sum of pixels_e[tiles, C]^T . gradients_e[tiles, F]   task: a block of lines
 
 and the transforms around these products are done in a thread's cache. A tile's arithmetic is the same whatever lines
-are taken together. An infinite pixel makes all outputs of its tiles NaN, also those whose own window it is not in.
+are taken together. An infinite pixel makes all outputs of its tiles NaN, also those whose own filter does not see it.
 """
 
 from libc.stdint cimport uint8_t

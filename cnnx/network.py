@@ -57,9 +57,10 @@ class Model:
     fixed : bool
         Whether the parameters are in memory that cannot be written, as in a model that `folded` gave.
 
-    plan : Plan
-        What a step does: which layers are computed together, and the memory that they share; ``print(model.plan)``
-        shows it. For training, or in a model that `folded` gave for serving. It exists once the model is built.
+    plan, serving_plan : Plan
+        What a step of training does, and what a prediction does: which layers are computed together, and the memory
+        that they share; ``print(model.plan)`` shows it. In a model that `folded` gave, both are the plan for serving.
+        They exist once the model is built.
 
     Examples
     --------
@@ -134,8 +135,8 @@ class Model:
         self.fixed = fixed
         self.parameters, self.gradients = gather(self.layers, self.dtype, fixed)
         self.decaying = decaying_ranges(self.layers)
-        self._serving = Plan(self.layers, training=False, fixed=fixed)
-        self.plan = self._serving if fixed else Plan(self.layers, training=True)
+        self.serving_plan = Plan(self.layers, training=False, fixed=fixed)
+        self.plan = self.serving_plan if fixed else Plan(self.layers, training=True)
         self._by_hand: Plan | None = None
         self.built = True
 
@@ -422,7 +423,7 @@ class Model:
         `X`, `y` and `weights` as in `step`.
         """
         self._output_layer("measure")
-        return self._serving.measure(check_batch(X, self.input_shape, self.dtype, "X"), y, weights)
+        return self.serving_plan.measure(check_batch(X, self.input_shape, self.dtype, "X"), y, weights)
 
     def forward(self, X: Any, training: bool = False) -> Array:
         """The output for a batch; with `training`, each layer keeps what `backward` needs.
@@ -439,7 +440,7 @@ class Model:
         """
         self._require_built("forward")
         x = check_batch(X, self.input_shape, self.dtype, "X")
-        return self._hand_plan().forward(x) if training else self._serving.forward(x)
+        return self._hand_plan().forward(x) if training else self.serving_plan.forward(x)
 
     def _hand_plan(self) -> Plan:
         """A plan for a user's own loop, whose arrays are all fresh: the user may keep them."""

@@ -202,6 +202,20 @@ def test_working_memory_is_made_in_one_place():
     assert sorted(OTHER_MEMORY.keys() - exceptions) == [], "exceptions that are none"
 
 
+def test_nobody_writes_attributes_of_layers_but_their_state():
+    outside = [path for path in sources("*.py") if "layers" not in path.relative_to(ROOT).parts[:1]]
+    written = {
+        (str(path.relative_to(ROOT)), target.attr)
+        for path in outside
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "layer"
+    }
+    assert written
+    assert {attribute for _, attribute in written} <= {"params", "grads", "state"}, written
+
+
 # -- Kernels -----------------------------------------------------------------------------------------------------
 
 DEFINITION = re.compile(r"(?P<indent> *)(?:def|cdef|cpdef) [^()#]*?(?P<name>\w+)\(")

@@ -1,8 +1,11 @@
 """What `Model.train` trains on: arrays, augmented arrays, and sources of batches."""
 
 import signal
+import sys
 import threading
+from collections import Counter
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -517,3 +520,25 @@ def test_a_standardize_layer_learns_from_a_source_once_and_without_augmentation(
     for state in learned:
         np.testing.assert_allclose(state["mean"], X.mean(), rtol=1e-6)
         np.testing.assert_allclose(state["deviation"], X.std(), rtol=1e-6)
+
+
+def test_a_batch_is_checked_once_on_its_way_to_the_kernels(rng):
+    X, y = rng.standard_normal((40, 6)).astype(np.float32), rng.integers(0, 3, 40)
+    checks = str(Path(cnnx.__file__).parent / "checks")
+    calls: dict[int, list[str]] = {8: [], 2: []}
+    model = Model(DenseLayer(4), ReluLayer(), DenseLayer(3), SoftmaxLayer())
+    model.train(X, y, 0.1, verbose=False, seed=0)
+    for size, names in calls.items():
+
+        def note(frame, event, argument, names=names):
+            if event == "call" and frame.f_code.co_filename.startswith(checks):
+                names.append(frame.f_code.co_name)
+
+        sys.setprofile(note)
+        try:
+            model.train(X, y, 0.1, batch_size=size, verbose=False)
+        finally:
+            sys.setprofile(None)
+    # Fifteen batches more: an array of each is looked at once, and nothing else is checked again.
+    assert Counter(calls[2]) - Counter(calls[8]) == Counter({"check_batch": 15})
+    assert len(calls[8]) < 30

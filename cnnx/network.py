@@ -6,6 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class Model:
     plan, serving_plan : Plan
         What a step of training does, and what a prediction does: which layers are computed together, and the memory
         that they share; ``print(model.plan)`` shows it. In a model that `folded` gave, both are the plan for serving.
-        They exist once the model is built.
+        They are made when they are first needed.
 
     Examples
     --------
@@ -131,14 +132,30 @@ class Model:
         self._connect(fixed)
 
     def _connect(self, fixed: bool) -> None:
-        """What stands on the arrays of all layers: the vectors that these are views into, and the plans."""
+        """What stands on the arrays of all layers: the vectors that these are views into; the plans are made anew."""
         self.fixed = fixed
         self.parameters, self.gradients = gather(self.layers, self.dtype, fixed)
         self.decaying = decaying_ranges(self.layers)
-        self.serving_plan = Plan(self.layers, training=False, fixed=fixed)
-        self.plan = self.serving_plan if fixed else Plan(self.layers, training=True)
-        self._by_hand: Plan | None = None
+        for name in ("plan", "serving_plan", "_plan_by_hand"):
+            self.__dict__.pop(name, None)
         self.built = True
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What a step of training does; in a model that `folded` gave, what a prediction does."""
+        self._require_built("plan")
+        return self.serving_plan if self.fixed else Plan(self.layers, training=True)
+
+    @cached_property
+    def serving_plan(self) -> Plan:
+        """What a prediction does."""
+        self._require_built("serving_plan")
+        return Plan(self.layers, training=False, fixed=self.fixed)
+
+    @cached_property
+    def _plan_by_hand(self) -> Plan:
+        """What a user's own loop does: its arrays are all fresh, for the user may keep them."""
+        return Plan(self.layers, training=True, arrays=FRESH)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a pickle is made of; a copy of a view would be an array of its own."""
@@ -440,13 +457,7 @@ class Model:
         """
         self._require_built("forward")
         x = check_batch(X, self.input_shape, self.dtype, "X")
-        return self._hand_plan().forward(x) if training else self.serving_plan.forward(x)
-
-    def _hand_plan(self) -> Plan:
-        """A plan for a user's own loop, whose arrays are all fresh: the user may keep them."""
-        if self._by_hand is None:
-            self._by_hand = Plan(self.layers, training=True, arrays=FRESH)
-        return self._by_hand
+        return (self._plan_by_hand if training else self.serving_plan).forward(x)
 
     def backward(self, y: Any) -> None:
         """Fill `gradients` with those of the mean loss of the batch that `forward(X, training=True)` has seen.
@@ -461,7 +472,7 @@ class Model:
         """
         output = self._output_layer("backward")
         self._require_built("backward")
-        self._hand_plan().backward_by_hand(output.targets(y))
+        self._plan_by_hand.backward_by_hand(output.targets(y))
 
     # -- Prediction ----------------------------------------------------------------------------------
 

@@ -52,7 +52,7 @@ def _own_bytes(plan: Plan, batch_size: int) -> dict[str, int]:
     """Bytes of the arrays that a pass shares with no other, by the place of its first layer in the model."""
     contexts: list[Context] = [*plan.passes, *([] if plan.output is None else [plan.output])]
     own = {_place(context.name): 0 for context in contexts}
-    for block in plan.blocks if plan.training else []:
+    for block in plan.blocks:
         owners = {_place(member.owner) for member in block.members}
         if len(owners) == 1:
             own[owners.pop()] += block.size(batch_size)

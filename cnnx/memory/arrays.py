@@ -6,6 +6,7 @@ A device of its own will be a class of its own here: nothing else outside the ke
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -61,11 +62,31 @@ class Block:
         self.nbytes = 0
         self.members: list[WorkingArray] = []
         self.memory: Array = NOTHING
+        # When it is in use, in order, and by which array.
+        self._spans: list[tuple[int, int]] = []
+        self._users: list[WorkingArray] = []
 
     def add(self, member: WorkingArray) -> None:
         """Make room for another array."""
         self.nbytes = max(self.nbytes, member.reservation.nbytes)
         self.members.append(member)
+        for first, last in member.spans:
+            place = bisect_right(self._spans, (first, last))
+            self._spans.insert(place, (first, last))
+            self._users.insert(place, member)
+
+    def admits(self, working: WorkingArray) -> bool:
+        """Whether no moment needs both another array and this one, but where one may be written over the other."""
+        for first, last in working.spans:
+            for place in reversed(range(bisect_left(self._spans, (last + 1, 0)))):
+                (other_first, other_last), other = self._spans[place], self._users[place]
+                if other_last < first:
+                    break
+                comes_over = working.over is other and first == other_last
+                goes_under = other.over is working and last == other_first
+                if not (comes_over or goes_under):
+                    return False
+        return True
 
     def size(self, batch: int) -> int:
         """Bytes for a batch."""
@@ -117,16 +138,6 @@ class WorkingArray:
     def use(self, moment: int) -> None:
         """It is read."""
         self.spans[-1][1] = max(self.spans[-1][1], moment)
-
-    def excludes(self, other: WorkingArray) -> bool:
-        """Whether both are needed at a time, so that they cannot lie in one block."""
-        return any(
-            first <= other_last and other_first <= last
-            and not (self.over is other and first == other_last)
-            and not (other.over is self and other_first == last)
-            for first, last in self.spans
-            for other_first, other_last in other.spans
-        )  # fmt: skip
 
 
 class Arrays:

@@ -60,6 +60,8 @@ class Residual(FusedPass):
         return out
 
 
+# Layers that a fusion takes, at most.
+LONGEST = 3
 # In this order: the first that matches takes its layers.
 FUSIONS: tuple[type[FusedPass], ...] = (ConvolutionPool, ProductRelu, BatchNormRelu, Residual)
 
@@ -69,7 +71,7 @@ def fuse(layers: Sequence[Layer], training: bool) -> list[Pass]:
     passes: list[Pass] = []
     done = 0
     while done < len(layers):
-        rest = layers[done:]
+        rest = layers[done : done + LONGEST]
         count, kind = next(((n, kind) for kind in FUSIONS if (n := kind.match(rest))), (1, None))
         passes.append(pass_of(rest[0], training) if kind is None else kind(rest[:count], training))
         done += count

@@ -24,6 +24,9 @@ from cnnx.memory.arrays import Block, WorkingArray
 from cnnx.plan.output import OutputPass
 from cnnx.plan.passes import Chain, Pass
 
+# Blocks that an array is tried in.
+MOST_CHOICES = 64
+
 # What holds the array that is handed on: none where it is the user's.
 Value = WorkingArray | None
 
@@ -154,7 +157,8 @@ def place(arrays: Iterable[WorkingArray]) -> list[Block]:
     alone: list[Block] = []
     for working in sorted(arrays, key=lambda working: (-working.reservation.nbytes, working.spans[0])):
         if working.reservation.per_example:
-            fitting = [block for block in blocks if not any(working.excludes(other) for other in block.members)]
+            # In a network of thousands of layers, to look at all would take longer than a step.
+            fitting = [block for block in blocks[-MOST_CHOICES:] if block.admits(working)]
             working.block = min(fitting, key=lambda block: block.nbytes) if fitting else Block()
             if not fitting:
                 blocks.append(working.block)

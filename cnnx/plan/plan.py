@@ -64,7 +64,7 @@ class Plan:
         for pass_ in self.passes:
             pass_.prepared = {} if fixed and pass_.layers[0].uses.prepares else None
         self.moments = walk_through(self._chain, self.output, training)
-        self.blocks: list[Block] = place(self.working_arrays())
+        self.blocks: list[Block] = place(self.working_arrays()) if training else []
         if arrays is None:
             arrays = KeptArrays() if training else FRESH
         self._chain.bind(arrays)
@@ -137,7 +137,7 @@ class Plan:
 
     def table(self, batch_size: int = 64) -> str:
         """The passes, their layers, and their arrays: sizes, moments of use in a step, and who shares memory."""
-        lines = format_passes(self.passes, self.output, self.blocks if self.training else [], batch_size)
+        lines = format_passes(self.passes, self.output, self.blocks, batch_size)
         apart = sum(working.reservation.size(batch_size) for working in self.working_arrays())
         taken = f"{format_bytes(self.nbytes(batch_size))} of working arrays"
         batch = f"A step of training on {batch_size} examples" if self.training else f"Serving {batch_size} examples"

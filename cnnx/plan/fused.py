@@ -25,9 +25,6 @@ from cnnx.layers.product import ProductLayer
 from cnnx.memory.arrays import Reservation
 from cnnx.plan.passes import Pass
 
-# Places in a window are bytes, and the last value says that ReLU has closed the maximum.
-MOST_PLACES = 254
-
 
 class FusedPass(Pass):
     """Several layers as one."""
@@ -97,7 +94,7 @@ class ConvolutionPool(FusedPass):
             and pool.mode == "max"
             and pool.stride == pool.filter_size
             and pool.fits
-            and 1 < pool.filter_size[0] * pool.filter_size[1] <= MOST_PLACES
+            and 1 < pool.filter_size[0] * pool.filter_size[1] < _kernels.CLOSED
         )
         return count if fits else 0
 

@@ -194,7 +194,7 @@ def test_gradients_of_few_filters_and_tall_images_agree_with_their_twin(
     pooled = (3, 67 // pool_size[0], 41 // pool_size[1], filters)
     grad = rng.integers(-3, 4, pooled).astype(dtype)
     # The last place is that of a maximum which ReLU has closed.
-    argmax = rng.choice([*range(pool_size[0] * pool_size[1]), convolution.CLOSED], pooled).astype(np.uint8)
+    argmax = rng.choice([*range(pool_size[0] * pool_size[1]), _kernels.CLOSED], pooled).astype(np.uint8)
     window = ((1, 1), (1, 1), (67, 41), pool_size)
     assert_twins_agree("convolution_pool_weight_gradient", [x, grad, argmax, window], [W, b], exact=True)
 
@@ -294,7 +294,7 @@ def test_a_convolution_with_pooling_chooses_among_ties_and_nans_as_pooling_alone
     expected, places = np.empty_like(pooled), np.empty_like(argmax)
     pooling.max_pool_forward(np.repeat(x, filters, axis=3), (2, 2), (2, 2), (0, 0), expected, places)
     if relu:
-        places[expected <= 0] = convolution.CLOSED
+        places[expected <= 0] = _kernels.CLOSED
         expected[expected <= 0] = 0
     np.testing.assert_array_equal(pooled, expected)
     np.testing.assert_array_equal(argmax, places)

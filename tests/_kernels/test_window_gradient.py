@@ -18,7 +18,7 @@ pytestmark = [
 
 def _pooled_gradient(shape, pool_size, dtype, rng):
     """Gradients, and places of which some are those of maxima that ReLU has closed."""
-    places = [*range(pool_size[0] * pool_size[1]), convolution.CLOSED]
+    places = [*range(pool_size[0] * pool_size[1]), _kernels.CLOSED]
     return rng.standard_normal(shape).astype(dtype), rng.choice(places, shape).astype(np.uint8)
 
 

@@ -2,13 +2,11 @@
 
 import numpy as np
 
+from cnnx._kernels.families import CLOSED
 from cnnx._kernels.reference.activation import relu_forward
 from cnnx._kernels.reference.pooling import max_pool_backward, max_pool_forward
 from cnnx._kernels.reference.windows import dilated, inside, padded, pixels_at, place, taps
 from cnnx._typing import Array, Pair, PooledWindow, Prepared, Window
-
-# The place of a pooled maximum that ReLU has closed.
-CLOSED = 255
 
 
 def convolution_forward(

@@ -39,7 +39,7 @@ cdef struct axis:
     # position's taps are walked so that their sources ascend.
     Py_ssize_t sources, positions, taps
     Py_ssize_t stride, offset, dilation, spread
-    Py_ssize_t tap_step, source_step    # from one tap of a position to the next, and from its source to the next
+    Py_ssize_t tap_stride, source_stride    # from one tap of a position to the next, and from its source to the next
 
 
 cdef struct run:
@@ -61,12 +61,12 @@ cdef axis make_axis(
     cdef axis a
     a.sources, a.positions, a.taps = sources, positions, taps
     a.stride, a.offset, a.dilation, a.spread = stride, offset, dilation, spread
-    a.tap_step = 1
-    while a.tap_step * dilation % spread:
-        a.tap_step += 1
-    a.source_step = a.tap_step * dilation // spread
-    if a.source_step < 0:  # taken from the last tap on, sources come in the order of memory
-        a.tap_step, a.source_step = -a.tap_step, -a.source_step
+    a.tap_stride = 1
+    while a.tap_stride * dilation % spread:
+        a.tap_stride += 1
+    a.source_stride = a.tap_stride * dilation // spread
+    if a.source_stride < 0:  # taken from the last tap on, sources come in the order of memory
+        a.tap_stride, a.source_stride = -a.tap_stride, -a.source_stride
     return a
 
 
@@ -79,7 +79,7 @@ cdef run taps_at(axis a, Py_ssize_t position) noexcept nogil:
         source = position * a.stride + a.offset + t * a.dilation
         if source < 0 or source % a.spread or source // a.spread >= a.sources:
             continue
-        if r.taps == 0 or a.tap_step < 0:
+        if r.taps == 0 or a.tap_stride < 0:
             r.tap, r.source = t, source // a.spread
         r.taps += 1
     return r
@@ -105,11 +105,11 @@ cdef Py_ssize_t find_runs(axis a, run *runs) noexcept nogil:
 cdef depthwise_taps strides_of(const geometry *g, bint relu) noexcept nogil:
     cdef depthwise_taps p
     p.channels, p.rows, p.columns = g.channels, 0, 0
-    p.x_row = g.rows.source_step * g.columns.sources * g.channels
-    p.x_column = g.columns.source_step * g.channels
-    p.w_row = g.rows.tap_step * g.columns.taps * g.channels
-    p.w_column = g.columns.tap_step * g.channels
-    p.x_step, p.out_step = g.columns.stride * g.channels, g.columns.spread * g.channels
+    p.x_row = g.rows.source_stride * g.columns.sources * g.channels
+    p.x_column = g.columns.source_stride * g.channels
+    p.w_row = g.rows.tap_stride * g.columns.taps * g.channels
+    p.w_column = g.columns.tap_stride * g.channels
+    p.x_stride, p.out_stride = g.columns.stride * g.channels, g.columns.spread * g.channels
     p.x_line, p.out_line = g.rows.stride * g.columns.sources * g.channels, g.columns.positions * g.channels
     p.relu = relu
     return p

@@ -281,7 +281,7 @@ cdef pooled_gradient windows_of(
     p.windows, p.window_columns = (rows + g.pool_height - 1) // g.pool_height, g.columns // g.pool_width
     p.height, p.width = g.pool_height, g.pool_width
     p.channels = g.filters
-    p.step = g.column_stride * g.channels
+    p.position_column = g.column_stride * g.channels
     p.tile_row = g.tile_width * g.channels
     p.position_row = g.row_stride * p.tile_row
     p.filter_rows, p.columns = g.filter_height, g.filter_width * g.channels

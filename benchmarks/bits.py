@@ -29,8 +29,6 @@ SEED = 20
 # Examples of a step, in turn: working memory that is kept from step to step must do for all of them.
 EXAMPLES = (4, 4, 3, 5)
 RATE = 0.003
-# Of the kernel that pools as it computes: more places do not fit into a byte.
-MOST_PLACES = 254
 POOLED_PAIR = "pooled pair"
 
 # Small images where networks are deep; large enough for every kernel that the sizes of real images choose.
@@ -173,6 +171,7 @@ def has_pooled_pair(layers: Sequence[Any]) -> bool:
 
 
 def _pools_whole_windows(layers: Sequence[Any]) -> bool:
+    from cnnx._kernels.reference.convolution import CLOSED
     from cnnx.layers import PoolLayer
 
     return any(
@@ -184,7 +183,7 @@ def _pools_whole_windows(layers: Sequence[Any]) -> bool:
             positions * size <= pixels
             for positions, size, pixels in zip(layer.output_shape, layer.filter_size, layer.input_shape, strict=False)
         )
-        and 1 < layer.filter_size[0] * layer.filter_size[1] <= MOST_PLACES
+        and 1 < layer.filter_size[0] * layer.filter_size[1] < CLOSED
         for layer in layers
     )
 

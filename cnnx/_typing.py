@@ -16,5 +16,7 @@ else:
 Pair: TypeAlias = tuple[int, int]
 Prepared: TypeAlias = dict[int, bytearray]
 Shape: TypeAlias = tuple[int, ...]
+Window: TypeAlias = tuple[Pair, Pair, Pair]  # stride, padding and dilation
+PooledWindow: TypeAlias = tuple[Pair, Pair, Pair, Pair]  # stride, padding, size of what is pooled, and of its windows
 
-__all__ = ["Array", "DTypeLike", "Pair", "Prepared", "Seed", "Shape"]
+__all__ = ["Array", "DTypeLike", "Pair", "PooledWindow", "Prepared", "Seed", "Shape", "Window"]

@@ -1,6 +1,7 @@
 """cnnx, through its public API; the convolutions by themselves through its kernels.
 
-With `--against` also versions before this one: their gradients took a `pool_size`, and they had no plan.
+With `--against` also versions before this one: their kernels took the window's pairs one by one, and gradients a
+`pool_size`; and they had no plan.
 """
 
 import inspect
@@ -30,6 +31,7 @@ class Contestant:
     def __init__(self, threads: int) -> None:
         cnnx.set_num_threads(threads)
         taken = inspect.signature(_kernels.convolution_input_gradient).parameters
+        self.one_window = "window" in taken
         self.pool_size = ((1, 1),) if "pool_size" in taken else ()
 
     def training(
@@ -54,7 +56,8 @@ class Contestant:
     def convolution(self, case: ConvolutionCase) -> dict[str, Callable[[], object]]:
         x, W, b, grad = case.arrays()
         out, x_grad, W_grad, b_grad = (np.empty_like(array) for array in (grad, x, W, b))
-        geometry = (1, 1), (case.padding, case.padding), (1, 1)
+        window = (1, 1), (case.padding, case.padding), (1, 1)
+        geometry = (window,) if self.one_window else window
         gradient_geometry = *geometry, *self.pool_size
 
         def forward() -> np.ndarray:

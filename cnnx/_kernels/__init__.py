@@ -13,7 +13,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING
 
-from cnnx._kernels.families import KERNELS as KERNELS
+from cnnx._kernels.families import CLOSED as CLOSED, KERNELS as KERNELS
 from cnnx._kernels.ground.threads import (
     brief_spinning,
     get_num_threads as get_num_threads,

@@ -102,8 +102,7 @@ class ConvolutionLayer(ProductLayer):
         # A part for each channel is a kernel of its own; with one channel only dilation is worth it.
         self.depthwise = self.groups == channels and (self.groups > 1 or self.dilation != (1, 1))
         windows = slide((height, width), self.filter_size, self.stride, self.padding, self.name, self.dilation)
-        self.offset = windows.padding
-        self.window = (self.stride, self.offset, self.dilation)
+        self.window = (self.stride, windows.padding, self.dilation)
         pixels = self.filter_size[0] * self.filter_size[1]
         initialize = find_initializer(self.initializer, self.default_initializer)
         seen, seeing = channels // self.groups, self.filters // self.groups
@@ -116,31 +115,31 @@ class ConvolutionLayer(ProductLayer):
         """(batch, height, width, channels) to (batch, rows, columns, filters), perhaps with ReLU."""
         W, b, window = self.params["W"], self.params["b"], self.window
         if self.depthwise:
-            _kernels.depthwise_forward(x, self._by_channel(W), b, *window, relu, out)
+            _kernels.depthwise_forward(x, self._by_channel(W), b, window, relu, out)
         elif self.groups == 1:
-            _kernels.convolution_forward(x, W, b, *window, relu, out, prepared)
+            _kernels.convolution_forward(x, W, b, window, relu, out, prepared)
         else:
-            _kernels.grouped_convolution_forward(x, W, b, *window, self.groups, relu, out)
+            _kernels.grouped_convolution_forward(x, W, b, window, self.groups, relu, out)
 
     def weight_gradient(self, x: Array, grad: Array) -> None:
         """(batch, height, width, channels) and (batch, rows, columns, filters) to `grads`."""
         W_grad, b_grad, window = self.grads["W"], self.grads["b"], self.window
         if self.depthwise:
-            _kernels.depthwise_weight_gradient(x, grad, *window, self._by_channel(W_grad), b_grad)
+            _kernels.depthwise_weight_gradient(x, grad, window, self._by_channel(W_grad), b_grad)
         elif self.groups == 1:
-            _kernels.convolution_weight_gradient(x, grad, *window, W_grad, b_grad)
+            _kernels.convolution_weight_gradient(x, grad, window, W_grad, b_grad)
         else:
-            _kernels.grouped_convolution_weight_gradient(x, grad, *window, self.groups, W_grad, b_grad)
+            _kernels.grouped_convolution_weight_gradient(x, grad, window, self.groups, W_grad, b_grad)
 
     def input_gradient(self, grad: Array, out: Array) -> None:
         """(batch, rows, columns, filters) to (batch, height, width, channels)."""
         W, window = self.params["W"], self.window
         if self.depthwise:
-            _kernels.depthwise_input_gradient(grad, self._by_channel(W), *window, out)
+            _kernels.depthwise_input_gradient(grad, self._by_channel(W), window, out)
         elif self.groups == 1:
-            _kernels.convolution_input_gradient(grad, W, *window, out)
+            _kernels.convolution_input_gradient(grad, W, window, out)
         else:
-            _kernels.grouped_convolution_input_gradient(grad, W, *window, self.groups, out)
+            _kernels.grouped_convolution_input_gradient(grad, W, window, self.groups, out)
 
     def _by_channel(self, W: Array) -> Array:
         """Weights (filter_height, filter_width, 1, filters), seen as (..., channels, filters // channels)."""

@@ -84,7 +84,7 @@ class DepthwiseConvolutionLayer(ProductLayer):
         """Weights (filter_height, filter_width, channels, multiplier) and biases (channels * multiplier,)."""
         height, width, channels = check_image_shape(input_shape, self.name)
         windows = slide((height, width), self.filter_size, self.stride, self.padding, self.name, self.dilation)
-        self.offset = windows.padding
+        self.window = (self.stride, windows.padding, self.dilation)
         pixels = self.filter_size[0] * self.filter_size[1]
         initialize = find_initializer(self.initializer, self.default_initializer)
         shape, filters = (*self.filter_size, channels, self.multiplier), channels * self.multiplier
@@ -95,13 +95,13 @@ class DepthwiseConvolutionLayer(ProductLayer):
     def product(self, x: Array, relu: bool, out: Array, prepared: Prepared | None) -> None:
         """(batch, height, width, channels) to (batch, rows, columns, channels * multiplier), perhaps with ReLU."""
         W, b = self.params["W"], self.params["b"]
-        _kernels.depthwise_forward(x, W, b, self.stride, self.offset, self.dilation, relu, out)
+        _kernels.depthwise_forward(x, W, b, self.window, relu, out)
 
     def weight_gradient(self, x: Array, grad: Array) -> None:
         """(batch, height, width, channels) and (batch, rows, columns, channels * multiplier) to `grads`."""
         W_grad, b_grad = self.grads["W"], self.grads["b"]
-        _kernels.depthwise_weight_gradient(x, grad, self.stride, self.offset, self.dilation, W_grad, b_grad)
+        _kernels.depthwise_weight_gradient(x, grad, self.window, W_grad, b_grad)
 
     def input_gradient(self, grad: Array, out: Array) -> None:
         """(batch, rows, columns, channels * multiplier) to (batch, height, width, channels)."""
-        _kernels.depthwise_input_gradient(grad, self.params["W"], self.stride, self.offset, self.dilation, out)
+        _kernels.depthwise_input_gradient(grad, self.params["W"], self.window, out)

@@ -122,7 +122,7 @@ class TransposedConvolutionLayer(Layer):
     def compute(self, x: Array, context: Context) -> Array:
         """(batch, height, width, channels) to (batch, rows, columns, filters)."""
         y = context.array("output", len(x))
-        _kernels.convolution_input_gradient(x, self.params["W"], *self.window, y)
+        _kernels.convolution_input_gradient(x, self.params["W"], self.window, y)
         _kernels.add_bias(self.params["b"], y)
         context.keep(x)
         return y
@@ -130,10 +130,10 @@ class TransposedConvolutionLayer(Layer):
     def backpropagate(self, grad: Array, context: Context) -> Array | None:
         """(batch, rows, columns, filters) to (batch, height, width, channels)."""
         (x,) = context.kept()
-        _kernels.convolution_weight_gradient(grad, x, *self.window, self.grads["W"], context.array("no_bias_gradient"))
+        _kernels.convolution_weight_gradient(grad, x, self.window, self.grads["W"], context.array("no_bias_gradient"))
         _kernels.bias_gradient(grad, self.grads["b"])
         if not context.wants_gradient:
             return None
         out = context.array("input_gradient", len(x))
-        _kernels.convolution_forward(grad, self.params["W"], self._no_bias, *self.window, False, out)
+        _kernels.convolution_forward(grad, self.params["W"], self._no_bias, self.window, False, out)
         return out

@@ -25,9 +25,6 @@ from cnnx.layers.product import ProductLayer
 from cnnx.memory.arrays import Reservation
 from cnnx.plan.passes import Pass
 
-# Places in a window are bytes, and the last value says that ReLU has closed the maximum.
-MOST_PLACES = 254
-
 
 class FusedPass(Pass):
     """Several layers as one."""
@@ -81,7 +78,7 @@ class ConvolutionPool(FusedPass):
         convolution, pool = cast(ConvolutionLayer, layers[0]), cast(PoolLayer, layers[-1])
         rows, columns, _ = convolution.output_shape
         self.relu = len(layers) == 3
-        self.window = (convolution.stride, convolution.offset, (rows, columns), pool.filter_size)
+        self.window = (*convolution.window[:2], (rows, columns), pool.filter_size)
 
     @staticmethod
     def match(layers: Sequence[Layer]) -> int:
@@ -97,7 +94,7 @@ class ConvolutionPool(FusedPass):
             and pool.mode == "max"
             and pool.stride == pool.filter_size
             and pool.fits
-            and 1 < pool.filter_size[0] * pool.filter_size[1] <= MOST_PLACES
+            and 1 < pool.filter_size[0] * pool.filter_size[1] < _kernels.CLOSED
         )
         return count if fits else 0
 
@@ -111,9 +108,7 @@ class ConvolutionPool(FusedPass):
         params = self.layers[0].params
         y = self.array("output", len(x))
         argmax = self.array("argmax", len(x)) if self.keeps else None
-        _kernels.convolution_pool_forward(
-            x, params["W"], params["b"], *self.window, self.relu, y, argmax, self.prepared
-        )
+        _kernels.convolution_pool_forward(x, params["W"], params["b"], self.window, self.relu, y, argmax, self.prepared)
         self.keep(x, argmax)
         return y
 
@@ -121,11 +116,11 @@ class ConvolutionPool(FusedPass):
         """(batch, pooled rows, pooled columns, filters) to (batch, height, width, channels)."""
         x, argmax = self.kept()
         params, grads = self.layers[0].params, self.layers[0].grads
-        _kernels.convolution_pool_weight_gradient(x, grad, argmax, *self.window, grads["W"], grads["b"])
+        _kernels.convolution_pool_weight_gradient(x, grad, argmax, self.window, grads["W"], grads["b"])
         if not self.wants_gradient:
             return None
         out = self.array("input_gradient", len(x))
-        _kernels.convolution_pool_input_gradient(grad, argmax, params["W"], *self.window, out)
+        _kernels.convolution_pool_input_gradient(grad, argmax, params["W"], self.window, out)
         return out
 
 

@@ -44,6 +44,11 @@ def test_every_compiled_module_is_in_the_list_that_a_build_is_checked_against():
     assert sources | {("ground", "memoryviews")} == listed
 
 
+@compiled_only
+def test_the_place_that_means_closed_is_the_same_in_c_and_in_python():
+    assert _kernels._compiled["instruction_sets"].closed_place() == _kernels.CLOSED
+
+
 def test_every_kernel_of_the_twins_is_in_the_list_and_has_their_types():
     folder = Path(_kernels.__file__).parent
     families = {path.stem for path in (folder / "reference").glob("*.py")} - {"__init__", "windows"}

@@ -34,7 +34,7 @@ def test_each_output_is_a_sum_over_the_window_of_one_channel(rng, window):
     x = rng.standard_normal((2, 7, 6, 3))
     W, b = rng.standard_normal((*filter_size, 3, 2)), rng.standard_normal(6)
     out = np.full((2, *output_size((7, 6), *window), 6), np.nan)
-    depthwise.depthwise_forward(x, W, b, stride, padding, dilation, False, out)
+    depthwise.depthwise_forward(x, W, b, (stride, padding, dilation), False, out)
     for n, oh, ow, f in np.ndindex(out.shape):
         expected = b[f]
         for i, j in np.ndindex(filter_size):
@@ -43,7 +43,7 @@ def test_each_output_is_a_sum_over_the_window_of_one_channel(rng, window):
                 expected += x[n, h, w, f // 2] * W[i, j, f // 2, f % 2]
         assert out[n, oh, ow, f] == pytest.approx(expected, rel=1e-12)
     clipped = np.empty_like(out)
-    depthwise.depthwise_forward(x, W, b, stride, padding, dilation, True, clipped)
+    depthwise.depthwise_forward(x, W, b, (stride, padding, dilation), True, clipped)
     np.testing.assert_array_equal(clipped, np.maximum(out, 0))
 
 
@@ -53,9 +53,9 @@ def test_gradients_are_the_adjoints_of_the_linear_forward_pass(rng, window):
     x, W, b = rng.standard_normal((2, 7, 6, 3)), rng.standard_normal((*window[0], 3, 2)), np.zeros(6)
     grad = rng.standard_normal((2, *output_size((7, 6), *window), 6))
     y, x_grad, W_grad, b_grad = np.empty_like(grad), np.empty_like(x), np.empty_like(W), np.empty(6)
-    depthwise.depthwise_forward(x, W, b, *rest, False, y)
-    depthwise.depthwise_input_gradient(grad, W, *rest, x_grad)
-    depthwise.depthwise_weight_gradient(x, grad, *rest, W_grad, b_grad)
+    depthwise.depthwise_forward(x, W, b, rest, False, y)
+    depthwise.depthwise_input_gradient(grad, W, rest, x_grad)
+    depthwise.depthwise_weight_gradient(x, grad, rest, W_grad, b_grad)
     product = np.vdot(grad, y)
     assert np.vdot(x_grad, x) == pytest.approx(product, rel=1e-12)
     assert np.vdot(W_grad, W) == pytest.approx(product, rel=1e-12)
@@ -88,7 +88,7 @@ def images(draw):
 )
 def test_depthwise_agrees_with_its_twin(instruction_set, case, batch, channels, multiplier, dtype, seed, threads):
     size, *window = case
-    filter_size, *rest = window
+    filter_size, rest = window[0], tuple(window[1:])
     _kernels.use_instruction_set(instruction_set)
     cnnx.set_num_threads(threads)
     rng = np.random.default_rng(seed)
@@ -99,9 +99,9 @@ def test_depthwise_agrees_with_its_twin(instruction_set, case, batch, channels, 
     grad = rng.standard_normal((batch, *output, channels * multiplier)) / max(batch * np.prod(output), 1)
     grad = grad.astype(dtype)
     for relu in (False, True):
-        assert_twins_agree("depthwise_forward", [x, W, b, *rest, relu], [grad])
-    assert_twins_agree("depthwise_input_gradient", [grad, W, *rest], [x])
-    assert_twins_agree("depthwise_weight_gradient", [x, grad, *rest], [W, b])
+        assert_twins_agree("depthwise_forward", [x, W, b, rest, relu], [grad])
+    assert_twins_agree("depthwise_input_gradient", [grad, W, rest], [x])
+    assert_twins_agree("depthwise_weight_gradient", [x, grad, rest], [W, b])
 
 
 @compiled_only
@@ -121,11 +121,11 @@ def test_bits_depend_neither_on_threads_nor_on_fused_relu(instruction_set, multi
     for threads in (1, 3):
         cnnx.set_num_threads(threads)
         y, clipped, x_grad, W_grad, b_grad = (np.empty_like(a) for a in (grad, grad, x, W, b))
-        module.depthwise_forward(x, W, b, *rest, False, y)
-        module.depthwise_forward(x, W, b, *rest, True, clipped)
+        module.depthwise_forward(x, W, b, rest, False, y)
+        module.depthwise_forward(x, W, b, rest, True, clipped)
         np.testing.assert_array_equal(clipped, np.maximum(y, 0))
-        module.depthwise_input_gradient(grad, W, *rest, x_grad)
-        module.depthwise_weight_gradient(x, grad, *rest, W_grad, b_grad)
+        module.depthwise_input_gradient(grad, W, rest, x_grad)
+        module.depthwise_weight_gradient(x, grad, rest, W_grad, b_grad)
         results.append([y, x_grad, W_grad, b_grad])
     for one, three in zip(*results, strict=True):
         np.testing.assert_array_equal(one, three)
@@ -140,7 +140,7 @@ def test_nan_passes_through_relu_and_stays_in_its_channel(instruction_set, dtype
     x[0, 2, 2, 4] = np.nan
     out = np.empty((1, 5, 5, 19), dtype)
     W, b = np.ones((3, 3, 19, 1), dtype), np.zeros(19, dtype)
-    _compiled["depthwise"].depthwise_forward(x, W, b, (1, 1), (1, 1), (1, 1), True, out)
+    _compiled["depthwise"].depthwise_forward(x, W, b, ((1, 1), (1, 1), (1, 1)), True, out)
     where = np.zeros(out.shape, bool)
     where[0, 1:4, 1:4, 4] = True
     np.testing.assert_array_equal(np.isnan(out), where)

@@ -45,19 +45,19 @@ def test_each_group_is_a_convolution_of_its_own_bit_for_bit(
     W = rng.integers(-3, 4, (*filter_size, seen, groups * seeing)).astype(dtype)
     b = rng.integers(-3, 4, groups * seeing).astype(dtype)
     grad = rng.integers(-3, 4, (images, *output, groups * seeing)).astype(dtype)
-    window = [stride, padding, dilation]
+    window = (stride, padding, dilation)
     for relu in (False, True):
-        arguments = [x, W, b, *window, groups, relu]
+        arguments = [x, W, b, window, groups, relu]
         assert_twins_agree("grouped_convolution_forward", arguments, [grad], exact=True)
-    assert_twins_agree("grouped_convolution_input_gradient", [grad, W, *window, groups], [x], exact=True)
-    assert_twins_agree("grouped_convolution_weight_gradient", [x, grad, *window, groups], [W, b], exact=True)
+    assert_twins_agree("grouped_convolution_input_gradient", [grad, W, window, groups], [x], exact=True)
+    assert_twins_agree("grouped_convolution_weight_gradient", [x, grad, window, groups], [W, b], exact=True)
 
     x, W, b, grad = (rng.standard_normal(array.shape).astype(dtype) for array in (x, W, b, grad))
     y, x_grad, W_grad, b_grad = (np.full_like(array, np.nan) for array in (grad, x, W, b))
     module, plain = _compiled["grouped_convolution"], _compiled["convolution"]
-    module.grouped_convolution_forward(x, W, b, *window, groups, True, y)
-    module.grouped_convolution_input_gradient(grad, W, *window, groups, x_grad)
-    module.grouped_convolution_weight_gradient(x, grad, *window, groups, W_grad, b_grad)
+    module.grouped_convolution_forward(x, W, b, window, groups, True, y)
+    module.grouped_convolution_input_gradient(grad, W, window, groups, x_grad)
+    module.grouped_convolution_weight_gradient(x, grad, window, groups, W_grad, b_grad)
     for group in range(groups):
         channels = slice(group * seen, (group + 1) * seen)
         filters = slice(group * seeing, (group + 1) * seeing)
@@ -65,9 +65,9 @@ def test_each_group_is_a_convolution_of_its_own_bit_for_bit(
             np.ascontiguousarray(array) for array in (x[..., channels], W[..., filters], grad[..., filters])
         )
         expected = [np.full_like(array, np.nan) for array in (grad_part, x_part, W_part, b[filters])]
-        plain.convolution_forward(x_part, W_part, b[filters], *window, True, expected[0])
-        plain.convolution_input_gradient(grad_part, W_part, *window, expected[1])
-        plain.convolution_weight_gradient(x_part, grad_part, *window, *expected[2:])
+        plain.convolution_forward(x_part, W_part, b[filters], window, True, expected[0])
+        plain.convolution_input_gradient(grad_part, W_part, window, expected[1])
+        plain.convolution_weight_gradient(x_part, grad_part, window, *expected[2:])
         parts = [y[..., filters], x_grad[..., channels], W_grad[..., filters], b_grad[filters]]
         for array, alone in zip(parts, expected, strict=True):
             np.testing.assert_array_equal(array, alone)

@@ -58,11 +58,11 @@ def test_convolution_agrees_with_its_twin(instruction_set, case, filters, dtype,
     )
     b = rng.standard_normal(filters).astype(dtype)
     grad = (rng.standard_normal((images, *output, filters)) / max(images * np.prod(output), 1)).astype(dtype)
-    window = [stride, padding, dilation]
+    window = (stride, padding, dilation)
     for relu in (False, True):
-        assert_twins_agree("convolution_forward", [x, W, b, *window, relu], [grad])
-    assert_twins_agree("convolution_input_gradient", [grad, W, *window], [x])
-    assert_twins_agree("convolution_weight_gradient", [x, grad, *window], [W, b])
+        assert_twins_agree("convolution_forward", [x, W, b, window, relu], [grad])
+    assert_twins_agree("convolution_input_gradient", [grad, W, window], [x])
+    assert_twins_agree("convolution_weight_gradient", [x, grad, window], [W, b])
 
 
 @on_every_instruction_set
@@ -83,9 +83,9 @@ def test_dilation_gives_the_bits_of_a_filter_with_zeros_between_its_weights_what
     for weights, spacing, threads in ((W, dilation, 1), (W, dilation, 3), (wide, (1, 1), 1)):
         cnnx.set_num_threads(threads)
         y, x_grad, W_grad, b_grad = (np.full_like(a, np.nan) for a in (grad, x, weights, b))
-        module.convolution_forward(x, weights, b, (1, 1), dilation, spacing, False, y)
-        module.convolution_input_gradient(grad, weights, (1, 1), dilation, spacing, x_grad)
-        module.convolution_weight_gradient(x, grad, (1, 1), dilation, spacing, W_grad, b_grad)
+        module.convolution_forward(x, weights, b, ((1, 1), dilation, spacing), False, y)
+        module.convolution_input_gradient(grad, weights, ((1, 1), dilation, spacing), x_grad)
+        module.convolution_weight_gradient(x, grad, ((1, 1), dilation, spacing), W_grad, b_grad)
         results.append([y, x_grad, W_grad if weights is W else W_grad[between], b_grad])
     for dilated in results[:2]:
         for array, expected in zip(dilated, results[2], strict=True):
@@ -98,12 +98,50 @@ def test_dilation_gives_the_bits_of_a_filter_with_zeros_between_its_weights_what
 def test_windows_that_reach_too_far_are_an_error_instead_of_an_overflow(window):
     x, W, b = np.zeros((1, 4, 4, 1)), np.zeros((2, 2, 1, 1)), np.zeros(1)
     for name, arguments in (
-        ("convolution_forward", [x, W, b, *window, False, x]),
-        ("convolution_input_gradient", [x, W, *window, x]),
-        ("convolution_weight_gradient", [x, x, *window, W, b]),
+        ("convolution_forward", [x, W, b, window, False, x]),
+        ("convolution_input_gradient", [x, W, window, x]),
+        ("convolution_weight_gradient", [x, x, window, W, b]),
     ):
         with pytest.raises(ValueError, match=f"^{name}: .* reaches too far beyond images"):
             getattr(_compiled["convolution"], name)(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("window", "kind"),
+    [
+        (None, TypeError),
+        ([(1, 1), (0, 0), (1, 1)], TypeError),
+        (((1, 1), (0, 0)), ValueError),
+        (((1, 1), (0, 0), (1, 1), (2, 2), (3, 3)), ValueError),
+        (((1, 1), (0, 0), 1, 2), TypeError),
+        (((1, 1), 0, (1, 1)), TypeError),
+        (((1, 1), (0, 0, 0), (1, 1)), ValueError),
+        (((1, 1), (0, 0, 0), (1, 1), (1, 1)), ValueError),
+        (((1, 1), (0, 0.5), (1, 1)), TypeError),
+        (((1, 1), (0, 2**70), (1, 1)), OverflowError),
+    ],
+)
+def test_a_window_that_is_none_is_an_error_in_every_convolution(window, kind):
+    x, W, b, argmax = np.ones((1, 4, 4, 1)), np.ones((1, 1, 1, 1)), np.ones(1), np.zeros((1, 4, 4, 1), np.uint8)
+    calls = {
+        "convolution_forward": [x, W, b, window, False, x],
+        "convolution_pool_forward": [x, W, b, window, False, x, argmax],
+        "convolution_input_gradient": [x, W, window, x],
+        "convolution_pool_input_gradient": [x, argmax, W, window, x],
+        "convolution_weight_gradient": [x, x, window, W, b],
+        "convolution_pool_weight_gradient": [x, x, argmax, window, W, b],
+        "grouped_convolution_forward": [x, W, b, window, 1, False, x],
+        "depthwise_input_gradient": [x, W, window, x],
+    }
+    pairs = {name: 4 if "pool" in name else 3 for name in calls}
+    for name, arguments in calls.items():
+        module = next(module for module, functions in KERNELS.items() if name in functions)
+        message = (
+            f"^{name}: window: expected {pairs[name]} pairs of integers, got |^Argument 'window' has incorrect type"
+        )
+        errors = (kind, ValueError) if window and len(window) != pairs[name] else kind
+        with pytest.raises(errors, match=message):
+            getattr(_compiled[module], name)(*arguments)
 
 
 @on_every_instruction_set
@@ -127,8 +165,9 @@ def test_convolution_with_pooling_agrees_with_its_twin(instruction_set, case, fi
     W = rng.integers(-3, 4, (*filter_size, channels, filters)).astype(dtype)
     b = rng.integers(-3, 4, filters).astype(dtype)
     y, argmax = np.empty((images, *pooled, filters), dtype), np.empty((images, *pooled, filters), np.uint8)
+    window = (stride, padding, size_before, pool_size)
     for relu in (False, True):
-        arguments = [x, W, b, stride, padding, size_before, pool_size, relu]
+        arguments = [x, W, b, window, relu]
         assert_twins_agree("convolution_pool_forward", arguments, [y, argmax], exact=True)
         convolution.convolution_pool_forward(*arguments, y, argmax)
         for module in (_compiled["convolution"], convolution):
@@ -136,9 +175,8 @@ def test_convolution_with_pooling_agrees_with_its_twin(instruction_set, case, fi
             module.convolution_pool_forward(*arguments, without_places, None)
             np.testing.assert_array_equal(without_places, y)
         grad = rng.integers(-3, 4, y.shape).astype(dtype)
-        window = [stride, padding, size_before, pool_size]
-        assert_twins_agree("convolution_pool_input_gradient", [grad, argmax, W, *window], [x], exact=True)
-        assert_twins_agree("convolution_pool_weight_gradient", [x, grad, argmax, *window], [W, b], exact=True)
+        assert_twins_agree("convolution_pool_input_gradient", [grad, argmax, W, window], [x], exact=True)
+        assert_twins_agree("convolution_pool_weight_gradient", [x, grad, argmax, window], [W, b], exact=True)
 
 
 @on_every_instruction_set
@@ -152,13 +190,13 @@ def test_gradients_of_few_filters_and_tall_images_agree_with_their_twin(
     x = rng.integers(-3, 4, (3, 67, 41, 3)).astype(dtype)
     W, b = np.empty((3, 3, 3, filters), dtype), np.empty(filters, dtype)
     grad = rng.integers(-3, 4, (3, 67, 41, filters)).astype(dtype)
-    assert_twins_agree("convolution_weight_gradient", [x, grad, (1, 1), (1, 1), (1, 1)], [W, b], exact=True)
+    assert_twins_agree("convolution_weight_gradient", [x, grad, ((1, 1), (1, 1), (1, 1))], [W, b], exact=True)
     pooled = (3, 67 // pool_size[0], 41 // pool_size[1], filters)
     grad = rng.integers(-3, 4, pooled).astype(dtype)
     # The last place is that of a maximum which ReLU has closed.
-    argmax = rng.choice([*range(pool_size[0] * pool_size[1]), convolution.CLOSED], pooled).astype(np.uint8)
-    window = [(1, 1), (1, 1), (67, 41), pool_size]
-    assert_twins_agree("convolution_pool_weight_gradient", [x, grad, argmax, *window], [W, b], exact=True)
+    argmax = rng.choice([*range(pool_size[0] * pool_size[1]), _kernels.CLOSED], pooled).astype(np.uint8)
+    window = ((1, 1), (1, 1), (67, 41), pool_size)
+    assert_twins_agree("convolution_pool_weight_gradient", [x, grad, argmax, window], [W, b], exact=True)
 
 
 @on_every_instruction_set
@@ -172,12 +210,12 @@ def test_few_channels_and_filters_of_wide_images_agree_with_their_twin(
     x = rng.integers(-3, 4, (2, 6, width, channels)).astype(dtype)
     W, b = rng.integers(-3, 4, (3, 3, channels, filters)).astype(dtype), rng.integers(-3, 4, filters).astype(dtype)
     grad = rng.integers(-3, 4, (2, 6, width, filters)).astype(dtype)
-    window = [(1, 1), (1, 1), (1, 1)]
-    assert_twins_agree("convolution_forward", [x, W, b, *window, True], [grad], exact=True)
-    assert_twins_agree("convolution_input_gradient", [grad, W, *window], [x], exact=True)
-    assert_twins_agree("convolution_weight_gradient", [x, grad, *window], [W, b], exact=True)
+    window = ((1, 1), (1, 1), (1, 1))
+    assert_twins_agree("convolution_forward", [x, W, b, window, True], [grad], exact=True)
+    assert_twins_agree("convolution_input_gradient", [grad, W, window], [x], exact=True)
+    assert_twins_agree("convolution_weight_gradient", [x, grad, window], [W, b], exact=True)
     pooled = np.zeros((2, 2, width // 3, filters), dtype)
-    arguments = [x, W, b, (1, 1), (1, 1), (6, width), (3, 3), True]
+    arguments = [x, W, b, ((1, 1), (1, 1), (6, width), (3, 3)), True]
     assert_twins_agree("convolution_pool_forward", arguments, [pooled, pooled.astype(np.uint8)], exact=True)
 
 
@@ -252,11 +290,11 @@ def test_a_convolution_with_pooling_chooses_among_ties_and_nans_as_pooling_alone
     x = rng.choice(values, (3, 23, 39, 1), p=[0.3, 0.3, 0.2, 0.1, 0.03, 0.03, 0.04])
     W, b = np.ones((1, 1, 1, filters), dtype), np.zeros(filters, dtype)
     pooled, argmax = np.empty((3, 11, 19, filters), dtype), np.empty((3, 11, 19, filters), np.uint8)
-    _compiled["convolution"].convolution_pool_forward(x, W, b, (1, 1), (0, 0), (23, 39), (2, 2), relu, pooled, argmax)
+    _compiled["convolution"].convolution_pool_forward(x, W, b, ((1, 1), (0, 0), (23, 39), (2, 2)), relu, pooled, argmax)
     expected, places = np.empty_like(pooled), np.empty_like(argmax)
     pooling.max_pool_forward(np.repeat(x, filters, axis=3), (2, 2), (2, 2), (0, 0), expected, places)
     if relu:
-        places[expected <= 0] = convolution.CLOSED
+        places[expected <= 0] = _kernels.CLOSED
         expected[expected <= 0] = 0
     np.testing.assert_array_equal(pooled, expected)
     np.testing.assert_array_equal(argmax, places)
@@ -359,18 +397,18 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
     filters, mask = np.zeros((2, 2, 3, 3)), np.zeros((2, 5, 5, 3), np.uint8)
     calls = {
         "add": [two, two, True, np.zeros((3, 3))],
-        "convolution_forward": [four, np.zeros((2, 2, 4, 3)), one, (1, 1), (0, 0), (1, 1), False, four],
-        "convolution_pool_forward": [four, filters, one, (1, 1), (0, 0), (5, 5), (2, 2), True, four, mask],
-        "convolution_pool_input_gradient": [four, mask, filters, (1, 1), (0, 0), (5, 5), (0, 2), four],
-        "convolution_pool_weight_gradient": [four, four, mask[:1], (1, 1), (0, 0), (10, 10), (2, 2), filters, one],
-        "convolution_input_gradient": [four, filters, (1, 1), (0, 0), (1, 0), four],
-        "convolution_weight_gradient": [four, four, (0, 1), (0, 0), (1, 1), filters, one],
-        "grouped_convolution_forward": [four, filters, one, (1, 1), (0, 0), (1, 1), 2, False, four],
-        "grouped_convolution_input_gradient": [four, filters, (1, 1), (0, 0), (1, 1), 3, four],
-        "grouped_convolution_weight_gradient": [four, four, (1, 1), (0, 0), (1, 1), 0, filters, one],
-        "depthwise_forward": [four, np.zeros((2, 2, 3, 2)), one, (1, 1), (0, 0), (1, 1), False, four],
-        "depthwise_input_gradient": [four, np.zeros((2, 2, 3, 1)), (1, 1), (0, 0), (1, 0), four],
-        "depthwise_weight_gradient": [four, four, (1, 1), (0, 0), (1, 1), np.zeros((2, 2, 3, 1)), np.zeros(4)],
+        "convolution_forward": [four, np.zeros((2, 2, 4, 3)), one, ((1, 1), (0, 0), (1, 1)), False, four],
+        "convolution_pool_forward": [four, filters, one, ((1, 1), (0, 0), (5, 5), (2, 2)), True, four, mask],
+        "convolution_pool_input_gradient": [four, mask, filters, ((1, 1), (0, 0), (5, 5), (0, 2)), four],
+        "convolution_pool_weight_gradient": [four, four, mask[:1], ((1, 1), (0, 0), (10, 10), (2, 2)), filters, one],
+        "convolution_input_gradient": [four, filters, ((1, 1), (0, 0), (1, 0)), four],
+        "convolution_weight_gradient": [four, four, ((0, 1), (0, 0), (1, 1)), filters, one],
+        "grouped_convolution_forward": [four, filters, one, ((1, 1), (0, 0), (1, 1)), 2, False, four],
+        "grouped_convolution_input_gradient": [four, filters, ((1, 1), (0, 0), (1, 1)), 3, four],
+        "grouped_convolution_weight_gradient": [four, four, ((1, 1), (0, 0), (1, 1)), 0, filters, one],
+        "depthwise_forward": [four, np.zeros((2, 2, 3, 2)), one, ((1, 1), (0, 0), (1, 1)), False, four],
+        "depthwise_input_gradient": [four, np.zeros((2, 2, 3, 1)), ((1, 1), (0, 0), (1, 0)), four],
+        "depthwise_weight_gradient": [four, four, ((1, 1), (0, 0), (1, 1)), np.zeros((2, 2, 3, 1)), np.zeros(4)],
         "max_pool_forward": [four, *window, np.zeros((2, 4, 4, 4)), np.zeros((2, 4, 4, 4), np.uint8)],
         "max_pool_backward": [four, np.zeros((2, 4, 5, 3), np.uint8), *window, four],
         "average_pool_forward": [four, *window, np.zeros((2, 9, 4, 3))],

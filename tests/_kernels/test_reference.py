@@ -38,7 +38,7 @@ def test_convolution_is_the_sum_of_products_over_each_window(rng, filter_size, s
     W, b = rng.standard_normal((*filter_size, 3, 4)), rng.standard_normal(4)
     output = output_size((7, 6), filter_size, stride, padding, dilation)
     out = np.full((2, *output, 4), np.nan)
-    convolution.convolution_forward(x, W, b, stride, padding, dilation, False, out)
+    convolution.convolution_forward(x, W, b, (stride, padding, dilation), False, out)
     for n, oh, ow, cells in naive_windows(x, filter_size, stride, padding, output, dilation):
         expected = b.copy()
         for cell, weights in zip(cells, W.reshape(-1, 3, 4), strict=True):
@@ -53,9 +53,9 @@ def test_convolution_gradients_are_the_adjoints_of_the_linear_forward_pass(rng, 
     W, b = rng.standard_normal((*filter_size, 3, 4)), np.zeros(4)
     grad = rng.standard_normal((2, *output_size((7, 6), filter_size, stride, padding, dilation), 4))
     y, x_grad, W_grad, b_grad = np.empty_like(grad), np.empty_like(x), np.empty_like(W), np.empty(4)
-    convolution.convolution_forward(x, W, b, stride, padding, dilation, False, y)
-    convolution.convolution_input_gradient(grad, W, stride, padding, dilation, x_grad)
-    convolution.convolution_weight_gradient(x, grad, stride, padding, dilation, W_grad, b_grad)
+    convolution.convolution_forward(x, W, b, (stride, padding, dilation), False, y)
+    convolution.convolution_input_gradient(grad, W, (stride, padding, dilation), x_grad)
+    convolution.convolution_weight_gradient(x, grad, (stride, padding, dilation), W_grad, b_grad)
     product = np.vdot(grad, y)
     assert np.vdot(x_grad, x) == pytest.approx(product, rel=1e-12)
     assert np.vdot(W_grad, W) == pytest.approx(product, rel=1e-12)

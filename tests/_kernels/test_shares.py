@@ -10,7 +10,7 @@ pytestmark = [
     pytest.mark.skipif(not _compiled, reason="a build without compiled kernels has no threads"),
     pytest.mark.usefixtures("restored_kernels"),
 ]
-STRAIGHT = [(1, 1), (1, 1), (1, 1)]
+STRAIGHT = ((1, 1), (1, 1), (1, 1))
 
 
 def products(x, W, grad, features, weights, units):
@@ -18,9 +18,9 @@ def products(x, W, grad, features, weights, units):
     y, x_grad, W_grad, b_grad = (np.full_like(a, np.nan) for a in (grad, x, W, grad[0, 0, 0]))
     z, f_grad, w_grad, u_grad = (np.full_like(a, np.nan) for a in (units, features, weights, units[0]))
     convolution, dense = _compiled["convolution"], _compiled["dense"]
-    convolution.convolution_forward(x, W, np.ones_like(b_grad), *STRAIGHT, False, y)
-    convolution.convolution_input_gradient(grad, W, *STRAIGHT, x_grad)
-    convolution.convolution_weight_gradient(x, grad, *STRAIGHT, W_grad, b_grad)
+    convolution.convolution_forward(x, W, np.ones_like(b_grad), STRAIGHT, False, y)
+    convolution.convolution_input_gradient(grad, W, STRAIGHT, x_grad)
+    convolution.convolution_weight_gradient(x, grad, STRAIGHT, W_grad, b_grad)
     dense.dense_forward(features, weights, units[0], True, z)
     dense.dense_input_gradient(units, weights, f_grad)
     dense.dense_weight_gradient(features, units, w_grad, u_grad)

@@ -18,7 +18,7 @@ pytestmark = [
 
 def _pooled_gradient(shape, pool_size, dtype, rng):
     """Gradients, and places of which some are those of maxima that ReLU has closed."""
-    places = [*range(pool_size[0] * pool_size[1]), convolution.CLOSED]
+    places = [*range(pool_size[0] * pool_size[1]), _kernels.CLOSED]
     return rng.standard_normal(shape).astype(dtype), rng.choice(places, shape).astype(np.uint8)
 
 
@@ -48,8 +48,8 @@ def test_a_pooled_gradient_gives_what_the_same_gradient_spread_out_gives(
     grad, argmax = _pooled_gradient((images, *pooled, filters), pool_size, dtype, rng)
     spread = convolution._spread(grad, argmax, output, pool_size)
     module, results = _compiled["convolution"], []
-    pooled_gradient = (module.convolution_pool_weight_gradient, [x, grad, argmax, stride, padding, output, pool_size])
-    spread_out = (module.convolution_weight_gradient, [x, spread, stride, padding, (1, 1)])
+    pooled_gradient = (module.convolution_pool_weight_gradient, [x, grad, argmax, (stride, padding, output, pool_size)])
+    spread_out = (module.convolution_weight_gradient, [x, spread, (stride, padding, (1, 1))])
     for threads, (function, arguments) in ((1, pooled_gradient), (3, pooled_gradient), (1, spread_out)):
         cnnx.set_num_threads(threads)
         W, b = np.full((*filter_size, channels, filters), np.nan, dtype), np.full(filters, np.nan, dtype)
@@ -72,7 +72,7 @@ def test_nothing_is_read_past_an_image_or_written_past_a_gradient(dtype):
         x, grad, W, b = arrays
         x[...], grad[...] = 1, 1
         argmax = np.zeros(grad.shape, np.uint8)
-        arguments = [x, grad, argmax, (1, 1), (0, 0), (4, 4), (2, 2)]
+        arguments = [x, grad, argmax, ((1, 1), (0, 0), (4, 4), (2, 2))]
         _compiled["convolution"].convolution_pool_weight_gradient(*arguments, W, b)
         assert (W == 8).all()
         assert (b == 8).all()
@@ -84,8 +84,8 @@ def test_windows_of_no_size_are_an_error(pool_size, dtype):
     x, grad = np.zeros((1, 4, 4, 1), dtype), np.zeros((1, 3, 3, 1), dtype)
     W, b, argmax = np.zeros((2, 2, 1, 1), dtype), np.zeros(1, dtype), np.zeros(grad.shape, np.uint8)
     size = tuple(3 * abs(side) for side in pool_size)
-    window = [(1, 1), (0, 0), size, pool_size]
+    window = ((1, 1), (0, 0), size, pool_size)
     with pytest.raises(ValueError, match=r"^convolution_pool_weight_gradient: shapes do not fit: .* pooling"):
-        _compiled["convolution"].convolution_pool_weight_gradient(x, grad, argmax, *window, W, b)
+        _compiled["convolution"].convolution_pool_weight_gradient(x, grad, argmax, window, W, b)
     with pytest.raises(ValueError, match=r"^convolution_pool_input_gradient: shapes do not fit: .* pooling"):
-        _compiled["convolution"].convolution_pool_input_gradient(grad, argmax, W, *window, x)
+        _compiled["convolution"].convolution_pool_input_gradient(grad, argmax, W, window, x)

@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.skipif(not _compiled, reason="a build without compiled kernels has no Winograd products"),
     pytest.mark.usefixtures("restored_kernels"),
 ]
-STRAIGHT = [(1, 1), (1, 1), (1, 1)]
+STRAIGHT = ((1, 1), (1, 1), (1, 1))
 
 
 @on_every_instruction_set
@@ -41,23 +41,23 @@ def test_small_integers_give_exactly_what_the_twins_give(
     W = rng.integers(-3, 4, (3, 3, channels, filters)).astype(dtype)
     b = rng.integers(-3, 4, filters).astype(dtype)
     grad = rng.integers(-3, 4, (images, *output, filters)).astype(dtype)
+    window = ((1, 1), padding, (1, 1))
     for relu in (False, True):
-        assert_twins_agree("convolution_forward", [x, W, b, (1, 1), padding, (1, 1), relu], [grad], exact=True)
-    window = [(1, 1), padding, (1, 1)]
-    assert_twins_agree("convolution_input_gradient", [grad, W, *window], [x], exact=True)
-    assert_twins_agree("convolution_weight_gradient", [x, grad, *window], [W, b], exact=True)
+        assert_twins_agree("convolution_forward", [x, W, b, window, relu], [grad], exact=True)
+    assert_twins_agree("convolution_input_gradient", [grad, W, window], [x], exact=True)
+    assert_twins_agree("convolution_weight_gradient", [x, grad, window], [W, b], exact=True)
     pooled = tuple(n // p for n, p in zip(output, pool_size, strict=True))
     if min(pooled) == 0:
         return
     y, argmax = np.empty((images, *pooled, filters), dtype), np.empty((images, *pooled, filters), np.uint8)
-    window = [(1, 1), padding, output, pool_size]
-    assert_twins_agree("convolution_pool_forward", [x, W, b, *window, True], [y, argmax], exact=True)
-    convolution.convolution_pool_forward(x, W, b, *window, True, y, argmax)
+    window = ((1, 1), padding, output, pool_size)
+    assert_twins_agree("convolution_pool_forward", [x, W, b, window, True], [y, argmax], exact=True)
+    convolution.convolution_pool_forward(x, W, b, window, True, y, argmax)
     without_places = np.full_like(y, np.nan)
-    _compiled["convolution"].convolution_pool_forward(x, W, b, *window, True, without_places, None)
+    _compiled["convolution"].convolution_pool_forward(x, W, b, window, True, without_places, None)
     np.testing.assert_array_equal(without_places, y)
-    assert_twins_agree("convolution_pool_input_gradient", [y, argmax, W, *window], [x], exact=True)
-    assert_twins_agree("convolution_pool_weight_gradient", [x, y, argmax, *window], [W, b], exact=True)
+    assert_twins_agree("convolution_pool_input_gradient", [y, argmax, W, window], [x], exact=True)
+    assert_twins_agree("convolution_pool_weight_gradient", [x, y, argmax, window], [W, b], exact=True)
 
 
 @on_every_instruction_set
@@ -68,7 +68,7 @@ def test_weights_that_meet_nothing_but_zeros_have_a_gradient_of_zero(instruction
     grad = rng.standard_normal((8, 2, 2, 24)).astype(dtype)
     x[:, 0, 0] = 0
     W, b = np.full((3, 3, 32, 24), np.nan, dtype), np.empty(24, dtype)
-    _compiled["convolution"].convolution_weight_gradient(x, grad, *STRAIGHT, W, b)
+    _compiled["convolution"].convolution_weight_gradient(x, grad, STRAIGHT, W, b)
     assert (W[0, 0] == 0).all()
     assert (W[1, 1] != 0).any()
 
@@ -90,10 +90,10 @@ def test_the_error_is_within_four_times_that_of_the_direct_products(instruction_
     def results(dtype, W, padding):
         images, gradients, weights = (array.astype(dtype) for array in (x, grad, W))
         y, x_grad, W_grad = (np.empty_like(array) for array in (gradients, images, weights))
-        window, b = [(1, 1), padding, (1, 1)], np.zeros(filters, dtype)
-        module.convolution_forward(images, weights, b, *window, False, y)
-        module.convolution_input_gradient(gradients, weights, *window, x_grad)
-        module.convolution_weight_gradient(images, gradients, *window, W_grad, b)
+        window, b = ((1, 1), padding, (1, 1)), np.zeros(filters, dtype)
+        module.convolution_forward(images, weights, b, window, False, y)
+        module.convolution_input_gradient(gradients, weights, window, x_grad)
+        module.convolution_weight_gradient(images, gradients, window, W_grad, b)
         return y, x_grad, W_grad if len(W) == 3 else W_grad[1:4, 1:4]
 
     exact = results(np.float64, wide, (2, 2))
@@ -120,16 +120,16 @@ def test_bits_depend_neither_on_threads_nor_on_the_images_beside_one(
         y, x_grad, W_grad, b_grad = (np.empty_like(array) for array in (grad, x, W, b))
         pooled = np.empty((images, size[0] // 3, size[1] // 2, filters), dtype)
         argmax = np.empty(pooled.shape, np.uint8)
-        module.convolution_forward(x, W, b, *STRAIGHT, True, y)
-        module.convolution_pool_forward(x, W, b, *STRAIGHT[:2], size, (3, 2), True, pooled, argmax)
-        module.convolution_input_gradient(grad, W, *STRAIGHT, x_grad)
-        module.convolution_weight_gradient(x, grad, *STRAIGHT, W_grad, b_grad)
+        module.convolution_forward(x, W, b, STRAIGHT, True, y)
+        module.convolution_pool_forward(x, W, b, (*STRAIGHT[:2], size, (3, 2)), True, pooled, argmax)
+        module.convolution_input_gradient(grad, W, STRAIGHT, x_grad)
+        module.convolution_weight_gradient(x, grad, STRAIGHT, W_grad, b_grad)
         results.append([y, x_grad, W_grad, b_grad, pooled, argmax])
     for other in results[1:]:
         for array, expected in zip(other, results[0], strict=True):
             np.testing.assert_array_equal(array, expected)
     alone = np.empty_like(results[0][0][:1])
-    module.convolution_forward(x[-1:], W, b, *STRAIGHT, True, alone)
+    module.convolution_forward(x[-1:], W, b, STRAIGHT, True, alone)
     np.testing.assert_array_equal(alone, results[0][0][-1:])
 
 
@@ -147,14 +147,14 @@ def test_nothing_is_read_past_an_image_or_written_past_an_output(instruction_set
             arrays[name] = room[name][64 : 64 + size].reshape(shape)
         x, W, b, y = arrays["x"], arrays["W"], arrays["b"], arrays["y"]
         x[...], W[...], b[...] = 1, 1, 0
-        window = [(1, 1), (0, 0), (1, 1)]
-        module.convolution_forward(x, W, b, *window, False, y)
+        window = ((1, 1), (0, 0), (1, 1))
+        module.convolution_forward(x, W, b, window, False, y)
         assert (y == 9 * channels).all()
-        module.convolution_weight_gradient(x, y, *window, W, b)
+        module.convolution_weight_gradient(x, y, window, W, b)
         assert (b == 2 * 16 * 9 * channels).all()
         assert (b[0] == W).all()
         W[...], y[...] = 1, 1
-        module.convolution_input_gradient(y, W, *window, x)
+        module.convolution_input_gradient(y, W, window, x)
         assert (x[:, 2:4, 2:4] == 9 * filters).all()
         for name, array in room.items():
             assert np.isnan(array[:64]).all(), name

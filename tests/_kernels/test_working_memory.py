@@ -12,14 +12,14 @@ pytestmark = [
     pytest.mark.skipif(not _compiled, reason="a build without compiled kernels has no working memory"),
     pytest.mark.usefixtures("restored_kernels"),
 ]
-STRAIGHT = [(1, 1), (1, 1), (1, 1)]
+STRAIGHT = ((1, 1), (1, 1), (1, 1))
 
 
 def gradients(x, W, grad):
     """Both gradients of a convolution: two kernels, of which one needs memory within memory."""
     x_grad, W_grad, b_grad = np.empty_like(x), np.empty_like(W), np.empty_like(grad[0, 0, 0])
-    _compiled["convolution"].convolution_input_gradient(grad, W, *STRAIGHT, x_grad)
-    _compiled["convolution"].convolution_weight_gradient(x, grad, *STRAIGHT, W_grad, b_grad)
+    _compiled["convolution"].convolution_input_gradient(grad, W, STRAIGHT, x_grad)
+    _compiled["convolution"].convolution_weight_gradient(x, grad, STRAIGHT, W_grad, b_grad)
     return x_grad, W_grad, b_grad
 
 

@@ -1,4 +1,7 @@
-"""Kernels that layers, losses, optimizers and augmentations call."""
+"""Kernels that layers, losses, optimizers and augmentations call, and what callers must know of them."""
+
+# The place of a pooled maximum that ReLU has closed, as in loops.h. Places are bytes: those of windows are below it.
+CLOSED = 255
 
 # Every kernel, by its family: a compiled module here, and one of the same name in `reference`.
 KERNELS = {

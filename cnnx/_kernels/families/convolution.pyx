@@ -27,7 +27,9 @@ from cnnx._kernels.ground.parallel cimport allocate, release
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 from cnnx._kernels.products.correlation cimport correlate, pack_filters, packed_size
 from cnnx._kernels.products.scatter cimport scatter, scatters_in_cache
-from cnnx._kernels.products.tiles cimport geometry, measure, nhwc, pair, pooled, reading_pooled, sliding
+from cnnx._kernels.products.tiles cimport (
+    call, geometry, measure, nhwc, pair, pooled, reading_pooled, sliding, unpooled, with_pooling,
+)
 from cnnx._kernels.products.weight_gradient cimport weight_gradient
 from cnnx._kernels.products.winograd cimport transform_filters, transformed_size, winograd, winograd_is_faster
 
@@ -38,25 +40,7 @@ cdef enum:
     CACHE_LINE = 64  # bytes
 
 
-cdef pair as_pair(values) except *:
-    return pair(values[0], values[1])
-
-
 cdef pair ONE = pair(1, 1)
-
-
-cdef call unpooled(const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, stride, padding, dilation) except *:
-    return call(
-        x=x, W=W, out=out, stride=as_pair(stride), padding=as_pair(padding), dilation=as_pair(dilation),
-        size=pair(out[1], out[2]), pool=ONE)
-
-
-cdef call with_pooling(
-    const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, stride, padding, size, pool_size,
-) except *:
-    return call(
-        x=x, W=W, out=out, stride=as_pair(stride), padding=as_pair(padding), dilation=ONE, size=as_pair(size),
-        pool=as_pair(pool_size))
 
 
 cdef bint is_window(pair pool) noexcept nogil:
@@ -75,7 +59,7 @@ cdef bint reaches_too_far(const call *c) noexcept nogil:
     return elements > LARGEST_TILE
 
 
-cdef int check(const char *name, const call *c, Py_ssize_t biases, const Py_ssize_t *argmax) except -1:
+cdef int check(const call *c, Py_ssize_t biases, const Py_ssize_t *argmax) except -1:
     """Shapes that fit together: a kernel trusts them without bounds checks."""
     cdef const Py_ssize_t *x = c.x
     cdef const Py_ssize_t *W = c.W
@@ -91,14 +75,14 @@ cdef int check(const char *name, const call *c, Py_ssize_t biases, const Py_ssiz
     )
     if not fits:
         raise ValueError(
-            f"{name.decode()}: shapes do not fit: images {as_tuple(x, 4)}, weights {as_tuple(W, 4)}, {biases} biases, "
-            f"outputs {as_tuple(out, 4)}, stride {c.stride.height, c.stride.width}, "
+            f"{c.name.decode()}: shapes do not fit: images {as_tuple(x, 4)}, weights {as_tuple(W, 4)}, "
+            f"{biases} biases, outputs {as_tuple(out, 4)}, stride {c.stride.height, c.stride.width}, "
             f"padding {c.padding.height, c.padding.width}, dilation {c.dilation.height, c.dilation.width}, "
             f"size {c.size.height, c.size.width}, pooling {c.pool.height, c.pool.width}, "
             f"argmax {None if argmax == NULL else as_tuple(argmax, 4)}")
     if reaches_too_far(c):
         raise ValueError(
-            f"{name.decode()}: stride {c.stride.height, c.stride.width}, "
+            f"{c.name.decode()}: stride {c.stride.height, c.stride.width}, "
             f"padding {c.padding.height, c.padding.width} or dilation {c.dilation.height, c.dilation.width} "
             f"reaches too far beyond images {as_tuple(x, 4)}")
     return 0
@@ -186,11 +170,11 @@ cdef int convolve(
 
 @by_dtype
 def convolution_forward(
-    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b, stride, padding, dilation,
-    bint relu, floating[:, :, :, ::1] out, dict prepared=None,
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b, tuple window, bint relu,
+    floating[:, :, :, ::1] out, dict prepared=None,
 ):
-    cdef call c = unpooled(x.shape, W.shape, out.shape, stride, padding, dilation)
-    check("convolution_forward", &c, b.shape[0], NULL)
+    cdef call c = unpooled("convolution_forward", x.shape, W.shape, out.shape, window)
+    check(&c, b.shape[0], NULL)
     cdef geometry g = forward_geometry(&c)
     if x.shape[0] == 0:
         return
@@ -201,11 +185,11 @@ def convolution_forward(
 
 @by_dtype
 def convolution_pool_forward(
-    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b, stride, padding, size,
-    pool_size, bint relu, floating[:, :, :, ::1] out, uint8_t[:, :, :, ::1] argmax, dict prepared=None,
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b, tuple window, bint relu,
+    floating[:, :, :, ::1] out, uint8_t[:, :, :, ::1] argmax, dict prepared=None,
 ):
-    cdef call c = with_pooling(x.shape, W.shape, out.shape, stride, padding, size, pool_size)
-    check("convolution_pool_forward", &c, b.shape[0], NULL if argmax is None else argmax.shape)
+    cdef call c = with_pooling("convolution_pool_forward", x.shape, W.shape, out.shape, window)
+    check(&c, b.shape[0], NULL if argmax is None else argmax.shape)
     cdef geometry g = pooled(forward_geometry(&c), c.pool)
     if x.shape[0] == 0:
         return
@@ -237,11 +221,10 @@ cdef int input_gradient(
 
 @by_dtype
 def convolution_input_gradient(
-    const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, stride, padding, dilation,
-    floating[:, :, :, ::1] out,
+    const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, tuple window, floating[:, :, :, ::1] out,
 ):
-    cdef call c = unpooled(out.shape, W.shape, grad.shape, stride, padding, dilation)
-    check("convolution_input_gradient", &c, W.shape[3], NULL)
+    cdef call c = unpooled("convolution_input_gradient", out.shape, W.shape, grad.shape, window)
+    check(&c, W.shape[3], NULL)
     cdef geometry g = backward_geometry(&c)
     if grad.shape[0] == 0:
         return
@@ -252,10 +235,10 @@ def convolution_input_gradient(
 @by_dtype
 def convolution_pool_input_gradient(
     const floating[:, :, :, ::1] grad, const uint8_t[:, :, :, ::1] argmax, const floating[:, :, :, ::1] W,
-    stride, padding, size, pool_size, floating[:, :, :, ::1] out,
+    tuple window, floating[:, :, :, ::1] out,
 ):
-    cdef call c = with_pooling(out.shape, W.shape, grad.shape, stride, padding, size, pool_size)
-    check("convolution_pool_input_gradient", &c, W.shape[3], argmax.shape)
+    cdef call c = with_pooling("convolution_pool_input_gradient", out.shape, W.shape, grad.shape, window)
+    check(&c, W.shape[3], argmax.shape)
     if grad.shape[0] == 0:
         return
     cdef const uint8_t *places = &argmax[0, 0, 0, 0]
@@ -270,11 +253,11 @@ def convolution_pool_input_gradient(
 
 @by_dtype
 def convolution_weight_gradient(
-    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, stride, padding, dilation,
-    floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, tuple window, floating[:, :, :, ::1] W_grad,
+    floating[::1] b_grad,
 ):
-    cdef call c = unpooled(x.shape, W_grad.shape, grad.shape, stride, padding, dilation)
-    check("convolution_weight_gradient", &c, b_grad.shape[0], NULL)
+    cdef call c = unpooled("convolution_weight_gradient", x.shape, W_grad.shape, grad.shape, window)
+    check(&c, b_grad.shape[0], NULL)
     cdef geometry g = forward_geometry(&c)
     if x.shape[0] == 0:
         W_grad[...] = 0
@@ -287,10 +270,10 @@ def convolution_weight_gradient(
 @by_dtype
 def convolution_pool_weight_gradient(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, const uint8_t[:, :, :, ::1] argmax,
-    stride, padding, size, pool_size, floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
+    tuple window, floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
-    cdef call c = with_pooling(x.shape, W_grad.shape, grad.shape, stride, padding, size, pool_size)
-    check("convolution_pool_weight_gradient", &c, b_grad.shape[0], argmax.shape)
+    cdef call c = with_pooling("convolution_pool_weight_gradient", x.shape, W_grad.shape, grad.shape, window)
+    check(&c, b_grad.shape[0], argmax.shape)
     cdef geometry g = pooled(forward_geometry(&c), c.pool)
     if x.shape[0] == 0:
         W_grad[...] = 0

@@ -24,7 +24,7 @@ from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.loops cimport depthwise_taps
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple
-from cnnx._kernels.products.tiles cimport aligned
+from cnnx._kernels.products.tiles cimport aligned, call, unpooled
 
 cdef enum:
     BAND = 16384            # elements of a band's outputs, about
@@ -39,7 +39,7 @@ cdef struct axis:
     # position's taps are walked so that their sources ascend.
     Py_ssize_t sources, positions, taps
     Py_ssize_t stride, offset, dilation, spread
-    Py_ssize_t tap_step, source_step    # from one tap of a position to the next, and from its source to the next
+    Py_ssize_t tap_stride, source_stride    # from one tap of a position to the next, and from its source to the next
 
 
 cdef struct run:
@@ -61,12 +61,12 @@ cdef axis make_axis(
     cdef axis a
     a.sources, a.positions, a.taps = sources, positions, taps
     a.stride, a.offset, a.dilation, a.spread = stride, offset, dilation, spread
-    a.tap_step = 1
-    while a.tap_step * dilation % spread:
-        a.tap_step += 1
-    a.source_step = a.tap_step * dilation // spread
-    if a.source_step < 0:  # taken from the last tap on, sources come in the order of memory
-        a.tap_step, a.source_step = -a.tap_step, -a.source_step
+    a.tap_stride = 1
+    while a.tap_stride * dilation % spread:
+        a.tap_stride += 1
+    a.source_stride = a.tap_stride * dilation // spread
+    if a.source_stride < 0:  # taken from the last tap on, sources come in the order of memory
+        a.tap_stride, a.source_stride = -a.tap_stride, -a.source_stride
     return a
 
 
@@ -79,7 +79,7 @@ cdef run taps_at(axis a, Py_ssize_t position) noexcept nogil:
         source = position * a.stride + a.offset + t * a.dilation
         if source < 0 or source % a.spread or source // a.spread >= a.sources:
             continue
-        if r.taps == 0 or a.tap_step < 0:
+        if r.taps == 0 or a.tap_stride < 0:
             r.tap, r.source = t, source // a.spread
         r.taps += 1
     return r
@@ -105,11 +105,11 @@ cdef Py_ssize_t find_runs(axis a, run *runs) noexcept nogil:
 cdef depthwise_taps strides_of(const geometry *g, bint relu) noexcept nogil:
     cdef depthwise_taps p
     p.channels, p.rows, p.columns = g.channels, 0, 0
-    p.x_row = g.rows.source_step * g.columns.sources * g.channels
-    p.x_column = g.columns.source_step * g.channels
-    p.w_row = g.rows.tap_step * g.columns.taps * g.channels
-    p.w_column = g.columns.tap_step * g.channels
-    p.x_step, p.out_step = g.columns.stride * g.channels, g.columns.spread * g.channels
+    p.x_row = g.rows.source_stride * g.columns.sources * g.channels
+    p.x_column = g.columns.source_stride * g.channels
+    p.w_row = g.rows.tap_stride * g.columns.taps * g.channels
+    p.w_column = g.columns.tap_stride * g.channels
+    p.x_stride, p.out_stride = g.columns.stride * g.channels, g.columns.spread * g.channels
     p.x_line, p.out_line = g.rows.stride * g.columns.sources * g.channels, g.columns.positions * g.channels
     p.relu = relu
     return p
@@ -332,81 +332,81 @@ cdef int weight_gradient(
 
 # -- The door -----------------------------------------------------------------------------------------
 
-cdef int check(
-    str name, const Py_ssize_t *x, const Py_ssize_t *W, Py_ssize_t biases, const Py_ssize_t *out, stride, padding,
-    dilation,
-) except -1:
+cdef int check(const call *c, Py_ssize_t biases) except -1:
     """Shapes that fit together: a kernel trusts them without bounds checks."""
+    cdef const Py_ssize_t *x = c.x
+    cdef const Py_ssize_t *W = c.W
+    cdef const Py_ssize_t *out = c.out
     if (
-        min(stride) < 1 or min(padding) < 0 or min(dilation) < 1 or min(min(W[0], W[1]), min(W[2], W[3])) < 1
+        min(c.stride.height, c.stride.width) < 1 or min(c.padding.height, c.padding.width) < 0
+        or min(c.dilation.height, c.dilation.width) < 1 or min(min(W[0], W[1]), min(W[2], W[3])) < 1
         or W[2] != x[3] or W[2] * W[3] != out[3] or biases != out[3] or x[0] != out[0]
         or min(min(x[1], x[2]), min(out[1], out[2])) < 1
     ):
         raise ValueError(
-            f"{name}: shapes do not fit: images {as_tuple(x, 4)}, weights {as_tuple(W, 4)}, {biases} biases, "
-            f"outputs {as_tuple(out, 4)}, stride {stride}, padding {padding}, dilation {dilation}")
+            f"{c.name.decode()}: shapes do not fit: images {as_tuple(x, 4)}, weights {as_tuple(W, 4)}, "
+            f"{biases} biases, outputs {as_tuple(out, 4)}, stride {c.stride.height, c.stride.width}, "
+            f"padding {c.padding.height, c.padding.width}, dilation {c.dilation.height, c.dilation.width}")
     return 0
 
 
-cdef geometry forward_geometry(
-    const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, stride, padding, dilation,
-) except *:
+cdef geometry forward_geometry(const call *c) noexcept nogil:
     cdef geometry g
-    g.images, g.channels, g.multiplier = x[0], out[3], W[3]
+    g.images, g.channels, g.multiplier = c.x[0], c.out[3], c.W[3]
     g.repeated, g.folded = g.multiplier > 1, False
-    g.rows = make_axis(x[1], out[1], W[0], stride[0], -padding[0], dilation[0], 1)
-    g.columns = make_axis(x[2], out[2], W[1], stride[1], -padding[1], dilation[1], 1)
+    g.rows = make_axis(c.x[1], c.out[1], c.W[0], c.stride.height, -c.padding.height, c.dilation.height, 1)
+    g.columns = make_axis(c.x[2], c.out[2], c.W[1], c.stride.width, -c.padding.width, c.dilation.width, 1)
     return g
 
 
-cdef geometry backward_geometry(
-    const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, stride, padding, dilation,
-) except *:
+cdef geometry backward_geometry(const call *c) noexcept nogil:
     """From the outputs' gradient to that of the images."""
     cdef geometry g
-    g.images, g.channels, g.multiplier = x[0], out[3], W[3]
+    g.images, g.channels, g.multiplier = c.x[0], c.out[3], c.W[3]
     g.repeated, g.folded = False, g.multiplier > 1
-    g.rows = make_axis(out[1], x[1], W[0], 1, padding[0], -dilation[0], stride[0])
-    g.columns = make_axis(out[2], x[2], W[1], 1, padding[1], -dilation[1], stride[1])
+    g.rows = make_axis(c.out[1], c.x[1], c.W[0], 1, c.padding.height, -c.dilation.height, c.stride.height)
+    g.columns = make_axis(c.out[2], c.x[2], c.W[1], 1, c.padding.width, -c.dilation.width, c.stride.width)
     return g
 
 
 @by_dtype
 def depthwise_forward(
-    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b,
-    stride, padding, dilation, bint relu, floating[:, :, :, ::1] out,
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b, tuple window, bint relu,
+    floating[:, :, :, ::1] out,
 ):
-    check("depthwise_forward", x.shape, W.shape, b.shape[0], out.shape, stride, padding, dilation)
-    cdef geometry g = forward_geometry(x.shape, W.shape, out.shape, stride, padding, dilation)
-    if g.images == 0:
+    cdef call c = unpooled("depthwise_forward", x.shape, W.shape, out.shape, window)
+    check(&c, b.shape[0])
+    if x.shape[0] == 0:
         return
+    cdef geometry g = forward_geometry(&c)
     with nogil:
         correlate(&g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0])
 
 
 @by_dtype
 def depthwise_input_gradient(
-    const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, stride, padding, dilation,
-    floating[:, :, :, ::1] out,
+    const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, tuple window, floating[:, :, :, ::1] out,
 ):
-    check("depthwise_input_gradient", out.shape, W.shape, grad.shape[3], grad.shape, stride, padding, dilation)
-    cdef geometry g = backward_geometry(out.shape, W.shape, grad.shape, stride, padding, dilation)
-    if g.images == 0:
+    cdef call c = unpooled("depthwise_input_gradient", out.shape, W.shape, grad.shape, window)
+    check(&c, grad.shape[3])
+    if grad.shape[0] == 0:
         return
+    cdef geometry g = backward_geometry(&c)
     with nogil:
         correlate(&g, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], <const floating *>NULL, False, &out[0, 0, 0, 0])
 
 
 @by_dtype
 def depthwise_weight_gradient(
-    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, stride, padding, dilation,
-    floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, tuple window, floating[:, :, :, ::1] W_grad,
+    floating[::1] b_grad,
 ):
-    check("depthwise_weight_gradient", x.shape, W_grad.shape, b_grad.shape[0], grad.shape, stride, padding, dilation)
-    cdef geometry g = forward_geometry(x.shape, W_grad.shape, grad.shape, stride, padding, dilation)
-    if g.images == 0:
+    cdef call c = unpooled("depthwise_weight_gradient", x.shape, W_grad.shape, grad.shape, window)
+    check(&c, b_grad.shape[0])
+    if x.shape[0] == 0:
         W_grad[...] = 0
         b_grad[...] = 0
         return
+    cdef geometry g = forward_geometry(&c)
     with nogil:
         weight_gradient(&g, &x[0, 0, 0, 0], &grad[0, 0, 0, 0], &W_grad[0, 0, 0, 0], &b_grad[0])

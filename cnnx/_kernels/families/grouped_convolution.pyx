@@ -4,14 +4,12 @@ Group after group, its channels and its filters are copied side by side, and wha
 copied to where it belongs.
 """
 
-from cnnx._kernels.families.convolution cimport (
-    backward_geometry, call, check, convolve, forward_geometry, input_gradient, unpooled,
-)
+from cnnx._kernels.families.convolution cimport backward_geometry, check, convolve, forward_geometry, input_gradient
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple
-from cnnx._kernels.products.tiles cimport aligned, geometry
+from cnnx._kernels.products.tiles cimport aligned, call, geometry, unpooled
 from cnnx._kernels.products.weight_gradient cimport weight_gradient
 
 cdef enum:
@@ -100,12 +98,12 @@ cdef room make_room(const part *p, floating kind) except *:
 
 @by_dtype
 def grouped_convolution_forward(
-    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b, stride, padding, dilation,
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b, tuple window,
     Py_ssize_t groups, bint relu, floating[:, :, :, ::1] out,
 ):
     cdef part p = part_of("grouped_convolution_forward", x.shape, W.shape, b.shape[0], out.shape, groups)
-    cdef call c = unpooled(p.x, p.W, p.out, stride, padding, dilation)
-    check("grouped_convolution_forward", &c, p.W[3], NULL)
+    cdef call c = unpooled("grouped_convolution_forward", p.x, p.W, p.out, window)
+    check(&c, p.W[3], NULL)
     if x.shape[0] == 0:
         return
     cdef geometry g = forward_geometry(&c)
@@ -126,12 +124,12 @@ def grouped_convolution_forward(
 
 @by_dtype
 def grouped_convolution_input_gradient(
-    const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, stride, padding, dilation, Py_ssize_t groups,
+    const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, tuple window, Py_ssize_t groups,
     floating[:, :, :, ::1] out,
 ):
     cdef part p = part_of("grouped_convolution_input_gradient", out.shape, W.shape, W.shape[3], grad.shape, groups)
-    cdef call c = unpooled(p.x, p.W, p.out, stride, padding, dilation)
-    check("grouped_convolution_input_gradient", &c, p.W[3], NULL)
+    cdef call c = unpooled("grouped_convolution_input_gradient", p.x, p.W, p.out, window)
+    check(&c, p.W[3], NULL)
     if grad.shape[0] == 0:
         return
     cdef geometry g = backward_geometry(&c)
@@ -150,13 +148,13 @@ def grouped_convolution_input_gradient(
 
 @by_dtype
 def grouped_convolution_weight_gradient(
-    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, stride, padding, dilation, Py_ssize_t groups,
+    const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] grad, tuple window, Py_ssize_t groups,
     floating[:, :, :, ::1] W_grad, floating[::1] b_grad,
 ):
     cdef part p = part_of(
         "grouped_convolution_weight_gradient", x.shape, W_grad.shape, b_grad.shape[0], grad.shape, groups)
-    cdef call c = unpooled(p.x, p.W, p.out, stride, padding, dilation)
-    check("grouped_convolution_weight_gradient", &c, p.W[3], NULL)
+    cdef call c = unpooled("grouped_convolution_weight_gradient", p.x, p.W, p.out, window)
+    check(&c, p.W[3], NULL)
     if x.shape[0] == 0:
         W_grad[...] = 0
         b_grad[...] = 0

@@ -114,15 +114,15 @@ def nearest_upsample_backward(const floating[:, :, :, ::1] grad, floating[:, :, 
 
 # -- Bilinear -----------------------------------------------------------------------------------------
 
-cdef void locate(Py_ssize_t size, Py_ssize_t factor, Py_ssize_t step, place *places) noexcept nogil:
-    """Where the outputs along an axis of `size` pixels lie, which are `step` elements apart."""
+cdef void locate(Py_ssize_t size, Py_ssize_t factor, Py_ssize_t stride, place *places) noexcept nogil:
+    """Where the outputs along an axis of `size` pixels lie, which are `stride` elements apart."""
     cdef Py_ssize_t i, first
     cdef double at
     for i in range(size * factor):
         at = max((i + 0.5) / factor - 0.5, 0.0)
         first = <Py_ssize_t>at
-        places[i].first = first * step
-        places[i].second = min(first + 1, size - 1) * step
+        places[i].first = first * stride
+        places[i].second = min(first + 1, size - 1) * stride
         places[i].way = at - first
 
 

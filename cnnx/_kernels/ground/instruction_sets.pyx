@@ -21,6 +21,11 @@ cdef const loops *loops_for(Py_ssize_t itemsize) noexcept nogil:
     return &_in_use.for_float if itemsize == sizeof(float) else &_in_use.for_double
 
 
+def closed_place():
+    """The place that means closed: the kernels' own, which Python's must equal."""
+    return CLOSED
+
+
 def available_instruction_sets():
     """Names of the instruction sets this machine can run, the slowest first."""
     return tuple(_available[i].name.decode() for i in range(_count))

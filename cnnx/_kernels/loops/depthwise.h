@@ -33,14 +33,14 @@ TARGET ALWAYS_INLINE void NAME(depthwise_block)(const int positions, const ptrdi
                 for (int j = 0; j < columns; j++)
                     if (q - j >= 0 && q - j < positions)
                         sums[q - j] += pixel * kept[j];
-                pixels += p->x_step;
+                pixels += p->x_stride;
             }
             continue;
         }
         for (ptrdiff_t j = 0; j < columns; j++) {
             const VECTOR weight = LOAD(weights);
             for (int t = 0; t < positions; t++)
-                sums[t] += LOAD(pixels + t * p->x_step) * weight;
+                sums[t] += LOAD(pixels + t * p->x_stride) * weight;
             pixels += p->x_column;
             weights += p->w_column;
         }
@@ -48,7 +48,7 @@ TARGET ALWAYS_INLINE void NAME(depthwise_block)(const int positions, const ptrdi
     for (int t = 0; t < positions; t++) {
         if (p->relu)
             sums[t] = RELU(sums[t]);
-        STORE(out + t * p->out_step, sums[t]);
+        STORE(out + t * p->out_stride, sums[t]);
     }
 }
 
@@ -61,14 +61,14 @@ TARGET ALWAYS_INLINE void NAME(depthwise_positions)(const int positions, const p
                                                     const depthwise_taps *p, const REAL *x, const REAL *w,
                                                     const REAL *bias, REAL *out)
 {
-    const int ahead = positions >= 4 && p->x_step == p->x_column;
+    const int ahead = positions >= 4 && p->x_stride == p->x_column;
     const REAL *next = x + (p->rows - 1) * p->x_row + p->x_line;
     ptrdiff_t c = 0;
     for (; c + LANES <= p->channels; c += LANES) {
         if (ahead && c * sizeof(REAL) % CACHE_LINE == 0)
             for (int t = 0; t < positions; t++) {
-                __builtin_prefetch(next + t * p->x_step + c);
-                __builtin_prefetch(out + p->out_line + t * p->out_step + c, 1);
+                __builtin_prefetch(next + t * p->x_stride + c);
+                __builtin_prefetch(out + p->out_line + t * p->out_stride + c, 1);
             }
         NAME(depthwise_block)(positions, columns, shared, p, x + c, w + c, bias ? bias + c : bias, out + c);
     }
@@ -99,8 +99,8 @@ TARGET static void NAME(depthwise_cell)(const depthwise_taps *p, const REAL *x, 
 }
 
 #define BLOCKS(n)                                                                                       \
-    for (; positions >= n; positions -= n, x += n * p->x_step, out += n * p->out_step) {                \
-        if (p->columns == 3 && p->x_column == p->x_step)                                                \
+    for (; positions >= n; positions -= n, x += n * p->x_stride, out += n * p->out_stride) {            \
+        if (p->columns == 3 && p->x_column == p->x_stride)                                              \
             NAME(depthwise_positions)(n, 3, 1, p, x, w, bias, out);                                     \
         else if (p->columns == 3)                                                                       \
             NAME(depthwise_positions)(n, 3, 0, p, x, w, bias, out);                                     \
@@ -126,7 +126,7 @@ TARGET static void NAME(depthwise_row)(ptrdiff_t positions, const depthwise_taps
     }
 #endif
     for (ptrdiff_t t = 0; t < positions; t++)
-        NAME(depthwise_cell)(p, x + t * p->x_step, w, bias, out + t * p->out_step);
+        NAME(depthwise_cell)(p, x + t * p->x_stride, w, bias, out + t * p->out_stride);
 }
 
 #undef BLOCKS
@@ -153,8 +153,8 @@ TARGET ALWAYS_INLINE void NAME(add_products)(const int rows, const int columns, 
             for (int i = 0; i < rows; i++)
                 for (int j = 0; j < columns; j++)
                     kept[i * columns + j] += LOAD(pixels + i * p->x_row + j * p->x_column) * g;
-            pixels += p->x_step;
-            gradients += p->out_step;
+            pixels += p->x_stride;
+            gradients += p->out_stride;
         }
     }
     for (int i = 0; i < rows; i++)
@@ -214,8 +214,8 @@ TARGET static void NAME(depthwise_weights)(ptrdiff_t lines, ptrdiff_t positions,
         return;
     for (ptrdiff_t line = 0; line < lines; line++)
         for (ptrdiff_t t = 0; t < positions; t++) {
-            const REAL *pixels = x + line * p->x_line + t * p->x_step;
-            const REAL *g = grad + line * p->out_line + t * p->out_step;
+            const REAL *pixels = x + line * p->x_line + t * p->x_stride;
+            const REAL *g = grad + line * p->out_line + t * p->out_stride;
             for (ptrdiff_t c = done; c < channels; c++)
                 bias[c] += g[c];
             for (ptrdiff_t i = 0; i < p->rows; i++)

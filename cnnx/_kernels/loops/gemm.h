@@ -49,7 +49,7 @@ TARGET ALWAYS_INLINE void NAME(sum_block)(const int rows, const int vectors, con
     for (int i = 0; i < rows * vectors; i++)
         sums[i] = zero;
 
-    const ptrdiff_t a_row = p->a_row, a_step = p->a_depth, b_step = p->b_depth;
+    const ptrdiff_t a_row = p->a_row, a_depth = p->a_depth, b_depth = p->b_depth;
     const REAL *starts[2 * WIDE_ROWS];
     if (listed)
 #pragma GCC unroll 12
@@ -68,9 +68,9 @@ TARGET ALWAYS_INLINE void NAME(sum_block)(const int rows, const int vectors, con
                 for (int v = 0; v < vectors; v++)
                     sums[i * vectors + v] += broadcast * columns[v];
             }
-            at += a_step;
-            left += a_step;
-            right += b_step;
+            at += a_depth;
+            left += a_depth;
+            right += b_depth;
         }
     }
 
@@ -98,7 +98,7 @@ TARGET ALWAYS_INLINE void NAME(sum_block)(const int rows, const int vectors, con
         NAME(sum_block)(rows, vectors, listed, p, a, b, c); \
         return;
 
-/* Functions of their own: in one, the compiler would keep strides on the stack, and read them at each step. */
+/* Functions of their own: in one, the compiler would keep strides on the stack, and read them again each time. */
 TARGET NOINLINE void NAME(listed_block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c)
 {
     switch (rows) {

@@ -35,7 +35,7 @@ static inline uint8_t *place_at(uint8_t *places, ptrdiff_t offset)
 typedef struct {
     ptrdiff_t windows, window_columns, height, width; /* rows of windows, windows in a row, their size */
     ptrdiff_t channels;                               /* of the gradient: filters */
-    ptrdiff_t step, position_row;                     /* in the tile: between positions, and rows of positions */
+    ptrdiff_t position_column, position_row;          /* in the tile: between positions, and rows of positions */
     ptrdiff_t tile_row;                               /* in the tile: between rows */
     ptrdiff_t filter_rows, columns;                   /* a filter's rows, and their length */
     ptrdiff_t weights_row;                            /* that length in whole vectors */
@@ -48,8 +48,8 @@ typedef struct {
 typedef struct {
     ptrdiff_t rows, columns;                        /* of windows */
     ptrdiff_t filters, filter_rows, filter_columns; /* and the length of a filter's row */
-    ptrdiff_t x_step, x_line, x_row;                /* from window to window, from row to row of windows; of pixels */
-    ptrdiff_t grad_step, grad_line;
+    ptrdiff_t x_stride, x_line, x_row;              /* from window to window, from row to row of windows; of pixels */
+    ptrdiff_t grad_stride, grad_line;
     ptrdiff_t sums_row;
     const ptrdiff_t *cells;                         /* where each place lies in its window; none, at the first */
 } window_band;
@@ -65,12 +65,12 @@ typedef struct {
 #define MOST_TAPS 3 /* rows, and columns, of weight gradients in registers */
 typedef struct {
     ptrdiff_t channels;
-    ptrdiff_t rows, columns;     /* taps */
-    ptrdiff_t x_row, x_column;   /* from tap to tap in the image, */
-    ptrdiff_t w_row, w_column;   /* and in the filter */
-    ptrdiff_t x_step, out_step;  /* from position to position in a line, */
-    ptrdiff_t x_line, out_line;  /* and from line to line */
-    int relu;                    /* then max(0, out); NaN stays NaN */
+    ptrdiff_t rows, columns;        /* taps */
+    ptrdiff_t x_row, x_column;      /* from tap to tap in the image, */
+    ptrdiff_t w_row, w_column;      /* and in the filter */
+    ptrdiff_t x_stride, out_stride; /* from position to position in a line, */
+    ptrdiff_t x_line, out_line;     /* and from line to line */
+    int relu;                       /* then max(0, out); NaN stays NaN */
 } depthwise_taps;
 
 /* Every loop, and how it is called: the structure, prototypes and tables below, and Cython's declarations (setup.py),
@@ -81,11 +81,11 @@ typedef struct {
         void *best, uint8_t *places))                                                                                \
     LOOP(pool_planes, (ptrdiff_t filters, ptrdiff_t windows, const product *p, ptrdiff_t b_line, const void *a,      \
         const void *b, void *best, uint8_t *places))                                                                 \
-    LOOP(max_row, (const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step,                         \
+    LOOP(max_row, (const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t image_row,                        \
         ptrdiff_t column_stride, ptrdiff_t columns, ptrdiff_t channels, ptrdiff_t kept, int gated, void *best,       \
         uint8_t *places))                                                                                            \
-    LOOP(max_plane_row, (const void *rows, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step, ptrdiff_t columns, \
-        const void *bias, int gated, ptrdiff_t channels, void *best, uint8_t *places))                               \
+    LOOP(max_plane_row, (const void *rows, ptrdiff_t height, ptrdiff_t width, ptrdiff_t plane_row,                   \
+        ptrdiff_t columns, const void *bias, int gated, ptrdiff_t channels, void *best, uint8_t *places))            \
     LOOP(spread_row, (const void *grad, const uint8_t *places, ptrdiff_t columns, ptrdiff_t width, ptrdiff_t first,  \
         ptrdiff_t channels, void *out))                                                                              \
     LOOP(pooled_weight_gradient, (const pooled_gradient *p, const void *grad, const uint8_t *places, const void *x,  \

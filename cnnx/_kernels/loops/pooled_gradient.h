@@ -91,16 +91,17 @@ TARGET ALWAYS_INLINE ptrdiff_t NAME(list_channel)(const pooled_gradient *p, cons
 {
     /* Read once: the compiler cannot know that the lists do not overlap `p`. */
     const ptrdiff_t windows = p->windows, window_columns = p->window_columns, channels = p->channels;
-    const ptrdiff_t height = p->height, width = p->width, step = p->step, position_row = p->position_row;
+    const ptrdiff_t height = p->height, width = p->width;
+    const ptrdiff_t position_column = p->position_column, position_row = p->position_row;
     ptrdiff_t count = 0;
     for (ptrdiff_t row = 0; row < windows * height; row++) {
         const ptrdiff_t first = row / height * window_columns * channels, end = first + window_columns * channels;
         const ptrdiff_t low = row % height * width;
-        ptrdiff_t offset = row * position_row - low * step;
-        for (ptrdiff_t at = first; at < end; at += channels, offset += width * step) {
+        ptrdiff_t offset = row * position_row - low * position_column;
+        for (ptrdiff_t at = first; at < end; at += channels, offset += width * position_column) {
             const ptrdiff_t place = places[at];
             gradients[count] = grad[at];
-            offsets[count] = offset + place * step;
+            offsets[count] = offset + place * position_column;
             count += ((size_t)(place - low) < (size_t)width) & NAME(not_zero)(grad + at);
         }
     }
@@ -205,7 +206,7 @@ TARGET static void NAME(pooled_input_gradient)(const pooled_gradient *p, const v
                 const REAL *from = weights + i * p->weights_row + begin * LANES;
                 const ptrdiff_t key = KEY(p->filter_rows - i < most ? p->filter_rows - i : most, vectors);
                 for (ptrdiff_t position = 0, n = 0; position < positions; n = p->ends[position++]) {
-                    REAL *to = tile_rows + i * p->tile_row + position * p->step + begin * LANES;
+                    REAL *to = tile_rows + i * p->tile_row + position * p->position_column + begin * LANES;
                     const ptrdiff_t here = p->ends[position] - n;
                     if (here == 0)
                         continue;
@@ -225,7 +226,7 @@ TARGET static void NAME(pooled_input_gradient)(const pooled_gradient *p, const v
             for (; n < p->ends[position]; n++)
                 for (ptrdiff_t i = 0; i < p->filter_rows; i++)
                     for (ptrdiff_t k = 0; k < p->weights_row; k++)
-                        tile_rows[i * p->tile_row + position * p->step + k] +=
+                        tile_rows[i * p->tile_row + position * p->position_column + k] +=
                             gradients[n] * weights[p->offsets[n] + i * p->weights_row + k];
 #endif
     }

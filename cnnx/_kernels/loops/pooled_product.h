@@ -20,7 +20,7 @@ TARGET ALWAYS_INLINE void NAME(pool_windows)(const int windows, const int vector
     for (int i = 0; i < 4 * windows * vectors; i++)
         sums[i] = zero;
 
-    const ptrdiff_t a_row = p->a_row, a_step = p->a_depth, b_step = p->b_depth;
+    const ptrdiff_t a_row = p->a_row, a_depth = p->a_depth, b_depth = p->b_depth;
     for (ptrdiff_t r = 0; r < p->runs; r++) {
         const REAL *left = a + p->a_runs[r];
         const REAL *right = b + p->b_runs[r];
@@ -35,8 +35,8 @@ TARGET ALWAYS_INLINE void NAME(pool_windows)(const int windows, const int vector
                 for (int v = 0; v < vectors; v++)
                     sums[i * vectors + v] += broadcast * columns[v];
             }
-            left += a_step;
-            right += b_step;
+            left += a_depth;
+            right += b_depth;
         }
     }
 

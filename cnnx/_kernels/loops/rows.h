@@ -58,14 +58,14 @@ TARGET ALWAYS_INLINE MASK NAME(load_places)(const uint8_t *places)
 }
 
 /* The largest cell of a window and its place, if that is asked for. */
-TARGET ALWAYS_INLINE void NAME(max_window)(const REAL *cells, const int height, const int width, ptrdiff_t row_step,
+TARGET ALWAYS_INLINE void NAME(max_window)(const REAL *cells, const int height, const int width, ptrdiff_t image_row,
                                            ptrdiff_t channels, int gated, REAL *best, uint8_t *places)
 {
     VECTOR most = LOAD(cells);
     MASK place = {0};
     for (int i = 0; i < height; i++)
         for (int j = 0; j < width; j++)
-            NAME(take_cell)(LOAD(cells + i * row_step + j * channels), i * width + j, &most, &place);
+            NAME(take_cell)(LOAD(cells + i * image_row + j * channels), i * width + j, &most, &place);
     if (gated)
         NAME(gate_cells)(&most, &place);
     STORE(best, most);
@@ -75,14 +75,14 @@ TARGET ALWAYS_INLINE void NAME(max_window)(const REAL *cells, const int height, 
 
 #endif
 
-TARGET ALWAYS_INLINE void NAME(max_cell)(const REAL *cells, const int height, const int width, ptrdiff_t row_step,
+TARGET ALWAYS_INLINE void NAME(max_cell)(const REAL *cells, const int height, const int width, ptrdiff_t image_row,
                                          ptrdiff_t channels, int gated, REAL *best, uint8_t *places)
 {
     REAL most = cells[0];
     int place = 0;
     for (int i = 0; i < height; i++)
         for (int j = 0; j < width; j++) {
-            const REAL value = cells[i * row_step + j * channels];
+            const REAL value = cells[i * image_row + j * channels];
             const int wins = (value > most) | ((value != value) & (most == most));
             most = wins ? value : most;
             place = wins ? i * width + j : place;
@@ -94,7 +94,7 @@ TARGET ALWAYS_INLINE void NAME(max_cell)(const REAL *cells, const int height, co
 }
 
 /* One row of whole windows. `channels` lie side by side in the image, of which the first `kept` are pooled. */
-TARGET ALWAYS_INLINE void NAME(max_windows)(const REAL *image, const int height, const int width, ptrdiff_t row_step,
+TARGET ALWAYS_INLINE void NAME(max_windows)(const REAL *image, const int height, const int width, ptrdiff_t image_row,
                                             ptrdiff_t column_stride, ptrdiff_t columns, ptrdiff_t channels,
                                             ptrdiff_t kept, int gated, REAL *best, uint8_t *places)
 {
@@ -108,29 +108,29 @@ TARGET ALWAYS_INLINE void NAME(max_windows)(const REAL *image, const int height,
         ptrdiff_t c = 0;
 #ifdef VECTOR_BYTES
         for (; c < kept && to + c + LANES <= end && from + c + LANES <= reach; c += LANES)
-            NAME(max_window)(image + from + c, height, width, row_step, channels, gated, best + to + c,
+            NAME(max_window)(image + from + c, height, width, image_row, channels, gated, best + to + c,
                              place_at(places, to + c));
 #endif
         for (; c < kept; c++)
-            NAME(max_cell)(image + from + c, height, width, row_step, channels, gated, best + to + c,
+            NAME(max_cell)(image + from + c, height, width, image_row, channels, gated, best + to + c,
                              place_at(places, to + c));
     }
 }
 
-TARGET static void NAME(max_row)(const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step,
+TARGET static void NAME(max_row)(const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t image_row,
                                  ptrdiff_t column_stride, ptrdiff_t columns, ptrdiff_t channels, ptrdiff_t kept,
                                  int gated, void *best, uint8_t *places)
 {
     if (height == 2 && width == 2)
-        NAME(max_windows)(image, 2, 2, row_step, column_stride, columns, channels, kept, gated, best, places);
+        NAME(max_windows)(image, 2, 2, image_row, column_stride, columns, channels, kept, gated, best, places);
     else
-        NAME(max_windows)(image, (int)height, (int)width, row_step, column_stride, columns, channels, kept, gated, best,
-                      places);
+        NAME(max_windows)(image, (int)height, (int)width, image_row, column_stride, columns, channels, kept, gated,
+                          best, places);
 }
 
 /* One row of whole windows of one channel that lies in a plane of its own, plus its bias; the maxima are `channels`
  * apart. */
-TARGET static void NAME(max_plane_row)(const void *rows_, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row_step,
+TARGET static void NAME(max_plane_row)(const void *rows_, ptrdiff_t height, ptrdiff_t width, ptrdiff_t plane_row,
                                        ptrdiff_t columns, const void *bias_, int gated, ptrdiff_t channels, void *best_,
                                        uint8_t *places)
 {
@@ -141,7 +141,7 @@ TARGET static void NAME(max_plane_row)(const void *rows_, ptrdiff_t height, ptrd
         ptrdiff_t place = 0;
         for (ptrdiff_t i = 0; i < height; i++)
             for (ptrdiff_t j = 0; j < width; j++) {
-                const REAL value = rows[i * row_step + column * width + j] + bias;
+                const REAL value = rows[i * plane_row + column * width + j] + bias;
                 const int wins = (value > most) | ((value != value) & (most == most));
                 most = wins ? value : most;
                 place = wins ? i * width + j : place;

@@ -23,7 +23,7 @@ TARGET ALWAYS_INLINE void NAME(add_windows)(const int filters, const int rows, c
                                             const window_band *p, const REAL *grad, const uint8_t *places,
                                             const REAL *x, REAL *sums, REAL *totals)
 {
-    const ptrdiff_t x_row = p->x_row, x_step = p->x_step, grad_step = p->grad_step;
+    const ptrdiff_t x_row = p->x_row, x_stride = p->x_stride, grad_stride = p->grad_stride;
     const ptrdiff_t filter = p->filter_rows * p->sums_row;
     const ptrdiff_t *cells = p->cells;
     VECTOR sum[MOST_SUMS];
@@ -64,9 +64,9 @@ TARGET ALWAYS_INLINE void NAME(add_windows)(const int filters, const int rows, c
                         single[f * rows + i] += gradient * at[i * x_row + vectors * LANES];
                 }
             }
-            window += x_step;
-            gradients += grad_step;
-            place += grad_step;
+            window += x_stride;
+            gradients += grad_stride;
+            place += grad_stride;
         }
     }
 #pragma GCC unroll 3
@@ -140,9 +140,9 @@ TARGET static void NAME(window_gradient)(const window_band *p, const void *grad,
     for (ptrdiff_t row = 0; row < p->rows; row++)
         for (ptrdiff_t column = 0; column < p->columns; column++)
             for (ptrdiff_t f = 0; f < p->filters; f++) {
-                const uint8_t place = places[row * p->grad_line + column * p->grad_step + f];
-                const REAL gradient = ((const REAL *)grad)[row * p->grad_line + column * p->grad_step + f];
-                const REAL *at = (const REAL *)x + row * p->x_line + column * p->x_step + p->cells[place];
+                const uint8_t place = places[row * p->grad_line + column * p->grad_stride + f];
+                const REAL gradient = ((const REAL *)grad)[row * p->grad_line + column * p->grad_stride + f];
+                const REAL *at = (const REAL *)x + row * p->x_line + column * p->x_stride + p->cells[place];
                 if (place == CLOSED)
                     continue;
                 ((REAL *)totals)[f] += gradient;

@@ -55,17 +55,17 @@ TARGET static void NAME(winograd_filters)(ptrdiff_t channels, ptrdiff_t columns,
             const REAL *w = (const REAL *)w_ + c * row + f;
             REAL *out = (REAL *)out_ + c * width + f;
             REAL edge[9 * LANES];
-            ptrdiff_t step = tap;
+            ptrdiff_t w_tap = tap;
             if (f + LANES > columns) {
                 for (int i = 0; i < 9; i++)
                     for (ptrdiff_t j = 0; j < LANES; j++)
                         edge[i * LANES + j] = f + j < columns ? w[i * tap + j] : 0;
-                w = edge, step = LANES;
+                w = edge, w_tap = LANES;
             }
             VECTOR half[4][3];
 #pragma GCC unroll 3
             for (int j = 0; j < 3; j++) {
-                const VECTOR g0 = LOAD(w + j * step), g1 = LOAD(w + (3 + j) * step), g2 = LOAD(w + (6 + j) * step);
+                const VECTOR g0 = LOAD(w + j * w_tap), g1 = LOAD(w + (3 + j) * w_tap), g2 = LOAD(w + (6 + j) * w_tap);
                 half[0][j] = g0;
                 half[1][j] = ((g0 + g2) + g1) * (REAL)0.5;
                 half[2][j] = ((g0 + g2) - g1) * (REAL)0.5;

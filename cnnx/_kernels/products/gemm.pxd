@@ -19,9 +19,9 @@ cdef void pack_panel(
     panels cut, Py_ssize_t panel, floating *packed,
 ) noexcept nogil
 cdef void multiply(
-    product p, Py_ssize_t rows, Py_ssize_t a_step, const floating *a, const floating *b, floating *c,
+    product p, Py_ssize_t rows, Py_ssize_t a_row, const floating *a, const floating *b, floating *c,
 ) noexcept nogil
 cdef void multiply_grid(
-    product p, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row_step, Py_ssize_t column_step, const floating *a,
+    product p, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row_stride, Py_ssize_t column_stride, const floating *a,
     const floating *b, floating *c,
 ) noexcept nogil

@@ -76,23 +76,23 @@ cdef void pack_panel(
 
 
 cdef void multiply(
-    product p, Py_ssize_t rows, Py_ssize_t a_step, const floating *a, const floating *b, floating *c,
+    product p, Py_ssize_t rows, Py_ssize_t a_row, const floating *a, const floating *b, floating *c,
 ) noexcept nogil:
-    """One panel of columns for `rows` rows of the left operand, `a_step` elements apart."""
+    """One panel of columns for `rows` rows of the left operand, `a_row` elements apart."""
     cdef Py_ssize_t lanes = in_use().vector_bytes // <Py_ssize_t>sizeof(floating)
     cdef Py_ssize_t most = in_use().wide_rows if p.columns > lanes else in_use().tall_rows
     cdef Py_ssize_t blocks = (rows + most - 1) // most
     cdef Py_ssize_t block, start, stop = 0
     cdef const loops_table *loops = loops_for(sizeof(floating))
-    p.a_row, p.a_rows = a_step, NULL
+    p.a_row, p.a_rows = a_row, NULL
     for block in range(blocks):
         start = stop
         stop = rows * (block + 1) // blocks
-        loops.block(stop - start, &p, a + start * a_step, b, c + start * p.c_row)
+        loops.block(stop - start, &p, a + start * a_row, b, c + start * p.c_row)
 
 
 cdef void multiply_grid(
-    product p, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row_step, Py_ssize_t column_step, const floating *a,
+    product p, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row_stride, Py_ssize_t column_stride, const floating *a,
     const floating *b, floating *c,
 ) noexcept nogil:
     """`multiply`, where the rows of the left operand are the points of a grid in row-major order.
@@ -107,14 +107,14 @@ cdef void multiply_grid(
     cdef const loops_table *loops = loops_for(sizeof(floating))
     if p.columns <= lanes:
         for row in range(rows):
-            multiply(p, columns, column_step, a + row * row_step, b, c + row * columns * p.c_row)
+            multiply(p, columns, column_stride, a + row * row_stride, b, c + row * columns * p.c_row)
         return
     p.a_rows = offsets
     for block in range(blocks):
         start = stop
         stop = points * (block + 1) // blocks
         for i in range(stop - start):
-            offsets[i] = row * row_step + column * column_step
+            offsets[i] = row * row_stride + column * column_stride
             column += 1
             if column == columns:
                 row, column = row + 1, 0

@@ -12,6 +12,16 @@ cdef struct pair:
     Py_ssize_t height, width
 
 
+cdef struct call:
+    # The kernel that is called, its arrays' shapes, and how filters slide over the images and windows over the outputs.
+    const char *name
+    const Py_ssize_t *x
+    const Py_ssize_t *W
+    const Py_ssize_t *out   # with pooling, of its outputs
+    pair stride, padding, dilation
+    pair size, pool         # of the convolution's outputs, and of windows
+
+
 cdef struct nhwc:
     Py_ssize_t images, height, width, channels
 
@@ -45,6 +55,10 @@ cdef struct band:
     Py_ssize_t image, first, count
 
 
+cdef call unpooled(
+    const char *name, const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, tuple window) except *
+cdef call with_pooling(
+    const char *name, const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, tuple window) except *
 cdef geometry measure(nhwc x, nhwc out, sliding s) noexcept nogil
 cdef geometry pooled(geometry g, pair window) noexcept nogil
 cdef geometry reading_pooled(geometry g, pair window, const uint8_t *places) noexcept nogil

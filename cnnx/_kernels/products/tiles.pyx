@@ -24,6 +24,42 @@ cdef enum:
     BLOCK_POSITIONS = 2048
 
 
+cdef int take_pairs(const char *name, tuple window, int count, pair *pairs) except -1:
+    """A window as a kernel is given it: so many pairs of integers."""
+    cdef Py_ssize_t height, width
+    cdef int i
+    try:
+        if len(window) != count:
+            raise ValueError
+        for i in range(count):
+            height, width = window[i]
+            pairs[i] = pair(height, width)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise type(error)(f"{name.decode()}: window: expected {count} pairs of integers, got {window!r}") from None
+    return 0
+
+
+cdef call unpooled(
+    const char *name, const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, tuple window,
+) except *:
+    """A convolution by itself, whose window is (stride, padding, dilation)."""
+    cdef pair[3] w
+    take_pairs(name, window, 3, w)
+    return call(
+        name=name, x=x, W=W, out=out, stride=w[0], padding=w[1], dilation=w[2], size=pair(out[1], out[2]),
+        pool=pair(1, 1))
+
+
+cdef call with_pooling(
+    const char *name, const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, tuple window,
+) except *:
+    """A convolution and max pooling, whose window is (stride, padding, size, pool_size)."""
+    cdef pair[4] w
+    take_pairs(name, window, 4, w)
+    return call(
+        name=name, x=x, W=W, out=out, stride=w[0], padding=w[1], dilation=pair(1, 1), size=w[2], pool=w[3])
+
+
 cdef geometry measure(nhwc x, nhwc out, sliding s) noexcept nogil:
     cdef geometry g
     g.images, g.height, g.width, g.channels = x.images, x.height, x.width, x.channels
@@ -245,7 +281,7 @@ cdef pooled_gradient windows_of(
     p.windows, p.window_columns = (rows + g.pool_height - 1) // g.pool_height, g.columns // g.pool_width
     p.height, p.width = g.pool_height, g.pool_width
     p.channels = g.filters
-    p.step = g.column_stride * g.channels
+    p.position_column = g.column_stride * g.channels
     p.tile_row = g.tile_width * g.channels
     p.position_row = g.row_stride * p.tile_row
     p.filter_rows, p.columns = g.filter_height, g.filter_width * g.channels

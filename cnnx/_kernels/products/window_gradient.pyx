@@ -45,17 +45,17 @@ cdef bint gradient_by_windows(const geometry *g) noexcept nogil:
 
 cdef window_band lay_out(const geometry *g, Py_ssize_t itemsize, Py_ssize_t *cells) noexcept nogil:
     cdef window_band p
-    cdef Py_ssize_t place, lanes = in_use().vector_bytes // itemsize, step = g.column_stride * g.channels
+    cdef Py_ssize_t place, lanes = in_use().vector_bytes // itemsize, x_column = g.column_stride * g.channels
     p.filters, p.filter_rows, p.filter_columns = g.filters, g.filter_height, g.filter_width * g.channels
     p.sums_row = (p.filter_columns + lanes - 1) // lanes * lanes
     p.x_row = g.tile_width * g.channels
-    p.x_step, p.x_line = step * g.pool_width, g.row_stride * p.x_row * g.pool_height
+    p.x_stride, p.x_line = x_column * g.pool_width, g.row_stride * p.x_row * g.pool_height
     p.cells = cells
     memset(cells, 0, PLACES * sizeof(Py_ssize_t))
     for place in range(g.pool_height * g.pool_width):
-        cells[place] = place // g.pool_width * g.row_stride * p.x_row + place % g.pool_width * step
+        cells[place] = place // g.pool_width * g.row_stride * p.x_row + place % g.pool_width * x_column
     p.rows, p.columns = 0, g.columns // g.pool_width
-    p.grad_step, p.grad_line = g.filters, p.columns * g.filters
+    p.grad_stride, p.grad_line = g.filters, p.columns * g.filters
     return p
 
 

@@ -10,7 +10,7 @@ from cnnx._kernels.reference.convolution import (
     convolution_input_gradient,
     convolution_weight_gradient,
 )
-from cnnx._typing import Array, Pair
+from cnnx._typing import Array, Window
 
 
 def _parts(W: Array, groups: int) -> Iterator[tuple[slice, slice]]:
@@ -21,35 +21,27 @@ def _parts(W: Array, groups: int) -> Iterator[tuple[slice, slice]]:
 
 
 def grouped_convolution_forward(
-    x: Array, W: Array, b: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int, relu: bool, out: Array
+    x: Array, W: Array, b: Array, window: Window, groups: int, relu: bool, out: Array
 ) -> None:
     """`convolution_forward` of each group."""
-    window = (stride, padding, dilation)
     for channels, filters in _parts(W, groups):
-        convolution_forward(x[..., channels], W[..., filters], b[filters], *window, relu, out[..., filters])
+        convolution_forward(x[..., channels], W[..., filters], b[filters], window, relu, out[..., filters])
 
 
-def grouped_convolution_input_gradient(
-    grad: Array, W: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int, out: Array
-) -> None:
+def grouped_convolution_input_gradient(grad: Array, W: Array, window: Window, groups: int, out: Array) -> None:
     """`convolution_input_gradient` of each group."""
     for channels, filters in _parts(W, groups):
-        convolution_input_gradient(grad[..., filters], W[..., filters], stride, padding, dilation, out[..., channels])
+        convolution_input_gradient(grad[..., filters], W[..., filters], window, out[..., channels])
 
 
 def grouped_convolution_weight_gradient(
     x: Array,
     grad: Array,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
+    window: Window,
     groups: int,
     W_grad: Array,
     b_grad: Array,
 ) -> None:
     """`convolution_weight_gradient` of each group."""
-    window = (stride, padding, dilation)
     for channels, filters in _parts(W_grad, groups):
-        convolution_weight_gradient(
-            x[..., channels], grad[..., filters], *window, W_grad[..., filters], b_grad[filters]
-        )
+        convolution_weight_gradient(x[..., channels], grad[..., filters], window, W_grad[..., filters], b_grad[filters])

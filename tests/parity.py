@@ -12,6 +12,13 @@ dtypes = st.sampled_from([np.float32, np.float64])
 seeds = st.integers(0, 2**32 - 1)
 
 
+def copied(argument):
+    """Arrays, and those in a tuple, as copies."""
+    if isinstance(argument, tuple):
+        return tuple(copied(part) for part in argument)
+    return argument.copy() if isinstance(argument, np.ndarray) else argument
+
+
 def assert_twins_agree(name, arguments, outputs, exact=False, in_place=False):
     """Call both twins; `outputs` are arrays like those they fill, whose content they must not rely on.
 
@@ -22,10 +29,10 @@ def assert_twins_agree(name, arguments, outputs, exact=False, in_place=False):
     for function in (getattr(_compiled[module], name), getattr(twins(module), name)):
         garbage = [np.full_like(array, np.nan if array.dtype.kind == "f" else 77) for array in outputs]
         filled = [array.copy() for array in outputs] if in_place else garbage
-        given = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+        given = [copied(a) for a in arguments]
         function(*given, *filled)
         for before, after in zip(arguments, given, strict=True):
-            if isinstance(before, np.ndarray):
+            if isinstance(before, np.ndarray | tuple):
                 np.testing.assert_array_equal(before, after, err_msg=f"{name} changed its input")
         results.append(filled)
     for compiled, expected in zip(*results, strict=True):

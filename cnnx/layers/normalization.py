@@ -102,7 +102,7 @@ class BatchNormLayer(Layer):
         inv_std = context.array("inv_std")
         _kernels.inverse_deviation(variance, self.epsilon, inv_std)
         y = context.array("output", len(x))
-        _kernels.batch_norm_forward(x, mean, inv_std, self.params["gamma"], self.params["beta"], relu, y)
+        _kernels.batch_norm_forward(x, (mean, inv_std), self._affine, relu, y)
         context.keep(x, mean, inv_std)
         return y
 
@@ -110,12 +110,12 @@ class BatchNormLayer(Layer):
         """Write the output of `normalize` again, from what that has kept."""
         x, mean, inv_std = context.look()
         y = context.array("output", len(x))
-        _kernels.batch_norm_forward(x, mean, inv_std, self.params["gamma"], self.params["beta"], relu, y)
+        _kernels.batch_norm_forward(x, (mean, inv_std), self._affine, relu, y)
 
     def gradients(self, grad: Array, relu: bool, context: Context) -> Array | None:
         """Fill `grads`, and return the input gradient where it is wanted."""
         x, mean, inv_std = context.kept()
-        normalized = (grad, x, mean, inv_std, self.params["gamma"], self.params["beta"])
+        normalized = (grad, x, (mean, inv_std), self._affine)
         gamma_grad, beta_grad = self.grads["gamma"], self.grads["beta"]
         _kernels.batch_norm_parameter_gradient(*normalized, relu, gamma_grad, beta_grad)
         if not context.wants_gradient:
@@ -123,6 +123,10 @@ class BatchNormLayer(Layer):
         out = context.array("input_gradient", len(x))
         _kernels.batch_norm_input_gradient(*normalized, gamma_grad, beta_grad, relu, out)
         return out
+
+    @property
+    def _affine(self) -> tuple[Array, Array]:
+        return self.params["gamma"], self.params["beta"]
 
     def _batch_statistics(self, x: Array, context: Context) -> tuple[Array, Array]:
         """Mean and biased variance of the batch, (channels,), which the running averages take in."""

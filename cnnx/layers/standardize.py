@@ -204,5 +204,5 @@ class StandardizeLayer(Layer):
     def _scale(self, x: Array, mean: Array, deviation: Array, out: Array) -> None:
         """(x - mean) / deviation, which is batch normalization without a scale and shift of its own."""
         rows = (x.size // mean.size, mean.size)
-        inverse = 1 / deviation.reshape(-1)
-        _kernels.batch_norm_forward(x.reshape(rows), mean, inverse, self._one, self._zero, False, out.reshape(rows))
+        statistics, affine = (mean, 1 / deviation.reshape(-1)), (self._one, self._zero)
+        _kernels.batch_norm_forward(x.reshape(rows), statistics, affine, False, out.reshape(rows))

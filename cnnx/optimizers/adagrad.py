@@ -39,4 +39,4 @@ class Adagrad(Optimizer):
     def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
         """p = p - eta g / (sqrt(s) + epsilon)."""
         squares, decay = self.state["squares"], self.weight_decay
-        _kernels.adagrad_step(parameters, gradients, squares, decaying, rate, 1.0, 1.0, self.epsilon, decay)
+        _kernels.adagrad_step(parameters, gradients, squares, decaying, rate, (1.0, 1.0), self.epsilon, decay)

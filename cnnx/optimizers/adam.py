@@ -49,17 +49,17 @@ class Adam(Optimizer):
 
     def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
         """p = p - eta m' / (sqrt(v') + epsilon)."""
-        self._move(parameters, gradients, decaying, rate, rate / (1 - self.beta1**self.steps), 0.0)
+        self._move(parameters, gradients, decaying, rate, (rate / (1 - self.beta1**self.steps), 0.0))
 
     def _move(
-        self, parameters: Array, gradients: Array, decaying: Array, rate: float, mean_rate: float, grad_rate: float
+        self, parameters: Array, gradients: Array, decaying: Array, rate: float, rates: tuple[float, float]
     ) -> None:
-        """p = p - (mean_rate m + grad_rate g) / (sqrt(v') + epsilon)."""
+        """p = p - (mean_rate m + grad_rate g) / (sqrt(v') + epsilon), with both `rates`."""
         scale = 1 / math.sqrt(1 - self.beta2**self.steps)
-        coupled, decoupled = (0.0, rate * self.weight_decay) if self.decoupled else (self.weight_decay, 0.0)
-        arrays = (parameters, gradients, self.state["mean"], self.state["square"], decaying)
-        averages = (self.beta1, self.beta2)
-        _kernels.adam_step(*arrays, *averages, mean_rate, grad_rate, scale, self.epsilon, coupled, decoupled)
+        decay = (0.0, rate * self.weight_decay) if self.decoupled else (self.weight_decay, 0.0)
+        moments, betas = (self.state["mean"], self.state["square"]), (self.beta1, self.beta2)
+        divisor = (scale, self.epsilon)
+        _kernels.adam_step(parameters, gradients, moments, decaying, betas, rates, divisor, decay)
 
 
 @dataclass(eq=False, repr=False)

@@ -43,4 +43,4 @@ class Lion(Optimizer):
     def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
         """p = p - eta sign(b1 m + (1 - b1) g)."""
         mean, decay = self.state["mean"], rate * self.weight_decay
-        _kernels.lion_step(parameters, gradients, mean, decaying, rate, self.beta1, self.beta2, decay)
+        _kernels.lion_step(parameters, gradients, mean, decaying, rate, (self.beta1, self.beta2), decay)

@@ -52,8 +52,8 @@ class Nadam(Adam):
         momentum, following = self._momentum(self.steps), self._momentum(self.steps + 1)
         self.state["product"] *= momentum
         product = float(self.state["product"][0])
-        mean_rate, grad_rate = rate * following / (1 - product * following), rate * (1 - momentum) / (1 - product)
-        self._move(parameters, gradients, decaying, rate, mean_rate, grad_rate)
+        rates = (rate * following / (1 - product * following), rate * (1 - momentum) / (1 - product))
+        self._move(parameters, gradients, decaying, rate, rates)
 
     def _momentum(self, step: int) -> float:
         return self.beta1 * (1 - 0.5 * float(0.96 ** (step * self.momentum_decay)))

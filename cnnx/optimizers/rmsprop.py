@@ -44,6 +44,6 @@ class RMSprop(Optimizer):
 
     def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
         """p = p - eta g / (sqrt(s) + epsilon)."""
-        keep, take = self.smoothing, 1 - self.smoothing
+        shares = (self.smoothing, 1 - self.smoothing)
         squares, decay = self.state["squares"], self.weight_decay
-        _kernels.adagrad_step(parameters, gradients, squares, decaying, rate, keep, take, self.epsilon, decay)
+        _kernels.adagrad_step(parameters, gradients, squares, decaying, rate, shares, self.epsilon, decay)

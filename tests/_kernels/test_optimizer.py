@@ -13,14 +13,21 @@ pytestmark = [
     pytest.mark.usefixtures("restored_kernels"),
 ]
 sizes = st.sampled_from([0, 1, 17, 16384, 40001])
-# In order: how many arrays like the parameters (they change in place), whether there are ranges, and the scalars.
+# In order: how many arrays like the parameters (they change in place; two are one argument), whether there are ranges,
+# and the scalars.
 STEPS = {
     "sgd_step": (0, False, (0.1,)),
     "momentum_step": (1, True, (0.1, 0.9, False, 0.3)),
-    "adagrad_step": (1, True, (0.1, 0.9, 0.1, 1e-3, 0.3)),
-    "adam_step": (2, True, (0.9, 0.99, 0.1, 0.05, 1.3, 1e-3, 0.3, 0.2)),
-    "lion_step": (1, True, (0.1, 0.9, 0.99, 0.3)),
+    "adagrad_step": (1, True, (0.1, (0.9, 0.1), 1e-3, 0.3)),
+    "adam_step": (2, True, ((0.9, 0.99), (0.1, 0.05), (1.3, 1e-3), (0.3, 0.2))),
+    "lion_step": (1, True, (0.1, (0.9, 0.99), 0.3)),
 }
+
+
+def take_step(functions, name, params, grads, others, ranges):
+    _, ranged, scalars = STEPS[name]
+    remembered = [tuple(others)] if len(others) == 2 else others
+    getattr(functions, name)(params, grads, *remembered, *([ranges] if ranged else []), *scalars)
 
 
 few_examples = settings(max_examples=15)
@@ -38,14 +45,13 @@ def make_ranges(rng, size):
 def test_a_step_agrees_with_its_twin(name, size, dtype, seed, threads):
     cnnx.set_num_threads(threads)
     rng = np.random.default_rng(seed)
-    count, ranged, scalars = STEPS[name]
     params, grads = rng.standard_normal((2, size)).astype(dtype)
-    others = [np.abs(rng.standard_normal(size)).astype(dtype) for _ in range(count)]
-    ranges = [make_ranges(rng, size)] if ranged else []
+    others = [np.abs(rng.standard_normal(size)).astype(dtype) for _ in range(STEPS[name][0])]
+    ranges = make_ranges(rng, size)
     results = []
     for functions in (_compiled["optimizer"], twins("optimizer")):
         changed = [params.copy(), *(other.copy() for other in others)]
-        getattr(functions, name)(changed[0], grads, *changed[1:], *ranges, *scalars)
+        take_step(functions, name, changed[0], grads, changed[1:], ranges)
         results.append(changed)
     tolerance = TOLERANCE[np.dtype(dtype).char]
     for compiled, expected in zip(*results, strict=True):
@@ -97,8 +103,7 @@ def test_the_number_of_threads_changes_no_bit(name, rng):
         elif name == "penalty":
             kernel(changed[0], changed[1], ranges, 0.1, 0.2, sums)
         else:
-            count, ranged, scalars = STEPS[name]
-            kernel(*changed[: 2 + count], *([ranges] if ranged else []), *scalars)
+            take_step(_compiled["optimizer"], name, *changed[:2], changed[2 : 2 + STEPS[name][0]], ranges)
         results.append((changed, sums))
     for changed, sums in results[1:]:
         np.testing.assert_array_equal(changed, results[0][0])
@@ -109,13 +114,26 @@ def test_the_number_of_threads_changes_no_bit(name, rng):
 def test_ranges_outside_the_vector_or_out_of_order_are_refused(ranges):
     x = np.zeros(4)
     with pytest.raises(ValueError, match=r"^lion_step: sizes do not fit: range"):
-        _compiled["optimizer"].lion_step(x, x, x, np.array(ranges, np.intp), 0.1, 0.9, 0.99, 0.1)
+        _compiled["optimizer"].lion_step(x, x, x, np.array(ranges, np.intp), 0.1, (0.9, 0.99), 0.1)
 
 
 def test_nan_stays_nan_in_every_step():
-    for name, (count, ranged, scalars) in STEPS.items():
+    for name, (count, _, _) in STEPS.items():
         params, grads = np.ones(3), np.array([1.0, np.nan, 1.0])
         others = [np.ones(3) for _ in range(count)]
-        ranges = [np.empty((0, 2), np.intp)] if ranged else []
-        getattr(_compiled["optimizer"], name)(params, grads, *others, *ranges, *scalars)
+        take_step(_compiled["optimizer"], name, params, grads, others, np.empty((0, 2), np.intp))
         np.testing.assert_array_equal(np.isnan(params), [False, True, False], err_msg=name)
+
+
+PAIRS = {"adam_step": (2, 4, 5, 6, 7), "adagrad_step": (5,), "lion_step": (5,)}
+
+
+@pytest.mark.parametrize(("name", "place"), [(name, place) for name, places in PAIRS.items() for place in places])
+def test_a_pair_that_is_none_is_refused(name, place):
+    count, _, scalars = STEPS[name]
+    others = [np.ones(3) for _ in range(count)]
+    given = [np.ones(3), np.ones(3), *([tuple(others)] if count == 2 else others), np.empty((0, 2), np.intp), *scalars]
+    for wrong in ((1.0,), (1.0, 2.0, 3.0), 1.0, None, ("a", "b"), (None, None)):
+        arguments = [*given[:place], wrong, *given[place + 1 :]]
+        with pytest.raises((TypeError, ValueError)):
+            getattr(_compiled["optimizer"], name)(*arguments)

@@ -342,7 +342,7 @@ def test_batch_normalization_agrees_with_its_twin(positions, channels, dtype, se
     x = (3 + rng.standard_normal((*positions, channels))).astype(dtype)
     grad = rng.standard_normal(x.shape).astype(dtype) / max(x.size // channels, 1)
     mean, inv_std, gamma, beta = (a.astype(dtype) for a in rng.uniform(0.5, 2, (4, channels)) * [[3], [1], [1], [-1]])
-    normalized = [x, mean, inv_std, gamma, beta]
+    normalized = [x, (mean, inv_std), (gamma, beta)]
     assert_twins_agree("batch_norm_statistics", [x], [mean, mean])
     assert_twins_agree("batch_norm_forward", [*normalized, relu], [x])
     # For a gate, one bit decides: the output must not lie so near to zero that rounding does.
@@ -351,6 +351,23 @@ def test_batch_normalization_agrees_with_its_twin(positions, channels, dtype, se
     assert_twins_agree("batch_norm_parameter_gradient", [grad, *normalized, relu], [gamma, beta])
     sums = [a.astype(dtype) for a in rng.standard_normal((2, channels))]
     assert_twins_agree("batch_norm_input_gradient", [grad, *normalized, *sums, relu], [x])
+
+
+@pytest.mark.parametrize("place", [1, 2])
+@pytest.mark.parametrize(
+    "wrong",
+    [None, np.ones(3), (np.ones(3),), (np.ones(3),) * 3, (np.ones(3), None), (np.ones(3), np.ones(3, np.float32))],
+)
+def test_batch_normalization_refuses_a_pair_that_is_none(place, wrong):
+    one, two = np.ones(3), np.zeros((2, 3))
+    for name, before, after in (
+        ("batch_norm_forward", [two], [False, two]),
+        ("batch_norm_parameter_gradient", [two, two], [False, one, one]),
+        ("batch_norm_input_gradient", [two, two], [one, one, False, two]),
+    ):
+        pairs = [wrong, (one, one)] if place == 1 else [(one, one), wrong]
+        with pytest.raises((TypeError, ValueError)):
+            getattr(_compiled["normalization"], name)(*before, *pairs, *after)
 
 
 @given(st.sampled_from([(0,), (1,), (7, 5), (40000,)]), st.integers(0, 65535), dtypes, seeds, st.integers(1, 4))
@@ -445,9 +462,9 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "spatial_dropout": [four, np.zeros((2, 4), np.uint16), 5, four],
         "dropout": [two, np.zeros(7, np.uint16), 5, two],
         "batch_norm_statistics": [four, np.zeros(4), one],
-        "batch_norm_forward": [four, one, one, one, one, False, np.zeros((2, 5, 4, 3))],
-        "batch_norm_parameter_gradient": [two, two, one, one, one, np.zeros(2), True, one, one],
-        "batch_norm_input_gradient": [two, two, one, one, one, one, one, one, False, np.zeros((3, 3))],
+        "batch_norm_forward": [four, (one, one), (one, one), False, np.zeros((2, 5, 4, 3))],
+        "batch_norm_parameter_gradient": [two, two, (one, one), (one, np.zeros(2)), True, one, one],
+        "batch_norm_input_gradient": [two, two, (one, one), (one, one), one, one, False, np.zeros((3, 3))],
         "nearest_upsample_forward": [four, np.zeros((2, 10, 11, 3))],
         "nearest_upsample_backward": [four, np.zeros((2, 10, 5, 3))],
         "bilinear_upsample_forward": [four, np.zeros((1, 10, 10, 3))],
@@ -460,9 +477,9 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "affine_images": [four, np.zeros((2, 3, 3)), 0.0, four],
         "erase_images": [four, np.zeros((1, 4), np.intp), 0.0, four],
         "momentum_step": [one, one, np.zeros(4), ranges, 0.1, 0.9, False, 0.1],
-        "adagrad_step": [one, one, np.zeros(4), ranges, 0.1, 0.9, 0.1, 1e-8, 0.1],
-        "adam_step": [one, one, one, np.zeros(4), ranges, 0.9, 0.99, 0.1, 0.0, 1.0, 1e-8, 0.1, 0.0],
-        "lion_step": [one, one, one, np.array([[0, 4]], np.intp), 0.1, 0.9, 0.99, 0.1],
+        "adagrad_step": [one, one, np.zeros(4), ranges, 0.1, (0.9, 0.1), 1e-8, 0.1],
+        "adam_step": [one, one, (one, np.zeros(4)), ranges, (0.9, 0.99), (0.1, 0.0), (1.0, 1e-8), (0.1, 0.0)],
+        "lion_step": [one, one, one, np.array([[0, 4]], np.intp), 0.1, (0.9, 0.99), 0.1],
         "moving_average": [one, np.zeros(4), 0.9],
         "penalty": [one, one, ranges, 0.1, 0.1, one],
         "sum_of_squares": [one, one],

@@ -180,10 +180,10 @@ cdef void adagrad_update(
 
 
 def adagrad_step(
-    params, grads, squares, decaying, double learning_rate, double keep, double take, double epsilon,
-    double weight_decay,
+    params, grads, squares, decaying, double learning_rate, tuple shares, double epsilon, double weight_decay,
 ):
-    cdef adagrad_constants constants = adagrad_constants(learning_rate, keep, take, epsilon, weight_decay)
+    cdef adagrad_constants constants = adagrad_constants(learning_rate, 0, 0, epsilon, weight_decay)
+    constants.keep, constants.take = shares
     for_each_segment(
         "adagrad_step", grads, (params, squares), decaying, <update_function>adagrad_update[float],
         <update_function>adagrad_update[double], &constants, 4)
@@ -213,11 +213,14 @@ cdef void adam_update(
 
 
 def adam_step(
-    params, grads, mean, square, decaying, double beta1, double beta2, double mean_rate, double grad_rate,
-    double scale, double epsilon, double coupled, double decoupled,
+    params, grads, tuple moments, decaying, tuple betas, tuple rates, tuple divisor, tuple decay,
 ):
-    cdef adam_constants constants = adam_constants(
-        beta1, beta2, mean_rate, grad_rate, scale, epsilon, coupled, decoupled)
+    cdef adam_constants constants
+    constants.beta1, constants.beta2 = betas
+    constants.mean_rate, constants.grad_rate = rates
+    constants.scale, constants.epsilon = divisor
+    constants.coupled, constants.decoupled = decay
+    mean, square = moments
     for_each_segment(
         "adam_step", grads, (params, mean, square), decaying, <update_function>adam_update[float],
         <update_function>adam_update[double], &constants, 6)
@@ -247,9 +250,10 @@ cdef void lion_update(
 
 
 def lion_step(
-    params, grads, mean, decaying, double learning_rate, double beta1, double beta2, double decoupled,
+    params, grads, mean, decaying, double learning_rate, tuple betas, double decoupled,
 ):
-    cdef lion_constants constants = lion_constants(learning_rate, beta1, beta2, decoupled)
+    cdef lion_constants constants = lion_constants(learning_rate, 0, 0, decoupled)
+    constants.beta1, constants.beta2 = betas
     for_each_segment(
         "lion_step", grads, (params, mean), decaying, <update_function>lion_update[float],
         <update_function>lion_update[double], &constants, 4)

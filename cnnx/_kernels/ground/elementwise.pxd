@@ -8,11 +8,14 @@ ctypedef void (*run_function)(
 
 cdef struct elements:
     char *first
-    Py_ssize_t count, itemsize
+    Py_ssize_t count, last, itemsize    # elements, those along the last axis, and bytes of one
     char type
 
 
 cdef int take_elements(str name, tuple inputs, tuple outputs, elements *found, char second_type=*) except -1
+cdef int take_channels(
+    str name, tuple inputs, tuple outputs, elements *found, tuple numbers, tuple filled, elements *of_channels,
+) except -1
 cdef int for_each_run(
     str name, a, b, out, run_function for_float, run_function for_double, double p=*, double q=*,
     double operations=*, Py_ssize_t run=*, char b_type=*) except -1

@@ -14,7 +14,7 @@ cdef elements elements_of(array, int flags) except *:
     cdef elements e
     PyObject_GetBuffer(array, &buffer, flags | PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
     e.first, e.itemsize, e.type = <char *>buffer.buf, buffer.itemsize, buffer.format[0]
-    e.count = buffer.len // buffer.itemsize
+    e.count, e.last = buffer.len // buffer.itemsize, buffer.shape[buffer.ndim - 1] if buffer.ndim else 1
     PyBuffer_Release(&buffer)
     return e
 
@@ -29,11 +29,32 @@ cdef int take_elements(str name, tuple inputs, tuple outputs, elements *found, c
         if found[0].type not in (c"f", c"d") or found[i].type != (
             second_type if second_type and i == 1 else found[0].type
         ):
-            raise ValueError(
-                f"{name}: expected arrays of one type, float32 or float64, got "
-                f"{', '.join([str(array.dtype) for array in inputs + outputs])}")
+            raise wrong_types(name, inputs + outputs)
         if found[i].count != found[0].count:
             raise ValueError(f"{name}: sizes do not fit: {', '.join([str(array.size) for array in inputs + outputs])}")
+    return 0
+
+
+cdef wrong_types(str name, tuple arrays):
+    return ValueError(
+        f"{name}: expected arrays of one type, float32 or float64, got "
+        f"{', '.join([str(array.dtype) for array in arrays])}")
+
+
+cdef int take_channels(
+    str name, tuple inputs, tuple outputs, elements *found, tuple numbers, tuple filled, elements *of_channels,
+) except -1:
+    """Arrays whose last axis is channels, and numbers for each of these, which are read or filled; all of one type."""
+    cdef Py_ssize_t i
+    take_elements(name, inputs, outputs, found)
+    take_elements(name, numbers, filled, of_channels)
+    if found[0].type != of_channels[0].type:
+        raise wrong_types(name, inputs + outputs + numbers + filled)
+    for i in range(len(inputs) + len(outputs)):
+        if found[i].last != of_channels[0].count or found[i].last < 1:
+            raise ValueError(
+                f"{name}: shapes do not fit: {', '.join([str(array.shape) for array in inputs + outputs])}, "
+                f"channels {of_channels[0].count}")
     return 0
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from cnnx._typing import Array
 
+Pair = tuple[float, float]
+
 
 def sgd_step(params: Array, grads: Array, learning_rate: float) -> None:
     """params = params - learning_rate * grads."""
@@ -37,13 +39,12 @@ def adagrad_step(
     squares: Array,
     decaying: Array,
     learning_rate: float,
-    keep: float,
-    take: float,
+    shares: Pair,
     epsilon: float,
     weight_decay: float,
 ) -> None:
-    """squares = keep * squares + take * g^2; a step along g / (sqrt(squares) + epsilon)."""
-    real = params.dtype.type
+    """squares = keep * squares + take * g^2, with the shares keep, take; a step along g / (sqrt(squares) + epsilon)."""
+    real, (keep, take) = params.dtype.type, shares
     g = grads + _decays(params, decaying) * real(weight_decay) * params
     squares[...] = real(keep) * squares + real(take) * g**2
     params -= real(learning_rate) * g / (np.sqrt(squares) + real(epsilon))
@@ -52,24 +53,21 @@ def adagrad_step(
 def adam_step(
     params: Array,
     grads: Array,
-    mean: Array,
-    square: Array,
+    moments: tuple[Array, Array],
     decaying: Array,
-    beta1: float,
-    beta2: float,
-    mean_rate: float,
-    grad_rate: float,
-    scale: float,
-    epsilon: float,
-    coupled: float,
-    decoupled: float,
+    betas: Pair,
+    rates: Pair,
+    divisor: Pair,
+    decay: Pair,
 ) -> None:
     """A step along (mean_rate * mean + grad_rate * g) / (scale * sqrt(square) + epsilon).
 
-    mean and square are the moving averages of g and g^2. Coupled decay is part of g, decoupled decay shrinks the
-    parameters by its share.
+    The moments mean and square are the moving averages of g and g^2. Coupled decay is part of g, decoupled decay
+    shrinks the parameters by its share.
     """
     real, decays = params.dtype.type, _decays(params, decaying)
+    (mean, square), (beta1, beta2), (mean_rate, grad_rate) = moments, betas, rates
+    (scale, epsilon), (coupled, decoupled) = divisor, decay
     g = grads + decays * real(coupled) * params
     mean[...] = real(beta1) * mean + real(1 - beta1) * g
     square[...] = real(beta2) * square + real(1 - beta2) * g**2
@@ -83,12 +81,11 @@ def lion_step(
     mean: Array,
     decaying: Array,
     learning_rate: float,
-    beta1: float,
-    beta2: float,
+    betas: Pair,
     decoupled: float,
 ) -> None:
     """A step along the signs of beta1 * mean + (1 - beta1) * grads; mean moves by beta2."""
-    real = params.dtype.type
+    real, (beta1, beta2) = params.dtype.type, betas
     params *= np.where(_decays(params, decaying), real(1 - decoupled), real(1))
     params -= real(learning_rate) * np.sign(real(beta1) * mean + real(1 - beta1) * grads)
     mean[...] = real(beta2) * mean + real(1 - beta2) * grads

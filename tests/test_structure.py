@@ -20,7 +20,6 @@ MOST_LINES, MOST_DEPTH, MOST_PARAMETERS = 60, 4, 8
 # What users call. `self` does not count.
 MANY_PARAMETERS = {
     "Model.train": "one call says all of a training run",
-    "Nadam.__init__": "Adam's, and how fast its momentum warms up",
 }
 
 # The calls that make arrays, the one place that makes working memory, and those that give parameters their start.

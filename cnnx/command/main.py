@@ -2,17 +2,21 @@
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from cnnx import datasets
 from cnnx._typing import Array
 from cnnx._version import __version__
+from cnnx.checks.arguments import check_count
 from cnnx.command.configuration import show_config
 from cnnx.command.options import add_training_options, training_options
+from cnnx.command.output import say, settle
+from cnnx.inspection.summary import summarize
 from cnnx.models import MODELS
 from cnnx.network import Model
+from cnnx.optimizers import Optimizer
 
 DATA_HELP = "the word digits, a folder of IDX files (as MNIST's, gzipped or not), or an .npz file"
 DEFAULTS = {"epochs": 3, "batch_size": 32}
@@ -33,12 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         0; 1 if an image could not be read or a verification failed; 2 for any other error, which is
         printed as one line.
     """
-    arguments = _parser().parse_args(argv)
     try:
+        arguments = _parser().parse_args(argv)
         status: int = arguments.run(arguments)
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError, MemoryError) as error:
-        print(f"cnnx: error: {error}", file=sys.stderr)
+        say(f"cnnx: error: {error}", error=True)
         return 2
+    finally:
+        settle()
     return status
 
 
@@ -90,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(arguments: argparse.Namespace) -> int:
     name, ((X_train, y_train), (X_test, y_test)) = datasets.load(arguments.data)
-    print(f"{name}: {len(X_train)} images to train on, {len(X_test)} to test on, each {_size(X_train)}")
+    say(f"{name}: {len(X_train)} images to train on, {len(X_test)} to test on, each {_size(X_train)}")
     output = arguments.output or f"{name}-{arguments.model}.safetensors"
     _check_writable(output, "--output")
     if arguments.checkpoint is not None:
@@ -101,25 +107,35 @@ def _train(arguments: argparse.Namespace) -> int:
     epochs = defaults["epochs"] if arguments.epochs is None else arguments.epochs
     batch_size = defaults["batch_size"] if arguments.batch_size is None else arguments.batch_size
     options = training_options(arguments, epochs, min(X_train.shape[1:3]))
-    model.summary(batch_size)
-    history = model.train(
-        X_train,
-        y_train,
-        batch_size=batch_size,
-        epochs=epochs,
-        seed=arguments.seed,
-        verbose=not arguments.quiet,
-        **options,
-    )
+    say(summarize(model.layers, model.plan, check_count(batch_size, "batch_size")))
+    options |= {"batch_size": batch_size, "epochs": epochs, "seed": arguments.seed, "verbose": not arguments.quiet}
+    with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
+        history = model.train(X_train, y_train, **options)
+    # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
+    model.save(output)
     if history.interrupted is not None:
         epoch, batch = history.interrupted
-        print(f"interrupted in epoch {epoch} after batch {batch}; this is the model so far")
+        say(f"interrupted in epoch {epoch} after batch {batch}; this is the model so far")
     if history.stopped is not None:
-        print(f"stopped after epoch {len(history['loss'])}: {history.stopped}")
+        say(f"stopped after epoch {len(history['loss'])}: {history.stopped}")
     _print_test(model, X_test, y_test)
-    model.save(output)
-    print(f"saved to {output}")
+    say(f"saved to {output}")
     return 0
+
+
+@contextmanager
+def _kept_if_it_fails(model: Model, optimizer: Optimizer, path: str) -> Iterator[None]:
+    """Training; an error, or a second Ctrl-C, after the first step leaves the weights so far in a file beside."""
+    try:
+        yield
+    except BaseException:
+        if optimizer.steps:
+            try:
+                model.save(path)
+                say(f"cnnx: the model so far is saved to {path}", error=True)
+            except OSError as unsaved:
+                say(f"cnnx: the model so far could not be saved: {unsaved}", error=True)
+        raise
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -138,13 +154,13 @@ def _predict(arguments: argparse.Namespace) -> int:
         try:
             pixels, resized = read_image(path, model.input_shape)
         except (ValueError, OSError) as error:
-            print(f"cnnx: error: {error}", file=sys.stderr)
+            say(f"cnnx: error: {error}", error=True)
             status = 1
             continue
         if resized:
             height, width, _ = model.input_shape
-            print(f"{path}: resized to {height}x{width} pixels", file=sys.stderr)
-        print(f"{path}: {_decision(model, pixels[None])}")
+            say(f"{path}: resized to {height}x{width} pixels", error=True)
+        say(f"{path}: {_decision(model, pixels[None])}")
     return status
 
 
@@ -170,9 +186,9 @@ def _verify(arguments: argparse.Namespace) -> int:
         model = Model.load(arguments.subject)
         _, ((X, y), _) = datasets.load(arguments.data or "digits")
     try:
-        print(model.verify(X[: arguments.samples], y[: arguments.samples]))
+        say(model.verify(X[: arguments.samples], y[: arguments.samples]))
     except VerificationError as error:
-        print(error)
+        say(error)
         return 1
     return 0
 
@@ -189,10 +205,10 @@ def _print_test(model: Model, X: Array, y: Array) -> None:
     loss, accuracy = model.evaluate(X, y)
     # One output is for two classes.
     figures = class_figures(y, model.predict(X), max(model.output_shape[0], 2))
-    print("\nclass  images  precision  recall      F1")
+    say("\nclass  images  precision  recall      F1")
     for label, (images, precision, recall, f1) in enumerate(zip(*figures, strict=True)):
-        print(f"{label:5}  {images:6}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}")
-    print(f"\ntest loss {loss:.4f}, test accuracy {accuracy:.2%}")
+        say(f"{label:5}  {images:6}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}")
+    say(f"\ntest loss {loss:.4f}, test accuracy {accuracy:.2%}")
 
 
 def _is_data(subject: str) -> bool:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -164,6 +165,81 @@ def test_an_interrupted_training_is_still_tested_and_saved(capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "interrupted in epoch 1 after batch 7; this is the model so far" in out
     assert "saved to digits-small.safetensors" in out
+
+
+class Unheard:
+    """An output that nobody reads."""
+
+    encoding, closed = "utf-8", False
+
+    def __init__(self, error):
+        self.error = error
+
+    def write(self, text):
+        raise self.error
+
+    flush = isatty = fileno = lambda self: self.write("")
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), OSError(28, "disk full"), ValueError("closed")])
+@pytest.mark.parametrize("quiet", [["--quiet"], []])
+def test_output_that_cannot_be_written_ends_nothing(error, quiet, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Unheard(error))
+    monkeypatch.setattr(sys, "stderr", Unheard(error))
+    assert main(["train", "digits", "--epochs", "1", "--output", "m.safetensors", *quiet]) == 0
+    cnnx.Model.load("m.safetensors")
+    assert main(["evaluate", "m.safetensors", "digits"]) == 0
+    assert main(["config"]) == 0
+    assert main(["predict", "m.safetensors", "nothing.png"]) == 1
+    assert main(["train", "nothing"]) == 2
+
+
+def test_without_any_output_a_model_is_trained_and_saved(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["train", "digits", "--epochs", "1", "--output", "m.safetensors"]) == 0
+    cnnx.Model.load("m.safetensors")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closed pipes are a matter of POSIX")
+def test_a_process_whose_pipes_are_closed_trains_and_saves_and_ends_well():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "cnnx", "train", "digits", "--epochs", "1", "--output", "m.safetensors"]
+    source = os.path.dirname(os.path.dirname(cnnx.__file__))
+    environment = {**os.environ, "PYTHONPATH": source}
+    try:
+        assert subprocess.run(command, stdout=writing, stderr=writing, env=environment).returncode == 0
+    finally:
+        os.close(writing)
+    cnnx.Model.load("m.safetensors")
+
+
+def test_a_model_is_saved_before_anything_is_said_of_it(monkeypatch):
+    def cut_off(self, X, y):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cnnx.Model, "evaluate", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        main(["train", "digits", "--epochs", "1", "--quiet", "--output", "m.safetensors"])
+    cnnx.Model.load("m.safetensors")
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is full"), KeyboardInterrupt()])
+def test_training_that_fails_leaves_the_model_so_far_beside(error, monkeypatch, capsys):
+    def fail(self, epoch, figures):
+        raise error
+
+    monkeypatch.setattr(Checkpoint, "on_epoch_end", fail)
+    arguments = ["train", "digits", "--epochs", "1", "--quiet", "--output", "m.safetensors", "--checkpoint", "c"]
+    if isinstance(error, OSError):
+        assert main(arguments) == 2
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            main(arguments)
+    assert "the model so far is saved to m.safetensors.unfinished" in capsys.readouterr().err
+    cnnx.Model.load("m.safetensors.unfinished")
+    assert not os.path.exists("m.safetensors")
 
 
 def test_evaluate_prints_what_the_model_evaluates_to(saved, capsys):

@@ -108,6 +108,55 @@ def test_a_figure_that_the_run_does_not_have_is_refused_before_training(model, d
         model.train(*data, 0.1, verbose=False, callbacks=[EarlyStopping("acuracy")])
 
 
+class Failing(Callback):
+    """Raises in one of its methods."""
+
+    def __init__(self, method, error):
+        setattr(self, method, self.fail)
+        self.error = error
+
+    def fail(self, *arguments):
+        raise self.error
+
+
+def test_an_error_at_the_end_keeps_no_other_callback_from_its_end(model, data):
+    script, recorder = Scripted(model, [0.5, 1.0, 0.7]), Recorder()
+    errors = OSError("the log server is gone"), ValueError("another")
+    callbacks = [script, *(Failing("on_train_end", error) for error in errors), EarlyStopping(patience=9), recorder]
+    with pytest.raises(OSError, match="the log server is gone"):
+        model.train(*data, 0.1, epochs=3, validation_split=0.5, verbose=False, callbacks=callbacks)
+    np.testing.assert_array_equal(model.parameters, script.weights[0][0])
+    assert recorder.events[-1] == ("end",)
+
+
+@pytest.mark.parametrize("method", ["on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end"])
+def test_the_first_error_is_raised_and_not_those_that_follow_from_it(method, model, data):
+    class Careless(Callback):
+        def on_train_begin(self, run):
+            self.run = run
+
+        def on_train_end(self):
+            self.run.stop("an AttributeError, where the run never began")
+            raise RuntimeError("of the end")
+
+    recorder = Recorder()
+    callbacks = [Failing(method, ZeroDivisionError("first")), Careless(), recorder]
+    with pytest.raises(ZeroDivisionError, match="first"):
+        model.train(*data, 0.1, verbose=False, callbacks=callbacks)
+    assert recorder.events[-1] == ("end",)
+
+
+@pytest.mark.parametrize("method", ["on_train_begin", "on_epoch_begin"])
+def test_early_stopping_that_is_used_again_never_gives_weights_of_the_run_before(method, model, data):
+    stopping = EarlyStopping(patience=9)
+    options = {"epochs": 2, "validation_split": 0.5, "verbose": False}
+    model.train(*data, 0.1, callbacks=[stopping], **options)
+    model.parameters[...] = 7
+    with pytest.raises(ZeroDivisionError):
+        model.train(*data, 0.1, callbacks=[Failing(method, ZeroDivisionError()), stopping], **options)
+    assert (model.parameters == 7).all()
+
+
 def test_a_time_limit_ends_the_run_after_a_batch(model, data):
     history = model.train(*data, 0.1, batch_size=10, epochs=10**6, verbose=False, callbacks=[TimeLimit(0.05)])
     assert history.stopped == "the time limit of 0.05 seconds is reached"

@@ -54,7 +54,7 @@ class FolderBatches(IndexedBatches):
     def __init__(
         self, path: str | os.PathLike[str], batch_size: int, size: int | Sequence[int], channels: int = 3
     ) -> None:
-        folder = Path(path)
+        folder = Path(path).absolute()  # whatever becomes of the working directory
         self.batch_size = check_count(batch_size, "FolderBatches: batch_size")
         if channels not in (1, 3):
             raise ValueError(f"FolderBatches: channels: expected 1 or 3, got {channels!r}")

@@ -45,6 +45,13 @@ def test_a_shuffled_epoch_can_begin_later(folder):
         np.testing.assert_array_equal(y, y_rest)
 
 
+def test_a_relative_path_begins_where_the_source_was_made(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    batches = FolderBatches(folder.name, 4, size=4)
+    monkeypatch.chdir("/")
+    assert len(list(batches.epoch(None))) == 3
+
+
 def test_images_of_other_sizes_are_resized(folder):
     X, _, _ = next(FolderBatches(folder, 2, size=3).epoch(None))
     assert X.shape == (2, 3, 3, 3)

@@ -226,7 +226,8 @@ class Model:
         validation_data : (X, y) or Batches, optional
             Evaluated after each epoch, without augmentation.
         validation_split : float
-            Share of `X` in [0, 1), taken from its end before shuffling, to validate on instead; of arrays alone.
+            Share of `X` in [0, 1), taken from its end before shuffling, to validate on instead; of arrays alone. A
+            warning says if that is no example, all of a class, or one class alone.
         shuffle : bool
             Draw the examples in a new order each epoch.
         seed : int, numpy.random.Generator or None
@@ -238,8 +239,9 @@ class Model:
             Such as ``Adam(1e-3)``: it has its own learning rate, and goes on where it stopped if it is given again.
             Or a name, such as "adam", with `learning_rate` or with that optimizer's default.
         class_weight : mapping of int to float, or "balanced", optional
-            How much the examples of each class count; "balanced" is examples / (classes * examples of the class), and
-            cannot be had from a source that does not know its labels beforehand, such as `GeneratorBatches`.
+            How much the examples of each class count; the weight of a class without examples is not used. "balanced" is
+            examples / (classes * examples of the class), and cannot be had from a source that does not know its labels
+            beforehand, such as `GeneratorBatches`.
         sample_weight : array_like of shape (examples,), optional
             How much each example counts, 0 or more. The loss of a step is the sum of weight times loss, divided by the
             batch size; metrics are weighted means. Both weights given, their product counts. Validation has none. A
@@ -278,7 +280,7 @@ class Model:
         output = self._output_layer("train")
         self._require_trainable("train")
         data = given.data(X, y, "train", batch_size, given.BATCH_SIZE, sample_weight)
-        data, held_out = given.set_aside(data, validation_data, validation_split)
+        data, held_out = given.set_aside(data, validation_data, validation_split, output)
         chosen = options.check_options(optimizer, learning_rate, epochs, regularizers, callbacks, augment, resume)
         rng = np.random.default_rng(seed)
         if not self.built:

@@ -13,6 +13,7 @@ from cnnx import (
     Flatten,
     Model,
     PoolLayer,
+    RegressionLayer,
     ReluLayer,
     SoftmaxLayer,
 )
@@ -119,6 +120,23 @@ def test_validation_split_takes_the_last_examples_and_does_not_train_on_them(dat
     other.train(X[:40], y[:40], 0.1, seed=3, verbose=False)
     np.testing.assert_array_equal(one.parameters, other.parameters)
     assert history["validation_loss"] == [pytest.approx(one.evaluate(X[40:], y[40:])[0])]
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_validation_split_that_takes_nothing_or_all_of_a_class_is_warned_of(data, rows):
+    X, y = data
+    y = np.sort(y)
+    labels = np.eye(3)[y] if rows else y
+    with pytest.warns(UserWarning, match=r"have all of the classes \[2\].*shuffle X and y together") as caught:
+        tiny().train(X, labels, 0.1, verbose=False, validation_split=np.mean(y == 2))
+    with pytest.warns(UserWarning, match="validation_split: 0.001 of 50 examples sets none aside; raise it") as more:
+        tiny().train(X, labels, 0.1, verbose=False, validation_split=np.float32(0.001))
+    assert {warning.filename for warning in (*caught, *more)} == {__file__}
+    with pytest.warns(UserWarning, match="the last 8 examples are all of the class 2; shuffle"):
+        tiny().train(X, labels, 0.1, verbose=False, validation_split=8 / 50)
+    tiny().train(X, labels[::-1], 0.1, verbose=False, validation_split=1 / 50)  # one example is of one class
+    values = Model(Flatten(), DenseLayer(1), RegressionLayer())
+    values.train(X, y, 1e-3, verbose=False, validation_split=0.2)  # these are no classes
 
 
 def test_the_last_smaller_batch_is_used(data):

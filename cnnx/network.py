@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks.arguments import check_count
-from cnnx.checks.arrays import check_batch, check_dtype, check_numbers, check_shape
+from cnnx.checks.arrays import ALLOW_NAN, check_batch, check_dtype, check_finite, check_numbers, check_shape
 from cnnx.errors import DivergenceError
 from cnnx.layers.base import Layer, check_free, choose_initializers
 from cnnx.layers.loss import OutputLayer
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from cnnx.training.weighting import ClassWeight
 
 NUMBERS = (int, float, np.number)
+# Examples at a time, where `predict` is not told.
+PREDICTED = 256
 
 
 class Model:
@@ -478,8 +480,8 @@ class Model:
 
     # -- Prediction ----------------------------------------------------------------------------------
 
-    def predict(self, X: Any, batch_size: int = 256) -> Array:
-        """What the output layer decides: class labels, or values; arguments as in `predict_proba`.
+    def predict(self, X: Any | Batches, batch_size: int | None = None, *, allow_nan: bool = False) -> Array:
+        """What the output layer decides: class labels, or values; arguments and errors as in `predict_proba`.
 
         Returns
         -------
@@ -488,36 +490,64 @@ class Model:
             (examples, classes), after `SigmoidLayer` with several; values (examples, outputs) after `RegressionLayer`,
             (examples,) where there is one output.
         """
-        return self._predict("predict", X, batch_size, self._output_layer("predict").decide)
+        return self._predict("predict", X, batch_size, allow_nan, self._output_layer("predict").decide)
 
-    def predict_proba(self, X: Any, batch_size: int = 256) -> Array:
+    def predict_proba(self, X: Any | Batches, batch_size: int | None = None, *, allow_nan: bool = False) -> Array:
         """Probabilities of the classes, (examples, classes).
 
         After `SigmoidLayer` with one output, the columns are the probabilities of 0 and of 1.
 
         Parameters
         ----------
-        X : array_like of shape (examples, *input_shape)
-        batch_size : int
-            Examples at a time; a large `X` needs no more memory than a batch.
+        X : array_like of shape (examples, *input_shape), or Batches
+            Examples, or a source of batches as in `train`, whose order the predictions have; its labels are not looked
+            at.
+        batch_size : int, optional
+            Examples at a time, 256 by default; a large `X` needs no more memory than a batch. A source of batches has
+            its own.
+        allow_nan : bool
+            Predict of NaN and infinite values, too, whatever the layers make of them.
 
         Raises
         ------
         TypeError
             If the output layer has no probabilities, as `HingeLayer` and `RegressionLayer`.
+        ValueError
+            If `X` has another shape, or values that are NaN or infinite, of which a prediction would mean nothing.
         """
-        return self._predict("predict_proba", X, batch_size, self._output_layer("predict_proba").probabilities)
+        convert = self._output_layer("predict_proba").probabilities
+        return self._predict("predict_proba", X, batch_size, allow_nan, convert)
 
-    def _predict(self, method: str, X: Any, batch_size: int, convert: Callable[[Array], Array]) -> Array:
+    def _predict(
+        self, method: str, X: Any, batch_size: int | None, allow_nan: bool, convert: Callable[[Array], Array]
+    ) -> Array:
         """Predictions, converted batch by batch: an output layer that cannot do so says it with the first one."""
         self._require_built(method)
-        X = self._checked_examples(X)
-        if len(X) <= check_count(batch_size, "batch_size"):
-            predictions = convert(self.forward(X))
-            # Layers may hand on what they were given, and the predictions are the user's to change.
-            handed_on = predictions is X or predictions.base is not None
-            return predictions.copy() if handed_on and np.may_share_memory(predictions, X) else predictions
-        return np.concatenate([convert(self.forward(X[batch])) for batch in _batches(len(X), batch_size)])
+        if not isinstance(X, np.ndarray) and _is_source(X):
+            from cnnx.training import given
+
+            batches: Iterable[Array] = given.examples(X, method, batch_size, self.input_shape)
+        else:
+            X = self._checked_examples(X)
+            size = PREDICTED if batch_size is None else check_count(batch_size, "batch_size")
+            if len(X) <= size:
+                predictions = convert(self._forward_finite(X, method, 0, allow_nan))
+                # Layers may hand on what they were given, and the predictions are the user's to change.
+                handed_on = predictions is X or predictions.base is not None
+                return predictions.copy() if handed_on and np.may_share_memory(predictions, X) else predictions
+            batches = (X[start : start + size] for start in range(0, len(X), size))
+        done, converted = 0, []
+        for batch in batches:
+            converted.append(convert(self._forward_finite(batch, method, done, allow_nan)))
+            done += len(batch)
+        return np.concatenate(converted)
+
+    def _forward_finite(self, X: Array, method: str, first: int, allow_nan: bool) -> Array:
+        """The output for examples from number `first` on, which must be finite."""
+        x = check_batch(X, self.input_shape, self.dtype, "X")
+        if not allow_nan and X.dtype.kind == "f":
+            check_finite(x, f"{method}: X", first, ALLOW_NAN)
+        return self.serving_plan.forward(x)
 
     def evaluate(
         self,
@@ -527,6 +557,7 @@ class Model:
         *,
         class_weight: ClassWeight | None = None,
         sample_weight: Any = None,
+        allow_nan: bool = False,
     ) -> tuple[float, float]:
         """Mean loss, and the output layer's metric.
 
@@ -540,6 +571,8 @@ class Model:
             Examples at a time, 256 by default; a large `X` needs no more memory than a batch.
         class_weight, sample_weight
             As in `train`; both figures are then weighted means.
+        allow_nan : bool
+            As in `predict_proba`; else NaN and infinite values in `X` are a ValueError.
 
         Returns
         -------
@@ -553,7 +586,8 @@ class Model:
         output = self._output_layer("evaluate")
         self._require_built("evaluate")
         data = given.data(X, y, "evaluate", batch_size, given.EVALUATION_BATCH_SIZE, sample_weight)
-        return evaluation.evaluate(self, data.checked(self.input_shape, self.dtype, output, class_weight))
+        source = data.checked(self.input_shape, self.dtype, output, class_weight)
+        return evaluation.evaluate(self, source, "evaluate", allow_nan)
 
     # -- Looking at, checking and keeping a model ------------------------------------------------------
 
@@ -677,9 +711,13 @@ class Model:
         return examples
 
 
-def _batches(examples: int, batch_size: int) -> Iterator[slice]:
-    for start in range(0, examples, batch_size):
-        yield slice(start, start + batch_size)
+def _is_source(X: Any) -> bool:
+    """Whether examples come from a source of batches; arrays need no import of what these are."""
+    if not hasattr(X, "epoch"):
+        return False
+    from cnnx.data.base import Batches
+
+    return isinstance(X, Batches)
 
 
 def _divergence(loss: float, X: Array, learning_rate: float) -> str:

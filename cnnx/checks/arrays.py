@@ -6,6 +6,9 @@ import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Shape
 
+# Where NaN may be let through.
+ALLOW_NAN = ", or give allow_nan=True"
+
 
 def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """float32 or float64."""
@@ -19,7 +22,12 @@ def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def check_numbers(x: Any, name: str) -> Array:
-    """An array of real numbers: objects, strings, dates and complex numbers are refused."""
+    """An array of real numbers: objects, strings, dates, complex numbers and masked values are refused."""
+    if isinstance(x, np.ma.MaskedArray) and (masked := int(np.sum(x.mask))):
+        raise ValueError(
+            f"{name}: expected a number everywhere, got {masked} masked values; give X.filled(value) or leave these "
+            "examples out"
+        )
     try:
         array: Array = np.asarray(x)
     except ValueError as error:  # nested lists of different lengths
@@ -27,6 +35,15 @@ def check_numbers(x: Any, name: str) -> Array:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected an array of numbers, got dtype {array.dtype}")
     return array
+
+
+def check_finite(array: Array, name: str, first: int = 0, instead: str = "") -> None:
+    """No NaN and no infinite value in the examples from number `first` on; what there is `instead` of replacing it."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = np.unravel_index(int(finite.argmin()), array.shape)
+        index = first + int(place[0]), *map(int, place[1:])
+        raise ValueError(f"{name}: expected finite numbers, got {array[place]} at index {index}; replace it{instead}")
 
 
 def check_batch(x: Any, shape: Shape, dtype: np.dtype[Any], name: str) -> Array:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from cnnx._typing import Array, Shape
 from cnnx.checks.arguments import check_count, check_share
-from cnnx.checks.arrays import check_numbers, check_same_length, check_shape
+from cnnx.checks.arrays import check_finite, check_numbers, check_same_length, check_shape
 from cnnx.checks.weights import check_one_each
 from cnnx.data.base import Batch, Batches
 from cnnx.data.prefetching import Prefetched
@@ -130,6 +132,7 @@ def set_aside(
             "give validation_data",
             stacklevel=3,
         )
+    check_finite(X[-count:], "validation_split: X", len(X) - count)
     kept = whole._replace(X=X[:-count], y=y[:-count], sample_weight=None if weights is None else weights[:-count])
     return kept, GivenArrays(X[-count:], y[-count:], "validation_data", EVALUATION_BATCH_SIZE)
 
@@ -153,6 +156,17 @@ def _oddity(kept: Array, aside: Array, output: OutputLayer) -> str | None:
     return None
 
 
+def examples(source: Any, where: str, batch_size: int | None, input_shape: Shape) -> Iterator[Array]:
+    """The examples of a source in its own order, batch by batch; its labels are left alone."""
+    batches = _batches(source, where, batch_size=batch_size).batches
+    with closing(batches.epoch(None)) as epoch:
+        for number, (X, _, _) in enumerate(epoch, start=1):
+            name = f"{where}: batch {number} of {len(batches)}: X"
+            X = check_numbers(X, name)
+            check_shape(X, input_shape, name)
+            yield X
+
+
 def _validation(data: Any) -> Given:
     if isinstance(data, Batches):
         return _batches(data, "validation_data")
@@ -160,6 +174,7 @@ def _validation(data: Any) -> Given:
         raise TypeError("validation_data: expected a pair (X, y), or a source of batches")
     X, y = check_numbers(data[0], "validation_data: X"), check_numbers(data[1], "validation_data: y")
     check_same_length(X, y)
+    check_finite(X, "validation_data: X")
     return GivenArrays(X, y, "validation_data", EVALUATION_BATCH_SIZE)
 
 

@@ -105,7 +105,7 @@ def _end_epoch(run: Run) -> None:
     epoch, figures = run.position.epoch, run.trained_figures()
     with _averaged_weights(run):
         if run.validation is not None:
-            loss, metric = evaluate(run.model, run.validation)
+            loss, metric = evaluate(run.model, run.validation, "validation_data")
             figures |= {"validation_loss": loss, f"validation_{run.metric}": metric}
         figures["seconds"] = run.seconds
         if isinstance(run.optimizer.learning_rate, Schedule):

@@ -221,8 +221,9 @@ class Model:
         learning_rate : float or Schedule, optional
             Step size, above 0. Without an `optimizer` it is that of plain gradient descent.
         batch_size : int, optional
-            Examples a step, 64 by default; the last batch of an epoch may be smaller and is used. A source of batches
-            has its own.
+            Examples a step, 64 by default; the last batch of an epoch may be smaller and is used. A single example that
+            would be left over is part of the batch before, where a `BatchNormLayer` has a single value of each channel
+            in an example (2 or more are needed, so `batch_size` must be). A source of batches has its own.
         epochs : int
             Passes over the data.
         validation_data : (X, y) or Batches, optional
@@ -290,6 +291,7 @@ class Model:
         entrance = self.input_shape, self.dtype, output
         source = data.checked(*entrance, class_weight)
         sources.check_mixup(chosen.augment, source)
+        enough = sources.enough_in_each_batch(source, self.layers, "train")
         if chosen.saved is None:
             sources.standardize(self.layers[0], source)
         history = History()
@@ -297,7 +299,7 @@ class Model:
         run = Run(
             model=self,
             metric=output.metric,
-            source=source,
+            source=enough,
             validation=None if held_out is None else held_out.checked(*entrance),
             optimizer=chosen.optimizer,
             epochs=chosen.epochs,
@@ -384,7 +386,7 @@ class Model:
         DivergenceError
             If the loss explodes in the first steps.
         """
-        from cnnx.training import given, rate_search
+        from cnnx.training import given, rate_search, sources
 
         output = self._output_layer("find_learning_rate")
         self._require_trainable("find_learning_rate")
@@ -395,7 +397,8 @@ class Model:
         if not built:
             self.build(data.input_shape, rng)
         try:
-            source = data.checked(self.input_shape, self.dtype, output)
+            checked = data.checked(self.input_shape, self.dtype, output)
+            source = sources.enough_in_each_batch(checked, self.layers, "find_learning_rate")
             return rate_search.search_rate(self, source, fresh, rates, rng)
         finally:
             self.built = built

@@ -18,7 +18,8 @@ def folder(tmp_path):
             Image.fromarray(grey).save(tmp_path / name / f"{i}.{'PNG' if i else 'png'}")
     (tmp_path / "README.txt").write_text("Left out.")
     (tmp_path / ".cache").mkdir()
-    (tmp_path / "cats" / ".DS_Store").write_text("Left out.")
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / "cats" / name).write_text("Left out.")
     return tmp_path
 
 

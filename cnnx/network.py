@@ -15,6 +15,7 @@ from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks.arguments import check_count
 from cnnx.checks.arrays import ALLOW_NAN, check_batch, check_dtype, check_finite, check_numbers, check_shape
 from cnnx.errors import DivergenceError
+from cnnx.layers import check_known
 from cnnx.layers.base import Layer, check_free, choose_initializers
 from cnnx.layers.loss import OutputLayer
 from cnnx.layers.standardize import StandardizeLayer
@@ -663,10 +664,19 @@ class Model:
         return folded
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write architecture and weights to a safetensors file, which can hold no code."""
+        """Write architecture and weights to a safetensors file, which can hold no code.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If a layer's class is not in the closed list `cnnx.layers.LAYERS`: the file could not be loaded.
+        """
         from cnnx.files.models import save
 
         self._require_built("save")
+        check_known(self.layers, "Model.save")
         save(path, self.layers, self.input_shape, self.dtype)
 
     @classmethod

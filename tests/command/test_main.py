@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -285,6 +286,24 @@ def test_a_bad_image_is_one_line_and_the_others_are_still_classified(saved, caps
     first, second = shown.err.splitlines()
     assert first.startswith("cnnx: error: bad.png: not an intact image")
     assert "missing.png" in second
+
+
+def test_a_file_name_that_cannot_be_printed_ends_nothing(saved, monkeypatch):
+    name = "tr\u00e4ger\udcff.png"
+    write_image("good.png", np.zeros((8, 8)))
+    try:
+        os.replace("good.png", name)
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has no such names")
+    write_image("good.png", np.zeros((8, 8)))
+    written = io.BytesIO(), io.BytesIO()
+    for stream, buffer in zip(("stdout", "stderr"), written, strict=True):
+        monkeypatch.setattr(sys, stream, io.TextIOWrapper(buffer, "ascii", "strict"))
+    assert main(["predict", saved, name, "\udcfe.png", "good.png"]) == 1
+    out, errors = (buffer.getvalue().decode("ascii").splitlines() for buffer in written)
+    assert [line.partition(":")[0] for line in out] == [r"tr\xe4ger\udcff.png", "good.png"]
+    assert len(errors) == 1
+    assert r"\udcfe.png" in errors[0]
 
 
 def test_an_image_of_16_bits_is_scaled_and_not_clipped(saved, capsys):

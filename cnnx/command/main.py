@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from cnnx import datasets
 from cnnx._typing import Array
 from cnnx._version import __version__
@@ -73,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser(
         "predict",
         help="classify image files",
-        description="Classify image files. They are resized to the model's input and scaled to [0, 1], black to white: "
+        description="Classify image files. They are resized to the model's input and scaled to [0, 1], black to white "
+        "(to [0, 255] for a model that has learned from such pixels): "
         "a model of the digits or of MNIST expects light strokes on a dark ground.",
     )
     predict.add_argument("model", metavar="MODEL", help="a file that train has saved")
@@ -141,7 +144,7 @@ def _kept_if_it_fails(model: Model, optimizer: Optimizer, path: str) -> Iterator
 def _evaluate(arguments: argparse.Namespace) -> int:
     model = Model.load(arguments.model)
     _, (_, (X_test, y_test)) = datasets.load(arguments.data)
-    _print_test(model, X_test, y_test)
+    _print_test(model, X_test * _brightest(model, X_test), y_test)
     return 0
 
 
@@ -149,7 +152,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from cnnx.files.images import read_image
 
     model = Model.load(arguments.model)
-    status = 0
+    status, brightest = 0, _brightest(model)
     for path in arguments.images:
         try:
             pixels, resized = read_image(path, model.input_shape)
@@ -160,8 +163,18 @@ def _predict(arguments: argparse.Namespace) -> int:
         if resized:
             height, width, _ = model.input_shape
             say(f"{path}: resized to {height}x{width} pixels", error=True)
-        say(f"{path}: {_decision(model, pixels[None])}")
+        say(f"{path}: {_decision(model, pixels[None] * brightest)}")
     return status
+
+
+def _brightest(model: Model, X: Array | None = None) -> np.float32:
+    """What white is for a model: 1; or 255 where its first layer has learned its mean and deviation from bytes."""
+    learned = model.layers[0].state
+    of_bytes = "deviation" in learned and max(float(values.max()) for values in learned.values()) > 1
+    if not of_bytes or (X is not None and X.max() > 1):
+        return np.float32(1)
+    say("the model has learned from pixels from 0 to 255: it is given such pixels", error=True)
+    return np.float32(255)
 
 
 def _decision(model: Model, image: Array) -> str:
@@ -185,6 +198,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     else:
         model = Model.load(arguments.subject)
         _, ((X, y), _) = datasets.load(arguments.data or "digits")
+        X = X[: arguments.samples] * _brightest(model, X)
     try:
         say(model.verify(X[: arguments.samples], y[: arguments.samples]))
     except VerificationError as error:

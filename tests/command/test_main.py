@@ -249,6 +249,24 @@ def test_evaluate_prints_what_the_model_evaluates_to(saved, capsys):
     assert f"test loss {loss:.4f}, test accuracy {accuracy:.2%}" in capsys.readouterr().out
 
 
+def test_a_model_that_has_learned_from_bytes_is_given_bytes(capsys):
+    (X, y), (X_test, y_test) = cnnx.datasets.load_digits()
+    X, X_test = ((images * 255).astype(np.uint8) for images in (X, X_test))
+    model = cnnx.Model(cnnx.StandardizeLayer(), cnnx.Flatten(), cnnx.DenseLayer(10), cnnx.SoftmaxLayer())
+    model.train(X, y, 0.1, epochs=3, seed=0, verbose=False)
+    model.save("bytes.safetensors")
+    np.savez("bytes.npz", X_train=X, y_train=y, X_test=X_test, y_test=y_test)
+    loss, accuracy = model.evaluate(X_test, y_test)
+    assert main(["evaluate", "bytes.safetensors", "bytes.npz"]) == 0
+    shown = capsys.readouterr()
+    assert f"test loss {loss:.4f}, test accuracy {accuracy:.2%}" in shown.out
+    assert shown.err == "the model has learned from pixels from 0 to 255: it is given such pixels\n"
+    write_image("digit.png", X_test[0, :, :, 0] / 255)
+    assert main(["predict", "bytes.safetensors", "digit.png"]) == 0
+    probability = model.predict_proba(X_test[:1]).max()
+    assert capsys.readouterr().out == f"digit.png: class {y_test[0]}, probability {probability:.4f}\n"
+
+
 def test_a_model_with_one_output_is_tested_on_two_classes(capsys, rng):
     X, y = rng.random((20, 4, 4, 1), np.float32), np.arange(20) % 2
     np.savez("two.npz", X_train=X, y_train=y, X_test=X, y_test=y)

@@ -1,5 +1,6 @@
 """Checks of arrays that users hand in, made once at the door; messages say what was expected and what came."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,24 @@ def check_numbers(x: Any, name: str) -> Array:
         array: Array = np.asarray(x)
     except ValueError as error:  # nested lists of different lengths
         raise ValueError(f"{name}: expected an array of numbers: {error}") from None
+    if array.dtype.kind == "O" and hasattr(x, "dtypes"):
+        array = _table_of_numbers(x, array)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected an array of numbers, got dtype {array.dtype}")
     return array
+
+
+def _table_of_numbers(table: Any, as_objects: Array) -> Array:
+    """A pandas table or column whose types are all numbers, but mixed or with missing values, which become NaN."""
+    dtypes = table.dtypes if isinstance(table.dtypes, Iterable) else [table.dtypes]
+    kinds = {getattr(dtype, "kind", "O") for dtype in dtypes}
+    if not kinds <= set("fiub"):
+        return as_objects
+    if "f" in kinds or table.isna().to_numpy().any():
+        floats: Array = table.to_numpy(dtype=np.float64, na_value=np.nan)
+        return floats
+    integers: Array = table.to_numpy(dtype=np.int64)
+    return integers
 
 
 def check_finite(array: Array, name: str, first: int = 0, instead: str = "") -> None:

@@ -15,6 +15,7 @@ from cnnx.checks.arguments import check_count
 from cnnx.command.configuration import show_config
 from cnnx.command.options import add_training_options, training_options
 from cnnx.command.output import say, settle
+from cnnx.command.termination import Termination
 from cnnx.inspection.summary import summarize
 from cnnx.models import MODELS
 from cnnx.network import Model
@@ -112,18 +113,23 @@ def _train(arguments: argparse.Namespace) -> int:
     options = training_options(arguments, epochs, min(X_train.shape[1:3]))
     say(summarize(model.layers, model.plan, check_count(batch_size, "batch_size")))
     options |= {"batch_size": batch_size, "epochs": epochs, "seed": arguments.seed, "verbose": not arguments.quiet}
-    with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
-        history = model.train(X_train, y_train, **options)
-    # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
-    model.save(output)
+    with Termination() as termination:
+        options["callbacks"].append(termination)
+        with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
+            history = model.train(X_train, y_train, **options)
+        if termination.requested and not options["optimizer"].steps:
+            return termination.status
+        # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
+        model.save(output)
     if history.interrupted is not None:
         epoch, batch = history.interrupted
         say(f"interrupted in epoch {epoch} after batch {batch}; this is the model so far")
     if history.stopped is not None:
-        say(f"stopped after epoch {len(history['loss'])}: {history.stopped}")
-    _print_test(model, X_test, y_test)
+        say(f"stopped after epoch {len(history.get('loss', ()))}: {history.stopped}")
+    if not termination.requested:  # who asks for the end does not want to wait
+        _print_test(model, X_test, y_test)
     say(f"saved to {output}")
-    return 0
+    return termination.status
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 import io
 import os
+import signal
 import subprocess
 import sys
 
@@ -224,6 +225,40 @@ def test_a_model_is_saved_before_anything_is_said_of_it(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         main(["train", "digits", "--epochs", "1", "--quiet", "--output", "m.safetensors"])
     cnnx.Model.load("m.safetensors")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that could be handled")
+@pytest.mark.parametrize("steps", [1, 100, 180])  # an epoch has 180
+def test_a_run_that_is_asked_to_end_stops_after_its_batch_and_saves(steps, capsys, monkeypatch):
+    handler, taken = signal.getsignal(signal.SIGTERM), []
+    take = cnnx.Model.step
+
+    def step(self, *arguments):
+        taken.append(1)
+        if len(taken) == steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take(self, *arguments)
+
+    monkeypatch.setattr(cnnx.Model, "step", step)
+    assert main(["train", "digits", "--epochs", "100", "--quiet", "--output", "m.safetensors"]) == 128 + 15
+    assert len(taken) == steps
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [f"stopped after epoch {steps // 180}: the process was asked to end", "saved to m.safetensors"]
+    cnnx.Model.load("m.safetensors")
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that could be handled")
+def test_a_run_that_is_asked_to_end_before_its_first_step_saves_nothing(monkeypatch):
+    train = cnnx.Model.train
+
+    def asked(self, *arguments, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return train(self, *arguments, **options)
+
+    monkeypatch.setattr(cnnx.Model, "train", asked)
+    assert main(["train", "digits", "--quiet", "--output", "m.safetensors"]) == 128 + 15
+    assert not os.path.exists("m.safetensors")
 
 
 @pytest.mark.parametrize("error", [OSError("the disk is full"), KeyboardInterrupt()])

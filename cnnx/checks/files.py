@@ -18,7 +18,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         If it cannot be opened; of a folder, IsADirectoryError.
     """
     target = os.fspath(path)
-    file = open(target, "rb", opener=_without_waiting)
+    file = open(target, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller's to close
     mode = os.fstat(file.fileno()).st_mode
     if not stat.S_ISREG(mode):
         file.close()

@@ -1,8 +1,8 @@
 """Model files: safetensors, with the architecture as JSON in its metadata.
 
 A file holds numbers and text. Layers are looked up in the closed list `LAYERS`, with plain JSON values as
-arguments; nothing in a file is ever executed. A file of format 2 has a checksum; one of format 1, from before there were
-checksums, is read without.
+arguments; nothing in a file is ever executed. A file of format 2 has a checksum; one of format 1, from before there
+were checksums, is read without.
 """
 
 import json
@@ -21,8 +21,8 @@ from cnnx.layers.base import Layer
 FORMAT, WITHOUT_CHECKSUM = 2, 1
 DTYPES = ("float32", "float64")
 ENTRIES = {"format", "input_shape", "dtype", "layers"}
-# Far more than anybody trains, and read within a second.
-MOST_LAYERS = 20_000
+# More than anybody trains, and read within a second.
+MOST_LAYERS = 10_000
 
 
 class Parts(NamedTuple):

@@ -1,8 +1,8 @@
 """Safetensors files: named arrays of numbers and a text for each key of the metadata, and no code.
 
 Eight bytes, little-endian, with the header's length; the header, JSON; then the arrays' bytes, one after the other
-(https://github.com/huggingface/safetensors#format). A file is read as a stranger's: nothing is allocated before header and
-size of the file agree on it. One that was written here has a checksum in its metadata, SHA-256 of all its bytes with the
+(https://github.com/huggingface/safetensors#format). A file is read as a stranger's: nothing is allocated before its
+header and its size agree. One that was written here has a checksum in its metadata: SHA-256 of all its bytes, with the
 64 digits of the checksum itself as zeros.
 """
 
@@ -62,7 +62,7 @@ def write_tensors(
             raise TypeError(f"{name}: expected an array of numbers, got dtype {value.dtype}")
         arrays[name] = np.asarray(value, dtype, order="C")
     # The checksum comes first, so that the first zeros are its own.
-    content: dict[str, Any] = {METADATA: {CHECKSUM: NO_CHECKSUM, **{k: metadata[k] for k in metadata if k != CHECKSUM}}}
+    content: dict[str, Any] = {METADATA: {CHECKSUM: NO_CHECKSUM} | metadata | {CHECKSUM: NO_CHECKSUM}}
     end = 0
     for name, value in arrays.items():
         begin, end = end, end + value.nbytes
@@ -181,11 +181,12 @@ def _array(file: BinaryIO, entry: Entry) -> Array:
     return value
 
 
-def _bytes(value: Array) -> Array:
-    return value.reshape(-1).view(np.uint8)
+def _bytes(value: Array) -> memoryview:
+    content: Any = value.reshape(-1).view(np.uint8)  # before Python 3.12, types know no buffers
+    return memoryview(content)
 
 
-def _checksum(length: bytes, header: bytes, parts: list[Array]) -> str:
+def _checksum(length: bytes, header: bytes, parts: list[memoryview]) -> str:
     checksum = hashlib.sha256(length)
     checksum.update(header)
     for part in parts:

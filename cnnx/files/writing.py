@@ -1,7 +1,7 @@
 """Files that are whole or not there: written beside their place, flushed to the disk, then moved to it.
 
-Whatever happens meanwhile, a path leads to the old content or to the new. What a killed process leaves behind has a name of
-this module's, ``.cnnx-*.part``, and nobody's lock: the next save into the same folder removes it.
+Whatever happens meanwhile, a path leads to the old content or to the new. What a killed process leaves behind is called
+``.cnnx-*.part`` and locked by nobody: the next save into the same folder removes it.
 """
 
 import errno
@@ -12,8 +12,7 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-
-from cnnx._typing import Array
+from typing import TypeAlias
 
 if sys.platform == "win32":
     fcntl = None
@@ -27,7 +26,7 @@ FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | 
 # What a file system says of a folder that cannot be flushed by itself.
 NO_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM)
 
-Chunk = bytes | memoryview | Array
+Chunk: TypeAlias = bytes | memoryview
 
 
 def previous_of(path: str | os.PathLike[str]) -> str:
@@ -44,7 +43,7 @@ def write_file(path: str | os.PathLike[str], chunks: Iterable[Chunk], keep_previ
     Parameters
     ----------
     path : str or path-like
-    chunks : iterable of bytes or arrays of uint8
+    chunks : iterable of bytes or memoryview
     keep_previous : bool
         Keep the file that is replaced, at `previous_of`; on a file system without hard links there is none.
 
@@ -73,7 +72,11 @@ def write_file(path: str | os.PathLike[str], chunks: Iterable[Chunk], keep_previ
 
 def _write_into(path: str, chunks: Iterable[Chunk]) -> None:
     """Of a pipe that nobody reads, an error at once."""
-    descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        reason = "nobody reads from this pipe" if error.errno == errno.ENXIO else error.strerror
+        raise OSError(error.errno, reason) from None
     with open(descriptor, "wb") as file:
         if hasattr(os, "set_blocking"):
             os.set_blocking(descriptor, True)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
@@ -96,11 +97,18 @@ def reason(error: Exception) -> str:
     return text if len(text) <= 1200 else f"{text[:900]} ... {text[-200:]}"
 
 
-def parse_json(text: str) -> Any:
-    """What JSON says; a ValueError if it is none, has a key twice, or is too large or deep to be one of ours."""
+def parse_json(text: str, convert: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """What JSON says, each object converted; a ValueError if it is none, has a key twice, or is too large or deep."""
     _check_size(text)
+
+    def unique(pairs: list[tuple[str, Any]]) -> Any:
+        entries = dict(pairs)
+        if len(entries) != len(pairs):
+            raise ValueError(f"expected each key once, got {[key for key, _ in pairs]}")
+        return entries if convert is None else convert(entries)
+
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        return json.loads(text, object_pairs_hook=unique)
     except RecursionError:
         raise ValueError("expected JSON that is not nested without end") from None
 
@@ -113,13 +121,6 @@ def _check_size(text: str) -> None:
     ):
         if count > most:
             raise ValueError(f"header: expected at most {most} {what}, got {count}")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
-    if len(entries) != len(pairs):
-        raise ValueError(f"header: expected each key once, got {[key for key, _ in pairs]}")
-    return entries
 
 
 def _read(file: BinaryIO, size: int) -> Content:

@@ -117,10 +117,10 @@ def _train(arguments: argparse.Namespace) -> int:
         options["callbacks"].append(termination)
         with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
             history = model.train(X_train, y_train, **options)
-        if termination.requested and not options["optimizer"].steps:
-            return termination.status
-        # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
-        model.save(output)
+            if termination.requested and not options["optimizer"].steps:
+                return termination.status
+            # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
+            model.save(output)
     if history.interrupted is not None:
         epoch, batch = history.interrupted
         say(f"interrupted in epoch {epoch} after batch {batch}; this is the model so far")

@@ -14,8 +14,8 @@ ALLOW_NAN = ", or give allow_nan=True"
 def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """float32 or float64."""
     try:
-        checked = np.dtype(dtype)
-    except TypeError:
+        checked = np.dtype(object if dtype is None else dtype)  # NumPy's own None is float64
+    except (TypeError, ValueError, SyntaxError):
         checked = np.dtype(object)
     if checked not in (np.float32, np.float64):
         raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")

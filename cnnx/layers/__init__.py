@@ -77,8 +77,10 @@ def make_layer(description: Any) -> Layer:
     TypeError, ValueError, KeyError
         If it is no such description, or names a layer that is not in `LAYERS`.
     """
-    name = description.get("layer") if isinstance(description, dict) else description
-    if not isinstance(description, dict) or not isinstance(name, str) or name not in LAYERS:
+    if not isinstance(description, dict):
+        raise ValueError(f'layer: expected one of those in LAYERS, as {{"layer": name, ...}}, got {description!r}')
+    name = description.get("layer")
+    if not isinstance(name, str) or name not in LAYERS:
         raise ValueError(f"layer: expected one of {tuple(LAYERS)}, got {name!r}")
     kind, config = LAYERS[name], {key: value for key, value in description.items() if key != "layer"}
     for key in kind.holds:

@@ -58,9 +58,10 @@ class EarlyStopping(Callback):
         self._stop_if_exhausted()
 
     def on_train_end(self) -> None:
-        """Give the model its best weights back."""
-        if self._best:
-            set_model_arrays(self._run.model, self._best)
+        """Give the model its best weights back, and keep nothing for another run."""
+        best, self._best = self._best, {}
+        if best:
+            set_model_arrays(self._run.model, best)
 
     def state(self) -> dict[str, Any]:
         """The best value, the epochs since, and the best weights."""

@@ -353,3 +353,26 @@ def test_build_refuses_what_is_no_dtype():
     for dtype in (None, "(,)f4", "float16", "object", 7, [("a", "f4")]):
         with pytest.raises(ValueError, match="dtype: expected float32 or float64, got"):
             model.build((2,), dtype=dtype)
+
+
+class Scaled(DenseLayer):
+    """A layer that no file may name."""
+
+
+class Inner:
+    class DenseLayer(DenseLayer):
+        """A class of a name that files may have."""
+
+
+@pytest.mark.parametrize("kind", [Scaled, Inner.DenseLayer])
+@pytest.mark.parametrize("block", [False, True])
+def test_a_layer_that_could_not_be_loaded_is_not_saved(kind, block, tmp_path):
+    layer = ResidualLayer(ReluLayer(), kind(units=3)) if block else kind(units=3)
+    model = Model(layer, SoftmaxLayer())
+    model.build((3,), seed=0)
+    place = r"layers\[0\].layers\[1\]" if block else r"layers\[0\]"
+    with pytest.raises(
+        ValueError, match=rf"^Model.save: {place} .*LAYERS, got one of the class .*{kind.__qualname__}: a"
+    ):
+        model.save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

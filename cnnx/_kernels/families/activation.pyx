@@ -2,12 +2,13 @@
 
 from libc.string cimport memset
 
-from cnnx._kernels.ground.dtypes import by_dtype
+from cnnx._kernels.families.channels cimport (
+    BLOCK, TASKS, channel_pass, fill_sums, fold, pass_function, reserve, run_pass, run_tasks, share_out, spread,
+)
 from cnnx._kernels.ground.elementwise cimport for_each_run, run_function
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for
-from cnnx._kernels.ground.parallel cimport add_parts, allocate, for_each_task, release, threads_for
-from cnnx._kernels.ground.shapes cimport as_tuple, positions, same_shape
+from cnnx._kernels.ground.parallel cimport release
 
 
 cdef extern from "activation.h" nogil:
@@ -21,10 +22,7 @@ cdef extern from "activation.h" nogil:
 
 
 cdef enum:
-    RUN = 16384
     OPERATIONS = 10     # of one activation with an exponential, roughly
-    ROW = 64            # a row of positions has at least so many elements,
-    PARTS = 32          # and sums over positions have at most so many parts
 
 
 cdef void relu_run(
@@ -48,28 +46,6 @@ def relu_backward(grad, y, out):
 
 
 # -- A slope for each channel ---------------------------------------------------------------------------
-# An array is seen as rows of at least ROW elements that hold whole positions, so that inner loops are long
-# where channels are few.
-
-cdef struct prelu:
-    const void *grad
-    const void *x
-    const void *slopes          # of a row
-    void *out
-    Py_ssize_t size, width, channels    # elements in all and of a row, and channels of a position
-    Py_ssize_t share                    # elements of a task: whole rows
-    double *totals                      # of each task
-
-
-cdef prelu rows_of_positions(Py_ssize_t positions, Py_ssize_t channels) noexcept nogil:
-    """Tasks of about RUN elements or more, of which there are at most PARTS."""
-    cdef prelu p
-    memset(&p, 0, sizeof(prelu))
-    p.size, p.channels, p.width = positions * channels, channels, (ROW + channels - 1) // channels * channels
-    p.share = max(
-        max(RUN // p.width, <Py_ssize_t>1), ((p.size + p.width - 1) // p.width + PARTS - 1) // PARTS) * p.width
-    return p
-
 
 cdef void prelu_row(const floating *x, const floating *slope, floating *out, Py_ssize_t count) noexcept nogil:
     cdef Py_ssize_t i
@@ -93,88 +69,62 @@ cdef void prelu_backward_row(
         total[i] += grad[i] * below
 
 
-cdef void prelu_task(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
-    cdef const prelu *p = <const prelu *>job
-    cdef Py_ssize_t start = task * p.share, end = min(p.size, start + p.share)
+cdef void prelu_task(const void *job, Py_ssize_t block, floating *unused) noexcept nogil:
+    cdef const channel_pass *p = <const channel_pass *>job
+    cdef Py_ssize_t start = block * p.r.block, end = min(start + p.r.block, p.r.size)
     while start < end:
         prelu_row(
-            <const floating *>p.x + start, <const floating *>p.slopes, <floating *>p.out + start,
-            min(p.width, end - start))
-        start += p.width
+            <const floating *>p.x.first + start, <const floating *>p.shared, <floating *>p.out.first + start,
+            min(p.r.width, end - start))
+        start += p.r.width
+
+
+cdef int prelu(channel_pass *p, const floating *x) except -1 nogil:
+    spread(<const floating *>p.numbers[0], p.r, <floating *>reserve(p, p.r.blocks, 1, 0, 1, 0))
+    run_tasks(prelu_task[floating], p)
+    release(p.sums)
+    return 0
+
+
+def prelu_forward(x, slope, out):
+    run_pass(
+        "prelu_forward", (x,), (out,), (slope,), (), <pass_function>prelu[float], <pass_function>prelu[double])
 
 
 cdef void prelu_backward_task(const void *job, Py_ssize_t task, floating *row) noexcept nogil:
-    """`row` holds sums of up to RUN elements, which are added up in double precision."""
-    cdef const prelu *p = <const prelu *>job
-    cdef Py_ssize_t start = task * p.share, stop = min(p.size, start + p.share), end, i
-    cdef double *total = p.totals + task * p.channels
-    memset(total, 0, p.channels * sizeof(double))
+    """`row` holds the sums of a block."""
+    cdef const channel_pass *p = <const channel_pass *>job
+    cdef Py_ssize_t start = task * p.r.share, stop = min(p.r.size, start + p.r.share), end
+    cdef double *sums = p.sums + task * p.own
+    memset(sums, 0, p.own * sizeof(double))
     while start < stop:
-        memset(row, 0, p.width * sizeof(floating))
-        end = min(stop, start + max(RUN // p.width, <Py_ssize_t>1) * p.width)
+        memset(row, 0, p.r.width * sizeof(floating))
+        end = min(stop, start + p.r.block)
         while start < end:
             prelu_backward_row(
-                <const floating *>p.grad + start, <const floating *>p.x + start, <const floating *>p.slopes, row,
-                NULL if p.out == NULL else <floating *>p.out + start, min(p.width, end - start))
-            start += p.width
-        for i in range(p.width):
-            total[i % p.channels] += row[i]
+                <const floating *>p.grad.first + start, <const floating *>p.x.first + start,
+                <const floating *>p.shared, row, <floating *>p.out.first + start if p.out.first else NULL,
+                min(p.r.width, end - start))
+            start += p.r.width
+        fold(row, p.r, sums)
 
 
-cdef void repeat(const floating[::1] slope, Py_ssize_t width, floating *row) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(width):
-        row[i] = slope[i % slope.shape[0]]
+cdef int prelu_gradients(channel_pass *p, const floating *x) except -1 nogil:
+    cdef Py_ssize_t width = p.r.width
+    # Tasks of equal numbers of rows, of which a block has only one where channels are many.
+    p.r.block = max(BLOCK // width, <Py_ssize_t>1) * width
+    share_out(&p.r, ((p.r.size + width - 1) // width + TASKS - 1) // TASKS * width)
+    spread(<const floating *>p.numbers[0], p.r, <floating *>reserve(p, p.r.tasks, 2, 1, 1, 1))
+    run_tasks(prelu_backward_task[floating], p)
+    fill_sums(p, <floating *>p.numbers[1])
+    release(p.sums)
+    return 0
 
 
-@by_dtype
-def prelu_forward(x, const floating[::1] slope, out):
-    cdef const floating[:, ::1] X = positions(x)
-    cdef floating[:, ::1] Y = positions(out)
-    cdef Py_ssize_t channels = slope.shape[0]
-    if X.shape[1] != channels or channels < 1 or not same_shape(X.shape, Y.shape, 2):
-        raise ValueError(
-            f"prelu_forward: shapes do not fit: {as_tuple(X.shape, 2)}, slopes {channels}, {as_tuple(Y.shape, 2)}")
-    if X.shape[0] == 0:
-        return
-    cdef prelu p = rows_of_positions(X.shape[0], channels)
-    cdef Py_ssize_t tasks = (p.size + p.share - 1) // p.share
-    cdef floating *slopes = <floating *>allocate(p.width * sizeof(floating))
-    p.x, p.slopes, p.out = &X[0, 0], slopes, &Y[0, 0]
-    with nogil:
-        repeat(slope, p.width, slopes)
-        for_each_task(prelu_task[floating], &p, tasks, threads_for(tasks, p.size), <floating *>NULL, 0)
-    release(slopes)
-
-
-@by_dtype
-def prelu_backward(grad, x, const floating[::1] slope, floating[::1] slope_grad, out):
-    cdef const floating[:, ::1] G = positions(grad), X = positions(x)
-    cdef floating[:, ::1] Y = None if out is None else positions(out)
-    cdef Py_ssize_t channels = slope.shape[0], c
-    if (
-        X.shape[1] != channels or channels < 1 or slope_grad.shape[0] != channels
-        or Y is not None and not same_shape(X.shape, Y.shape, 2) or not same_shape(X.shape, G.shape, 2)
-    ):
-        raise ValueError(
-            f"prelu_backward: shapes do not fit: {as_tuple(G.shape, 2)}, {as_tuple(X.shape, 2)}, "
-            f"slopes {channels}, {slope_grad.shape[0]}, {None if Y is None else as_tuple(Y.shape, 2)}")
-    slope_grad[...] = 0
-    if X.shape[0] == 0:
-        return
-    cdef prelu p = rows_of_positions(X.shape[0], channels)
-    cdef Py_ssize_t tasks = (p.size + p.share - 1) // p.share
-    cdef int threads = threads_for(tasks, 2.0 * p.size)
-    p.totals = <double *>allocate(tasks * channels * sizeof(double) + (1 + threads) * p.width * sizeof(floating))
-    cdef floating *slopes = <floating *>(p.totals + tasks * channels)
-    p.grad, p.x, p.slopes, p.out = &G[0, 0], &X[0, 0], slopes, NULL if Y is None else &Y[0, 0]
-    with nogil:
-        repeat(slope, p.width, slopes)
-        for_each_task(prelu_backward_task[floating], &p, tasks, threads, slopes + p.width, p.width)
-        add_parts(p.totals, tasks, channels)
-        for c in range(channels):
-            slope_grad[c] = <floating>p.totals[c]
-    release(p.totals)
+def prelu_backward(grad, x, slope, slope_grad, out):
+    run_pass(
+        "prelu_backward", (x, grad), () if out is None else (out,), (slope,), (slope_grad,),
+        <pass_function>prelu_gradients[float], <pass_function>prelu_gradients[double])
 
 
 # -- The others, whose loops are in activation_rows.h -------------------------------------------------

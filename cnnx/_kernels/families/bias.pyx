@@ -3,10 +3,10 @@
 from libc.string cimport memset
 
 from cnnx._kernels.families.channels cimport (
-    channel_pass, fold, pass_function, reserve, run_pass, run_tasks, spread,
+    channel_pass, fill_sums, fold, pass_function, reserve, run_pass, run_tasks, spread,
 )
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.parallel cimport add_parts, release
+from cnnx._kernels.ground.parallel cimport release
 
 
 # -- Addition -----------------------------------------------------------------------------------------
@@ -57,22 +57,19 @@ cdef void sum_rows(const floating *x, Py_ssize_t size, Py_ssize_t width, floatin
 
 cdef void sum_blocks(const void *job, Py_ssize_t task, floating *row) noexcept nogil:
     cdef const channel_pass *p = <const channel_pass *>job
-    cdef Py_ssize_t block, start
+    cdef Py_ssize_t start = task * p.r.share, end = min(start + p.r.share, p.r.size)
     cdef double *sums = p.sums + task * p.own
     memset(sums, 0, p.own * sizeof(double))
-    for block in range(task * p.r.share, min((task + 1) * p.r.share, p.r.blocks)):
-        start = block * p.r.block
-        sum_rows(<const floating *>p.x.first + start, min(p.r.block, p.r.size - start), p.r.width, row)
+    while start < end:
+        sum_rows(<const floating *>p.x.first + start, min(p.r.block, end - start), p.r.width, row)
         fold(row, p.r, sums)
+        start += p.r.block
 
 
 cdef int sum_positions(channel_pass *p, const floating *x) except -1 nogil:
-    cdef Py_ssize_t f
     reserve(p, p.r.tasks, 1, 1, 0, 1)
     run_tasks(sum_blocks[floating], p)
-    add_parts(p.sums, p.tasks, p.own)
-    for f in range(p.r.channels):
-        (<floating *>p.numbers[0])[f] = <floating>p.sums[f]
+    fill_sums(p, <floating *>p.numbers[0])
     release(p.sums)
     return 0
 

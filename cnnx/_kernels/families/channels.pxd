@@ -7,7 +7,7 @@ double precision, in order, by tasks whose number depends on the size alone.
 
 from cnnx._kernels.ground.elementwise cimport elements, take_channels
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.parallel cimport allocate, for_each_task, threads_for
+from cnnx._kernels.ground.parallel cimport add_parts, allocate, for_each_task, threads_for
 
 cdef enum:
     ROW = 64        # a row has at least so many elements,
@@ -19,7 +19,7 @@ cdef enum:
 cdef struct rows:
     Py_ssize_t size, channels           # elements, and those of a position
     Py_ssize_t width, block             # elements of a row and of a block
-    Py_ssize_t blocks, share, tasks     # blocks, those of a task that sums, and such tasks
+    Py_ssize_t blocks, share, tasks     # blocks, elements of a task that sums, and such tasks
 
 
 cdef struct channel_pass:
@@ -48,9 +48,14 @@ cdef inline rows cut_rows(Py_ssize_t size, Py_ssize_t channels, Py_ssize_t lanes
         r.width += channels
     r.block = max(<Py_ssize_t>ROWS, BLOCK // r.width) * r.width
     r.blocks = (size + r.block - 1) // r.block
-    r.share = max((r.blocks + TASKS - 1) // TASKS, <Py_ssize_t>1)
-    r.tasks = max((r.blocks + r.share - 1) // r.share, <Py_ssize_t>1)
+    share_out(&r, (r.blocks + TASKS - 1) // TASKS * r.block)
     return r
+
+
+cdef inline void share_out(rows *r, Py_ssize_t share) noexcept nogil:
+    """Tasks that sum so many elements each; one of an empty array, whose sums are 0."""
+    r.share = max(share, r.block)
+    r.tasks = max((r.size + r.share - 1) // r.share, <Py_ssize_t>1)
 
 
 cdef inline void spread(const floating *numbers, rows r, floating *row) noexcept nogil:
@@ -90,6 +95,14 @@ cdef inline void run_tasks(
     void (*run)(const void *job, Py_ssize_t task, floating *private) noexcept nogil, channel_pass *p,
 ) noexcept nogil:
     for_each_task(run, p, p.tasks, p.threads, <floating *>p.private, p.room)
+
+
+cdef inline void fill_sums(channel_pass *p, floating *out) noexcept nogil:
+    """Add the sums of all tasks to those of the first, in order, and round those of the channels."""
+    cdef Py_ssize_t c
+    add_parts(p.sums, p.tasks, p.own)
+    for c in range(p.r.channels):
+        out[c] = <floating>p.sums[c]
 
 
 cdef inline int run_pass(

@@ -6,8 +6,8 @@ Logarithms are taken of scores, not of probabilities, and so are finite where a 
 from libc.math cimport exp, expf, expm1, fabs, log, log1p, log1pf, pow, powf
 
 from cnnx._kernels.families.losses cimport example_function, for_each_example
-from cnnx._kernels.families.softmax cimport exponentials, largest
-from cnnx._kernels.ground.dtypes import by_dtype
+from cnnx._kernels.families.softmax cimport exponentials
+from cnnx._kernels.ground.argmax cimport argmax
 from cnnx._kernels.ground.floating cimport floating
 
 cdef enum:
@@ -39,8 +39,8 @@ cdef double softmax_forward_example(
 ) noexcept nogil:
     """Probabilities into `out`; returns the loss."""
     cdef Py_ssize_t k
-    cdef double total = exponentials(z, classes, out), scale = 1 / total, log_total = log(total), loss = 0
-    cdef double most = largest(z, classes)
+    cdef double most = z[argmax(z, classes)], loss = 0
+    cdef double total = exponentials(z, classes, <floating>most, out), scale = 1 / total, log_total = log(total)
     for k in range(classes):
         # Skipped where the target is 0, for 0 * inf is not 0.
         if targets[k] != 0:
@@ -53,8 +53,8 @@ cdef double softmax_backward_example(
     const floating *z, const floating *targets, floating *out, Py_ssize_t classes, Py_ssize_t batch, double gamma,
 ) noexcept nogil:
     cdef Py_ssize_t k
-    cdef double total = exponentials(z, classes, out), scale = 1 / total, log_total = log(total)
-    cdef double y, c, inner = 0, most = largest(z, classes)
+    cdef double y, c, inner = 0, most = z[argmax(z, classes)]
+    cdef double total = exponentials(z, classes, <floating>most, out), scale = 1 / total, log_total = log(total)
     for k in range(classes):
         if targets[k] != 0:
             inner += targets[k] * softmax_slope(out[k] * scale, z[k] - most - log_total, gamma)
@@ -66,23 +66,16 @@ cdef double softmax_backward_example(
     return 0
 
 
-@by_dtype
-def softmax_focal_forward(
-    const floating[:, ::1] x, const floating[:, ::1] targets, double gamma, floating[:, ::1] out,
-    floating[::1] losses,
-):
-    for_each_example[floating](
-        "softmax_focal_forward", <example_function>softmax_forward_example[floating], x, targets, out, losses, gamma,
-        OPERATIONS)
+def softmax_focal_forward(x, targets, double gamma, out, losses):
+    for_each_example(
+        "softmax_focal_forward", x, targets, out, losses, <example_function>softmax_forward_example[float],
+        <example_function>softmax_forward_example[double], OPERATIONS, gamma)
 
 
-@by_dtype
-def softmax_focal_backward(
-    const floating[:, ::1] x, const floating[:, ::1] targets, double gamma, floating[:, ::1] out,
-):
-    for_each_example[floating](
-        "softmax_focal_backward", <example_function>softmax_backward_example[floating], x, targets, out, None, gamma,
-        OPERATIONS)
+def softmax_focal_backward(x, targets, double gamma, out):
+    for_each_example(
+        "softmax_focal_backward", x, targets, out, None, <example_function>softmax_backward_example[float],
+        <example_function>softmax_backward_example[double], OPERATIONS, gamma)
 
 
 # -- After sigmoid ------------------------------------------------------------------------------------
@@ -137,20 +130,13 @@ cdef double sigmoid_backward_example(
     return 0
 
 
-@by_dtype
-def sigmoid_focal_forward(
-    const floating[:, ::1] x, const floating[:, ::1] targets, double gamma, floating[:, ::1] out,
-    floating[::1] losses,
-):
-    for_each_example[floating](
-        "sigmoid_focal_forward", <example_function>sigmoid_forward_example[floating], x, targets, out, losses, gamma,
-        OPERATIONS)
+def sigmoid_focal_forward(x, targets, double gamma, out, losses):
+    for_each_example(
+        "sigmoid_focal_forward", x, targets, out, losses, <example_function>sigmoid_forward_example[float],
+        <example_function>sigmoid_forward_example[double], OPERATIONS, gamma)
 
 
-@by_dtype
-def sigmoid_focal_backward(
-    const floating[:, ::1] x, const floating[:, ::1] targets, double gamma, floating[:, ::1] out,
-):
-    for_each_example[floating](
-        "sigmoid_focal_backward", <example_function>sigmoid_backward_example[floating], x, targets, out, None, gamma,
-        OPERATIONS)
+def sigmoid_focal_backward(x, targets, double gamma, out):
+    for_each_example(
+        "sigmoid_focal_backward", x, targets, out, None, <example_function>sigmoid_backward_example[float],
+        <example_function>sigmoid_backward_example[double], OPERATIONS, gamma)

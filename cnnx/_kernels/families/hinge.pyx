@@ -2,7 +2,6 @@
 
 from cnnx._kernels.families.losses cimport example_function, for_each_example
 from cnnx._kernels.ground.argmax cimport argmax
-from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.lanes cimport LANES, sum_of_lanes
 
@@ -58,13 +57,13 @@ cdef double gradient_example(
     return 0
 
 
-@by_dtype
-def hinge_forward(const floating[:, ::1] x, const floating[:, ::1] targets, bint squared, floating[::1] losses):
-    for_each_example[floating](
-        "hinge_forward", <example_function>loss_example[floating], x, targets, None, losses, squared, OPERATIONS)
+def hinge_forward(x, targets, bint squared, losses):
+    for_each_example(
+        "hinge_forward", x, targets, None, losses, <example_function>loss_example[float],
+        <example_function>loss_example[double], OPERATIONS, squared)
 
 
-@by_dtype
-def hinge_backward(const floating[:, ::1] x, const floating[:, ::1] targets, bint squared, floating[:, ::1] out):
-    for_each_example[floating](
-        "hinge_backward", <example_function>gradient_example[floating], x, targets, out, None, squared, OPERATIONS)
+def hinge_backward(x, targets, bint squared, out):
+    for_each_example(
+        "hinge_backward", x, targets, out, None, <example_function>gradient_example[float],
+        <example_function>gradient_example[double], OPERATIONS, squared)

@@ -1,8 +1,13 @@
-"""What losses share: the way over the examples of a batch, each a task."""
+"""What losses share: the way over the examples of a batch, and the gradient of cross-entropies."""
 
+from libc.string cimport memset
+
+from cnnx._kernels.ground.elementwise cimport at, elements, for_each_run, run_function, take_elements, wrong_types
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
-from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
+
+cdef enum:
+    SHARE = 1024    # elements of a task, at least, or one example
 
 # One example, of `classes` scores and targets, of a batch of so many; `p` is a constant of the loss. It fills `out`,
 # where there is one, with predictions or the gradient; what it returns is the loss, if that is asked for.
@@ -12,45 +17,71 @@ ctypedef double (*example_function)(
 
 cdef struct examples:
     example_function function
-    const void *x
-    const void *targets
-    void *out               # or NULL
-    void *losses            # or NULL
-    Py_ssize_t classes, batch
+    elements x, targets, out, losses    # the last two may have no memory
+    Py_ssize_t classes, batch, share    # elements of an example, examples, and those of a task
     double p
 
 
-cdef inline void take_example(const void *job, Py_ssize_t n, floating *unused) noexcept nogil:
+cdef inline void take_examples(const void *job, Py_ssize_t task, float *unused) noexcept nogil:
     cdef const examples *e = <const examples *>job
-    cdef Py_ssize_t start = n * e.classes
-    cdef floating *out = <floating *>e.out
-    cdef double loss = e.function(
-        <const floating *>e.x + start, <const floating *>e.targets + start, out + start if out else NULL, e.classes,
-        e.batch, e.p)
-    if e.losses:
-        (<floating *>e.losses)[n] = <floating>loss
+    cdef Py_ssize_t n, start
+    cdef double loss
+    for n in range(task * e.share, min(e.batch, (task + 1) * e.share)):
+        start = n * e.classes
+        loss = e.function(at(e.x, start), at(e.targets, start), at(e.out, start), e.classes, e.batch, e.p)
+        if e.losses.type == c"f":
+            (<float *>e.losses.first)[n] = <float>loss
+        elif e.losses.type == c"d":
+            (<double *>e.losses.first)[n] = loss
+
+
+cdef inline elements take_output(str name, x, const elements *like, out) except *:
+    """The memory of an output of the type of `x`, or none."""
+    cdef elements e
+    memset(&e, 0, sizeof(elements))
+    if out is not None:
+        take_elements(name, (), (out,), &e)
+        if e.type != like.type:
+            raise wrong_types(name, (x, out))
+    return e
 
 
 cdef inline int for_each_example(
-    str name, example_function function, const floating[:, ::1] x, const floating[:, ::1] targets,
-    floating[:, ::1] out, floating[::1] losses, double p, double operations,
+    str name, x, targets, out, losses, example_function for_float, example_function for_double, double operations,
+    double p=0,
 ) except -1:
     """`out` or `losses` may be None; `operations` are those of a class."""
-    cdef Py_ssize_t N = x.shape[0], K = x.shape[1]
+    cdef elements[2] inputs
     cdef examples e
+    take_elements(name, (x, targets), (), inputs)
+    e.x, e.targets, e.classes, e.p = inputs[0], inputs[1], inputs[0].last, p
+    e.out, e.losses = take_output(name, x, &e.x, out), take_output(name, x, &e.x, losses)
+    e.function = for_float if e.x.type == c"f" else for_double
     if (
-        not same_shape(targets.shape, x.shape, 2) or K < 1 or out is not None and not same_shape(out.shape, x.shape, 2)
-        or losses is not None and losses.shape[0] != N
+        e.classes < 1 or e.targets.last != e.classes
+        or out is not None and (e.out.count != e.x.count or e.out.last != e.classes)
+        or losses is not None and e.losses.count * e.classes != e.x.count
     ):
-        filled = [as_tuple(out.shape, 2)] if out is not None else []
-        filled += [as_tuple(losses.shape, 1)] if losses is not None else []
         raise ValueError(
-            f"{name}: shapes do not fit: {as_tuple(x.shape, 2)}, {as_tuple(targets.shape, 2)}, "
-            f"{', '.join([str(shape) for shape in filled])}")
-    if N == 0:
-        return 0
-    e.function, e.x, e.targets, e.classes, e.batch, e.p = function, &x[0, 0], &targets[0, 0], K, N, p
-    e.out, e.losses = NULL if out is None else &out[0, 0], NULL if losses is None else &losses[0]
+            f"{name}: shapes do not fit: "
+            f"{', '.join([str(array.shape) for array in (x, targets, out, losses) if array is not None])}")
+    e.batch, e.share = e.x.count // e.classes, (SHARE + e.classes - 1) // e.classes
+    cdef Py_ssize_t tasks = (e.batch + e.share - 1) // e.share
     with nogil:
-        for_each_task(take_example[floating], &e, N, threads_for(N, operations * N * K), <floating *>NULL, 0)
+        for_each_task[float](take_examples, &e, tasks, threads_for(tasks, operations * e.x.count), NULL, 0)
     return 0
+
+
+cdef inline void difference_run(
+    const floating *y, const floating *targets, floating *out, Py_ssize_t count, double losses, double unused,
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef floating scale = 1 / <floating>losses
+    for i in range(count):
+        out[i] = (y[i] - targets[i]) * scale
+
+
+cdef inline int cross_entropy_backward(str name, y, targets, out, Py_ssize_t losses) except -1:
+    """The gradient of the mean over so many losses: to the scores before softmax or sigmoid, a difference."""
+    return for_each_run(
+        name, y, targets, out, <run_function>difference_run[float], <run_function>difference_run[double], losses)

@@ -10,10 +10,10 @@ they read anyway, where a ReLU follows: that costs three operations, and reading
 from libc.string cimport memcpy, memset
 
 from cnnx._kernels.families.channels cimport (
-    channel_pass, fold, pass_function, reserve, rows, run_pass, run_tasks, spread,
+    channel_pass, fill_sums, fold, pass_function, reserve, rows, run_pass, run_tasks, spread,
 )
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.parallel cimport add_parts, release
+from cnnx._kernels.ground.parallel cimport release
 
 cdef enum:
     LANES = 16      # elements of the widest vector
@@ -72,7 +72,7 @@ cdef void combine(
 
 
 cdef Py_ssize_t first_position(rows r, Py_ssize_t task) noexcept nogil:
-    return min(task * r.share * r.block, r.size) // r.channels
+    return min(task * r.share, r.size) // r.channels
 
 
 cdef void moments_task(const void *job, Py_ssize_t task, floating *total) noexcept nogil:
@@ -80,16 +80,15 @@ cdef void moments_task(const void *job, Py_ssize_t task, floating *total) noexce
     cdef const channel_pass *p = <const channel_pass *>job
     cdef rows r = p.r
     cdef const floating *x = <const floating *>p.x.first
-    cdef Py_ssize_t block, start, size, c, done = 0
+    cdef Py_ssize_t start = task * r.share, end = min(start + r.share, r.size), size, c, done = 0
     cdef double *mean = p.sums + task * p.own
     cdef double *squares = mean + r.channels
     cdef double *block_mean = mean + 2 * r.channels
     cdef double *block_squares = mean + 3 * r.channels
     cdef floating *centre = total + r.width
     memset(mean, 0, 2 * r.channels * sizeof(double))
-    for block in range(task * r.share, min((task + 1) * r.share, r.blocks)):
-        start = block * r.block
-        size = min(r.block, r.size - start)
+    while start < end:
+        size = min(r.block, end - start)
         memset(block_mean, 0, 2 * r.channels * sizeof(double))
         memset(total, 0, r.width * sizeof(floating))
         # Sums of differences from the first position: a mean far from zero costs no digits.
@@ -105,6 +104,7 @@ cdef void moments_task(const void *job, Py_ssize_t task, floating *total) noexce
         fold(total, r, block_squares)
         combine(done, mean, squares, size // r.channels, block_mean, block_squares, r.channels)
         done += size // r.channels
+        start += r.block
 
 
 cdef int moments(channel_pass *p, const floating *x) except -1 nogil:
@@ -224,23 +224,23 @@ cdef void add_gradients(
 
 cdef void parameter_gradient_task(const void *job, Py_ssize_t task, floating *totals) noexcept nogil:
     cdef const channel_pass *p = <const channel_pass *>job
-    cdef Py_ssize_t block, width = p.r.width
+    cdef Py_ssize_t start = task * p.r.share, end = min(start + p.r.share, p.r.size), width = p.r.width
     cdef double *sums = p.sums + task * p.own
     memset(sums, 0, p.own * sizeof(double))
-    for block in range(task * p.r.share, min((task + 1) * p.r.share, p.r.blocks)):
+    while start < end:
         memset(totals, 0, 2 * width * sizeof(floating))
-        add_gradients(p, block * p.r.block, totals, totals + width, totals + 2 * width)
+        add_gradients(p, start, totals, totals + width, totals + 2 * width)
         fold(totals, p.r, sums)
         fold(totals + width, p.r, sums + p.r.channels)
+        start += p.r.block
 
 
 cdef int parameter_gradient(channel_pass *p, const floating *x) except -1 nogil:
     cdef Py_ssize_t c
     spread_numbers(p, <floating *>reserve(p, p.r.tasks, 2, 2, 3, 3))
     run_tasks(parameter_gradient_task[floating], p)
-    add_parts(p.sums, p.tasks, p.own)
+    fill_sums(p, <floating *>p.numbers[BETA_GRAD])
     for c in range(p.r.channels):
-        (<floating *>p.numbers[BETA_GRAD])[c] = <floating>p.sums[c]
         (<floating *>p.numbers[GAMMA_GRAD])[c] = <floating>(
             p.sums[p.r.channels + c] * (<const floating *>p.numbers[INV_STD])[c])
     release(p.sums)

@@ -3,7 +3,6 @@
 from libc.math cimport fabs
 
 from cnnx._kernels.families.losses cimport example_function, for_each_example
-from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.elementwise cimport for_each_run, run_function
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.lanes cimport LANES, sum_of_lanes
@@ -65,28 +64,28 @@ cdef double huber_example(
     return mean_penalty(HUBER, x, targets, outputs, delta)
 
 
-@by_dtype
-def squared_error_forward(const floating[:, ::1] x, const floating[:, ::1] targets, floating[::1] losses):
-    for_each_example[floating](
-        "squared_error_forward", <example_function>squared_example[floating], x, targets, None, losses, 0, 2)
+def squared_error_forward(x, targets, losses):
+    for_each_example(
+        "squared_error_forward", x, targets, None, losses, <example_function>squared_example[float],
+        <example_function>squared_example[double], 2)
 
 
-@by_dtype
-def absolute_error_forward(const floating[:, ::1] x, const floating[:, ::1] targets, floating[::1] losses):
-    for_each_example[floating](
-        "absolute_error_forward", <example_function>absolute_example[floating], x, targets, None, losses, 0, 2)
+def absolute_error_forward(x, targets, losses):
+    for_each_example(
+        "absolute_error_forward", x, targets, None, losses, <example_function>absolute_example[float],
+        <example_function>absolute_example[double], 2)
 
 
-@by_dtype
-def absolute_errors(const floating[:, ::1] predictions, const floating[:, ::1] targets, floating[::1] out):
-    for_each_example[floating](
-        "absolute_errors", <example_function>absolute_example[floating], predictions, targets, None, out, 0, 2)
+def absolute_errors(predictions, targets, out):
+    for_each_example(
+        "absolute_errors", predictions, targets, None, out, <example_function>absolute_example[float],
+        <example_function>absolute_example[double], 2)
 
 
-@by_dtype
-def huber_forward(const floating[:, ::1] x, const floating[:, ::1] targets, double delta, floating[::1] losses):
-    for_each_example[floating](
-        "huber_forward", <example_function>huber_example[floating], x, targets, None, losses, delta, 2)
+def huber_forward(x, targets, double delta, losses):
+    for_each_example(
+        "huber_forward", x, targets, None, losses, <example_function>huber_example[float],
+        <example_function>huber_example[double], 2, delta)
 
 
 # -- Slopes -------------------------------------------------------------------------------------------

@@ -1,9 +1,8 @@
-"""Sigmoid with binary cross-entropy. A task is one example."""
+"""Sigmoid with binary cross-entropy."""
 
 from libc.math cimport exp, expf, fabs, log1p
 
-from cnnx._kernels.families.cross_entropy cimport cross_entropy_backward, cross_entropy_forward, example_function
-from cnnx._kernels.ground.dtypes import by_dtype
+from cnnx._kernels.families.losses cimport cross_entropy_backward, example_function, for_each_example
 from cnnx._kernels.ground.floating cimport floating
 
 cdef enum:
@@ -11,7 +10,7 @@ cdef enum:
 
 
 cdef double cross_entropy_example(
-    const floating *z, const floating *targets, Py_ssize_t classes, floating *out,
+    const floating *z, const floating *targets, floating *out, Py_ssize_t classes, Py_ssize_t batch, double p,
 ) noexcept nogil:
     """Probabilities into `out`; returns the mean cross-entropy, from the scores."""
     cdef Py_ssize_t k
@@ -25,15 +24,11 @@ cdef double cross_entropy_example(
     return total / classes
 
 
-@by_dtype
-def sigmoid_cross_entropy_forward(
-    const floating[:, ::1] x, const floating[:, ::1] targets, floating[:, ::1] out, floating[::1] losses,
-):
-    cross_entropy_forward(
-        "sigmoid_cross_entropy_forward", <example_function>cross_entropy_example[floating], x, targets, out, losses,
-        OPERATIONS)
+def sigmoid_cross_entropy_forward(x, targets, out, losses):
+    for_each_example(
+        "sigmoid_cross_entropy_forward", x, targets, out, losses, <example_function>cross_entropy_example[float],
+        <example_function>cross_entropy_example[double], OPERATIONS)
 
 
-@by_dtype
-def sigmoid_cross_entropy_backward(const floating[:, ::1] y, const floating[:, ::1] targets, floating[:, ::1] out):
-    cross_entropy_backward("sigmoid_cross_entropy_backward", y, targets, out, y.shape[0] * y.shape[1])
+def sigmoid_cross_entropy_backward(y, targets, out):
+    cross_entropy_backward("sigmoid_cross_entropy_backward", y, targets, out, y.size)

@@ -12,6 +12,7 @@ cdef struct elements:
     char type
 
 
+cdef wrong_types(str name, tuple arrays)
 cdef int take_elements(str name, tuple inputs, tuple outputs, elements *found, char second_type=*) except -1
 cdef int take_channels(
     str name, tuple inputs, tuple outputs, elements *found, tuple numbers, tuple filled, elements *of_channels,

@@ -12,8 +12,3 @@ cdef inline tuple as_tuple(const Py_ssize_t *shape, int rank):
     for i in range(rank):
         sizes.append(shape[i])
     return tuple(sizes)
-
-
-cdef inline positions(array):
-    """(..., channels) as (positions, channels)."""
-    return array if array.ndim == 2 else array.reshape(-1, array.shape[array.ndim - 1])

@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import numpy.ma  # NumPy's own, which it imports when it is first needed
 
 import cnnx
 from cnnx.callbacks import Checkpoint, EarlyStopping

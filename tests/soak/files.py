@@ -108,7 +108,7 @@ def change_tree(rng, tree):
                 other, place = rng.choice(places)
                 holder[key] = copy.deepcopy(other[place])
             case 4 if type(value) in (int, float):
-                holder[key] = rng.choice((value + 1, value - 1, -value, value * 2, float(value) / 2, str(value)))
+                holder[key] = rng.choice((value + 1, value - 1, -value, value * 2, value // 2, str(value)))
             case 5:
                 for _ in range(rng.choice((1, 20, 300))):
                     value = [value] if rng.random() < 0.5 else {"layer": "ResidualLayer", "layers": [value]}

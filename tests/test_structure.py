@@ -42,7 +42,6 @@ OTHER_MEMORY = {
     "regularizers:L2.penalize": "two sums",
     "normalization:BatchNormLayer._batch_statistics": "state: each step puts new arrays in the old ones' place",
     "sgd:SGD.start": "an optimizer's state",
-    "tensors:_array": "what a file holds",
     "nadam:Nadam.start": "an optimizer's state",
     "affine:sample": "examples on their way to a step",
     "erasing:CutOut.augment": "examples on their way to a step",

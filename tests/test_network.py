@@ -332,11 +332,13 @@ def test_training_works_outside_the_main_thread(data):
 
 @pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value encountered")
 @pytest.mark.usefixtures("backend")
-def test_a_loss_that_is_not_finite_stops_with_where_and_what_to_try(data):
+def test_a_step_that_is_not_finite_stops_with_where_and_what_to_try(data):
     X, y = data
     model = tiny()
-    with pytest.raises(DivergenceError, match=r"epoch \d+, batch \d of 4: the loss became (nan|inf); try a smaller"):
+    with pytest.raises(DivergenceError, match=r"epoch 1, batch 1 of 4: the update gives NaN .*; try a smaller"):
         model.train(X * 1e3, y, 1e36, batch_size=16, epochs=20, seed=0, verbose=False)
+    with pytest.raises(DivergenceError, match=r"epoch \d+, batch \d of 4: the loss became (nan|inf); try a smaller"):
+        model.train(X * 1e3, y, 1e30, batch_size=16, epochs=20, seed=0, verbose=False)
     X = X.copy()
     X[20, 3, 3, 0] = np.nan
     model = tiny()

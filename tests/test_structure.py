@@ -37,7 +37,7 @@ OTHER_MEMORY = {
     "transposed:TransposedConvolutionLayer.create": "a constant, made by build",
     "base:": "an optimizer's constant",
     "base:Optimizer.start": "an optimizer's state",
-    "base:_clip_norm": "a sum, one number",
+    "base:_norm": "a sum, one number",
     "regularizers:L1.penalize": "two sums",
     "regularizers:L2.penalize": "two sums",
     "normalization:BatchNormLayer._batch_statistics": "state: each step puts new arrays in the old ones' place",

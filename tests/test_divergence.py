@@ -126,7 +126,7 @@ def test_a_step_that_is_checked_gives_the_bits_of_one_that_need_not_be(name, rng
     gradients = rng.standard_normal((5, 40)).astype(np.float32)
     results = []
     for calm in (1e15, 0.0):
-        monkeypatch.setitem(cnnx.optimizers.base.CALM, "float32", calm)
+        monkeypatch.setitem(cnnx.optimizers.base.CALM, 4, calm)
         optimizer, parameters = OPTIMIZERS[name](1e-3, weight_decay=0.1, ema=0.9), np.ones(40, np.float32)
         for gradient in gradients:
             optimizer.step(parameters, gradient.copy())

@@ -18,7 +18,7 @@ from cnnx.schedules import Schedule
 NO_RANGES = np.empty((0, 2), np.intp)
 # Where gradients and state are no larger, their squares and sums of squares do not overflow; nor does a parameter that
 # moves by no more than the square of this, which is below half the distance of the largest numbers of the dtype.
-CALM = {"float32": 1e15, "float64": 1e145}
+CALM = {4: 1e15, 8: 1e145}  # by the size of a number
 
 
 class _StepSize:
@@ -151,9 +151,9 @@ class Optimizer(Configured):
         elif decaying is None:
             decaying = np.array([[0, parameters.size]], np.intp)
         if self.weight_decay and not self.decoupled:
-            largest += self.weight_decay * _norm(parameters, "value", _kernels.rough_square)
+            largest += self.weight_decay * _norm(parameters, "parameter", _kernels.rough_square)
         self._reach += largest
-        calm, furthest = CALM[parameters.dtype.name], self.leverage * rate * max(self._reach, 1.0)
+        calm, furthest = CALM[parameters.itemsize], self.leverage * rate * max(self._reach, 1.0)
         if self._reach <= calm and furthest <= calm**2 and rate * self.weight_decay <= 1:
             self._take(parameters, gradients, decaying, rate)
         else:

@@ -54,6 +54,7 @@ OTHER_MEMORY = {
     "metrics:_quotient": "figures for the user",
     "metrics:_weights_or_ones": "figures for the user",
     "verification:_compare_block.sums": "twins are compared on arrays of their own",
+    "verification:_compare.loss_and_gradient": "twins are compared on an array of their own",
 }
 
 ROOT = Path(cnnx.__file__).parent

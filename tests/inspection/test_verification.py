@@ -102,7 +102,7 @@ def test_no_batch_of_a_trained_model_is_a_difference(digits):
     layers = [cnnx.ConvolutionLayer(8, 3), cnnx.ReluLayer(), cnnx.PoolLayer(2), cnnx.Flatten(), cnnx.DenseLayer(10)]
     model = cnnx.Model(*layers, cnnx.SoftmaxLayer())
     model.train(X, y, 1e-2, batch_size=16, epochs=60, optimizer="adam", seed=0, verbose=False)
-    assert model.evaluate(X, y)[0] < 1e-3
+    assert model.evaluate(X, y)[0] < 2e-3
     for first in range(0, 400, 8):
         model.verify(X[first : first + 8], y[first : first + 8])
 

@@ -1,17 +1,24 @@
-"""Sizes of windows that slide over images: filter, stride and padding, for convolution and pooling.
+"""Sizes of windows that slide over images, and of arrays: what kernels are told in whole numbers is bounded here.
 
 An output has floor((n + before + after - d * (f - 1) - 1) / s) + 1 positions along an axis of n pixels, for a window
 of f pixels d apart (dilation), stride s, and `before` and `after` pixels of padding (the deck's "Convolution Output
 Dimensions", for d = 1).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from cnnx._typing import Pair, Shape
+from cnnx.checks.arguments import check_count
 
 Padding = int | Sequence[int] | Literal["same", "valid"]
 Margins = int | Sequence[int | Sequence[int]]
+
+# Kernels compute with whole numbers of 64 bits, which must hold every product of sizes: the largest stride, dilation,
+# padding, window or number of filters, and the most elements of an array, for an example where it has one for each.
+LARGEST_EXTENT = 2**31 - 1
+LARGEST_ARRAY = 2**48
 
 
 class Windows(NamedTuple):
@@ -26,9 +33,32 @@ def pair(value: int | Sequence[int], name: str, layer: str, least: int = 1) -> P
     values = (value, value) if not isinstance(value, Sequence) else tuple(value)
     if len(values) != 2 or not all(_is_integer(v) for v in values):
         raise TypeError(f"{layer}: {name}: expected an integer or a pair of integers, got {value!r}")
-    if min(values) < least:
-        raise ValueError(f"{layer}: {name}: expected {least} or more, got {value!r}")
+    if min(values) < least or max(values) > LARGEST_EXTENT:
+        raise ValueError(f"{layer}: {name}: expected {_span(values, least)}, got {value!r}")
     return (int(values[0]), int(values[1]))
+
+
+def check_extent(value: int, name: str, least: int = 1) -> int:
+    """A number of filters or units, or what else kernels multiply: an integer from `least` to LARGEST_EXTENT."""
+    extent = check_count(value, name, least)
+    if extent > LARGEST_EXTENT:
+        raise ValueError(f"{name}: expected {_span((extent,), least)}, got {value!r}")
+    return extent
+
+
+def check_array_shape(shape: Shape, name: str) -> Shape:
+    """The shape of an array that can be indexed, as plain integers; an example without values has none to compute."""
+    if not all(_is_integer(n) for n in shape):
+        raise TypeError(f"{name}: expected a shape of integers, got {shape!r}")
+    if any(n < 1 for n in shape):
+        raise ValueError(f"{name}: expected sizes of 1 or more, got shape {shape}")
+    if math.prod(shape) > LARGEST_ARRAY:
+        raise ValueError(f"{name}: expected at most {LARGEST_ARRAY} values, got shape {shape}")
+    return tuple(int(n) for n in shape)
+
+
+def _span(values: Sequence[int], least: int) -> str:
+    return f"{least} or more" if min(values) < least else f"at most {LARGEST_EXTENT}"
 
 
 def check_padding(padding: Padding, layer: str) -> Pair | Literal["same", "valid"]:

@@ -28,13 +28,13 @@ from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 from cnnx._kernels.products.correlation cimport correlate, pack_filters, packed_size
 from cnnx._kernels.products.scatter cimport scatter, scatters_in_cache
 from cnnx._kernels.products.tiles cimport (
-    call, geometry, measure, nhwc, pair, pooled, reading_pooled, sliding, unpooled, with_pooling,
+    call, geometry, measure, nhwc, pair, pooled, reading_pooled, sliding, too_far, unpooled, with_pooling,
 )
 from cnnx._kernels.products.weight_gradient cimport weight_gradient
 from cnnx._kernels.products.winograd cimport transform_filters, transformed_size, winograd, winograd_is_faster
 
 # Elements of a padded image; to have room for more is a mistake, and their number in bytes overflows soon after.
-cdef Py_ssize_t LARGEST_TILE = 1 << 48
+cdef Py_ssize_t LARGEST_TILE = 1 << 44
 
 cdef enum:
     CACHE_LINE = 64  # bytes
@@ -81,10 +81,7 @@ cdef int check(const call *c, Py_ssize_t biases, const Py_ssize_t *argmax) excep
             f"size {c.size.height, c.size.width}, pooling {c.pool.height, c.pool.width}, "
             f"argmax {None if argmax == NULL else as_tuple(argmax, 4)}")
     if reaches_too_far(c):
-        raise ValueError(
-            f"{c.name.decode()}: stride {c.stride.height, c.stride.width}, "
-            f"padding {c.padding.height, c.padding.width} or dilation {c.dilation.height, c.dilation.width} "
-            f"reaches too far beyond images {as_tuple(x, 4)}")
+        raise too_far(c)
     return 0
 
 

@@ -5,7 +5,7 @@ compared side by side. The backward passes split over images: windows may overla
 gradient is summed in the order of its output positions.
 """
 
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
 from cnnx._kernels.ground.dtypes import by_dtype
@@ -13,11 +13,18 @@ from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
+from cnnx._kernels.products.tiles cimport pair, take_pairs
+
+cdef enum:
+    LONGEST = 4096  # pixels of a window that are added up in the array's own precision: longer sums lose digits
+    TOGETHER = 32   # channels of a larger window that are added up side by side
+    LARGEST_EXTENT = 2147483647
 
 ctypedef fused place:
     # A window of up to 256 cells needs one byte to name its largest.
     uint8_t
     int32_t
+    int64_t
 
 
 cdef struct windows:
@@ -31,17 +38,20 @@ cdef windows measure(
 ) except *:
     """The geometry, checked: a kernel trusts it without bounds checks. Every window holds a pixel."""
     cdef windows w
+    cdef pair[3] p
+    take_pairs(name, (filter_size, stride, padding), 3, p)
     w.images, w.height, w.width, w.channels = x[0], x[1], x[2], x[3]
     w.rows, w.columns = out[1], out[2]
-    w.filter_height, w.filter_width = filter_size
-    w.row_stride, w.column_stride = stride
-    w.top, w.left = padding
+    w.filter_height, w.filter_width = p[0].height, p[0].width
+    w.row_stride, w.column_stride = p[1].height, p[1].width
+    w.top, w.left = p[2].height, p[2].width
     if (
-        out[0] != w.images or out[3] != w.channels or min(w.rows, min(w.columns, w.channels)) < 1
+        max(max(w.filter_height, w.filter_width), max(w.row_stride, w.column_stride)) > LARGEST_EXTENT
+        or out[0] != w.images or out[3] != w.channels or min(w.rows, min(w.columns, w.channels)) < 1
         or min(w.row_stride, w.column_stride) < 1 or not 0 <= w.top < w.filter_height
         or not 0 <= w.left < w.filter_width
-        or (w.rows - 1) * w.row_stride - w.top >= w.height
-        or (w.columns - 1) * w.column_stride - w.left >= w.width
+        or (w.rows - 1.0) * w.row_stride - w.top >= w.height
+        or (w.columns - 1.0) * w.column_stride - w.left >= w.width
     ):
         raise ValueError(
             f"{name.decode()}: shapes do not fit: images {as_tuple(x, 4)}, "
@@ -119,22 +129,57 @@ cdef void max_backward_image(
 
 
 cdef void average_row(windows w, const floating *image, Py_ssize_t oh, floating *out) noexcept nogil:
-    cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, w0, ow, i, j, c, cells
+    cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, w0, ow, i, j, c, h1, w1, cells
     cdef const floating *cell
+    h1, h0 = min(w.height, h0 + w.filter_height), max(0, h0)
     for ow in range(w.columns):
         w0 = ow * w.column_stride - w.left
-        cells = 0
+        w1, w0 = min(w.width, w0 + w.filter_width), max(0, w0)
+        cells = (h1 - h0) * (w1 - w0)
+        if cells > LONGEST:
+            c = 0
+            while c < C:
+                average_large(
+                    image + (h0 * w.width + w0) * C + c, h1 - h0, w1 - w0, w.width * C, C,
+                    min(<Py_ssize_t>TOGETHER, C - c), out + c)
+                c += TOGETHER
+            out += C
+            continue
         for c in range(C):
             out[c] = 0
-        for i in range(max(0, -h0), min(w.filter_height, w.height - h0)):
-            for j in range(max(0, -w0), min(w.filter_width, w.width - w0)):
-                cell = image + ((h0 + i) * w.width + w0 + j) * C
+        for i in range(h0, h1):
+            for j in range(w0, w1):
+                cell = image + (i * w.width + j) * C
                 for c in range(C):
                     out[c] += cell[c]
-                cells += 1
         for c in range(C):
             out[c] /= cells
         out += C
+
+
+cdef void average_large(
+    const floating *cells, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row, Py_ssize_t column, Py_ssize_t channels,
+    floating *out,
+) noexcept nogil:
+    """A few channels of a large window, whose rows and columns are so far apart: in sums of LONGEST pixels or less."""
+    cdef double[TOGETHER] totals
+    cdef floating[TOGETHER] sums
+    cdef Py_ssize_t i, j, c, start
+    cdef const floating *cell
+    memset(totals, 0, sizeof(totals))
+    for i in range(height):
+        start = 0
+        while start < width:
+            memset(sums, 0, sizeof(sums))
+            for j in range(start, min(width, start + LONGEST)):
+                cell = cells + i * row + j * column
+                for c in range(channels):
+                    sums[c] += cell[c]
+            for c in range(channels):
+                totals[c] += sums[c]
+            start += LONGEST
+    for c in range(channels):
+        out[c] = <floating>(totals[c] / (<double>height * width))
 
 
 cdef void average_backward_image(windows w, const floating *grad, floating *out) noexcept nogil:
@@ -162,7 +207,7 @@ cdef struct pooling:
     windows w
     const void *source      # images, or gradients
     void *places
-    bint wide               # places are int32_t instead of uint8_t
+    Py_ssize_t place_size   # bytes of each
     void *out
 
 
@@ -170,7 +215,9 @@ cdef void max_task(const void *job, Py_ssize_t task, floating *unused) noexcept 
     cdef const pooling *p = <const pooling *>job
     cdef Py_ssize_t row = task * p.w.columns * p.w.channels
     cdef const floating *image = image_of(p, task // p.w.rows, <const floating *>p.source)
-    if p.wide:
+    if p.place_size == sizeof(int64_t):
+        max_row(p.w, image, task % p.w.rows, <floating *>p.out + row, <int64_t *>p.places + row)
+    elif p.place_size == sizeof(int32_t):
         max_row(p.w, image, task % p.w.rows, <floating *>p.out + row, <int32_t *>p.places + row)
     else:
         max_row(p.w, image, task % p.w.rows, <floating *>p.out + row, <uint8_t *>p.places + row)
@@ -188,7 +235,9 @@ cdef void max_backward_task(const void *job, Py_ssize_t image, floating *unused)
     cdef Py_ssize_t first = image * p.w.rows * p.w.columns * p.w.channels
     cdef const floating *grad = <const floating *>p.source + first
     cdef floating *out = <floating *>image_of(p, image, <const floating *>p.out)
-    if p.wide:
+    if p.place_size == sizeof(int64_t):
+        max_backward_image(p.w, grad, <const int64_t *>p.places + first, out)
+    elif p.place_size == sizeof(int32_t):
         max_backward_image(p.w, grad, <const int32_t *>p.places + first, out)
     else:
         max_backward_image(p.w, grad, <const uint8_t *>p.places + first, out)
@@ -207,15 +256,22 @@ cdef const floating *image_of(const pooling *p, Py_ssize_t image, const floating
 
 cdef void pool(
     void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, windows w, Py_ssize_t tasks,
-    const floating *source, void *places, bint wide, floating *out,
+    const floating *source, void *places, Py_ssize_t place_size, floating *out,
 ) noexcept nogil:
     cdef pooling p
-    p.w, p.source, p.places, p.wide, p.out = w, source, places, wide, out
+    p.w, p.source, p.places, p.place_size, p.out = w, source, places, place_size, out
     cdef double operations = <double>w.images * w.rows * w.columns * w.channels * w.filter_height * w.filter_width
     for_each_task(run, &p, tasks, threads_for(tasks, operations), <floating *>NULL, 0)
 
 
 # -- The door -----------------------------------------------------------------------------------------
+
+cdef check_places(str name, argmax, windows w):
+    """A window has no more pixels than a place can name."""
+    cdef Py_ssize_t pixels = w.filter_height * w.filter_width
+    if argmax.itemsize == 1 and pixels > 256 or argmax.itemsize == 4 and pixels > LARGEST_EXTENT:
+        raise ValueError(f"{name}: {argmax.dtype} has no room for the places in a window of {pixels} pixels")
+
 
 cdef _max_forward(
     const floating[:, :, :, ::1] x, windows w, floating[:, :, :, ::1] out, place[:, :, :, ::1] argmax,
@@ -227,7 +283,7 @@ cdef _max_forward(
     if w.images:
         with nogil:
             pool(
-                max_task[floating], w, w.images * w.rows, &x[0, 0, 0, 0], &argmax[0, 0, 0, 0], place is int32_t,
+                max_task[floating], w, w.images * w.rows, &x[0, 0, 0, 0], &argmax[0, 0, 0, 0], sizeof(place),
                 &out[0, 0, 0, 0])
 
 
@@ -242,7 +298,7 @@ cdef _max_backward(
         with nogil:
             pool(
                 max_backward_task[floating], w, w.images, &grad[0, 0, 0, 0], <void *>&argmax[0, 0, 0, 0],
-                place is int32_t, &out[0, 0, 0, 0])
+                sizeof(place), &out[0, 0, 0, 0])
 
 
 @by_dtype
@@ -250,10 +306,13 @@ def max_pool_forward(
     const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out, argmax,
 ):
     cdef windows w = measure("max_pool_forward", x.shape, out.shape, filter_size, stride, padding)
+    check_places("max_pool_forward", argmax, w)
     if argmax.itemsize == 1:
         _max_forward[floating, uint8_t](x, w, out, argmax)
-    else:
+    elif argmax.itemsize == 4:
         _max_forward[floating, int32_t](x, w, out, argmax)
+    else:
+        _max_forward[floating, int64_t](x, w, out, argmax)
 
 
 @by_dtype
@@ -261,10 +320,13 @@ def max_pool_backward(
     const floating[:, :, :, ::1] grad, argmax, filter_size, stride, padding, floating[:, :, :, ::1] out,
 ):
     cdef windows w = measure("max_pool_backward", out.shape, grad.shape, filter_size, stride, padding)
+    check_places("max_pool_backward", argmax, w)
     if argmax.itemsize == 1:
         _max_backward[floating, uint8_t](grad, argmax, w, out)
-    else:
+    elif argmax.itemsize == 4:
         _max_backward[floating, int32_t](grad, argmax, w, out)
+    else:
+        _max_backward[floating, int64_t](grad, argmax, w, out)
 
 
 @by_dtype
@@ -275,7 +337,7 @@ def average_pool_forward(
     if w.images:
         with nogil:
             pool(
-                average_task[floating], w, w.images * w.rows, &x[0, 0, 0, 0], NULL, False, &out[0, 0, 0, 0])
+                average_task[floating], w, w.images * w.rows, &x[0, 0, 0, 0], NULL, 0, &out[0, 0, 0, 0])
 
 
 @by_dtype
@@ -285,4 +347,4 @@ def average_pool_backward(
     cdef windows w = measure("average_pool_backward", out.shape, grad.shape, filter_size, stride, padding)
     if w.images:
         with nogil:
-            pool(average_backward_task[floating], w, w.images, &grad[0, 0, 0, 0], NULL, False, &out[0, 0, 0, 0])
+            pool(average_backward_task[floating], w, w.images, &grad[0, 0, 0, 0], NULL, 0, &out[0, 0, 0, 0])

@@ -50,9 +50,9 @@ def tell_number_to(set_threads: Callable[[int], None] | None) -> None:
 
 def _set(count: int, origin: str) -> None:
     global _number, _origin
-    _number, _origin = count, origin
     if _tell is not None:
         _tell(count)
+    _number, _origin = count, origin
 
 
 @contextmanager

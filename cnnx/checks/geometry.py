@@ -19,6 +19,9 @@ Margins = int | Sequence[int | Sequence[int]]
 # padding, window or number of filters, and the most elements of an array, for an example where it has one for each.
 LARGEST_EXTENT = 2**31 - 1
 LARGEST_ARRAY = 2**48
+# Elements of the padded image that a convolution reaches over, or so many times those of the image or of the outputs.
+LARGEST_TILE = 2**28
+LARGEST_GROWTH = 64
 
 
 class Windows(NamedTuple):
@@ -46,15 +49,18 @@ def check_extent(value: int, name: str, least: int = 1) -> int:
     return extent
 
 
-def check_array_shape(shape: Shape, name: str) -> Shape:
-    """The shape of an array that can be indexed, as plain integers; an example without values has none to compute."""
-    if not all(_is_integer(n) for n in shape):
-        raise TypeError(f"{name}: expected a shape of integers, got {shape!r}")
-    if any(n < 1 for n in shape):
-        raise ValueError(f"{name}: expected sizes of 1 or more, got shape {shape}")
-    if math.prod(shape) > LARGEST_ARRAY:
+def check_indexable(shape: Shape, name: str) -> Shape:
+    """The shape of an array that has an index for every element; whether it suits is for others to say."""
+    if math.prod(abs(n) for n in shape) > LARGEST_ARRAY:
         raise ValueError(f"{name}: expected at most {LARGEST_ARRAY} values, got shape {shape}")
-    return tuple(int(n) for n in shape)
+    return shape
+
+
+def check_array_shape(shape: Shape, name: str) -> Shape:
+    """The shape of an array that also has elements."""
+    if not all(_is_integer(n) and n >= 1 for n in shape):
+        raise ValueError(f"{name}: expected sizes of 1 or more, got shape {shape}")
+    return check_indexable(shape, name)
 
 
 def _span(values: Sequence[int], least: int) -> str:
@@ -112,6 +118,24 @@ def slide(
             f"{size[0]}x{size[1]} with padding {padding!r}"
         )
     return Windows((rows, columns), before)
+
+
+def check_reach(
+    image: Pair, output: Pair, filter_size: Pair, window: tuple[Pair, Pair, Pair], channels: int, layer: str
+) -> None:
+    """A convolution's stride, padding and dilation: what they reach over has to fit into working memory.
+
+    `channels` are those of the image or of the outputs, whichever has more.
+    """
+    reach = math.prod(
+        n + p + o * s + f * d for n, o, f, s, p, d in zip(image, output, filter_size, *window, strict=True)
+    )
+    if channels * reach > max(LARGEST_TILE, LARGEST_GROWTH * channels * max(math.prod(image), math.prod(output))):
+        stride, padding, dilation = window
+        raise ValueError(
+            f"{layer}: stride {stride}, padding {padding} or dilation {dilation} reaches too far beyond an image of "
+            f"{image[0]}x{image[1]}"
+        )
 
 
 def check_image_shape(input_shape: Shape, layer: str) -> tuple[int, int, int]:

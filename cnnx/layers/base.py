@@ -11,7 +11,7 @@ import numpy as np
 from cnnx._configured import Configured, plain
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks.arrays import check_batch, check_dtype
-from cnnx.checks.geometry import check_array_shape
+from cnnx.checks.geometry import check_array_shape, check_indexable
 from cnnx.memory.arrays import Reservation
 from cnnx.memory.context import FRESH, Context
 from cnnx.memory.uses import Uses
@@ -104,7 +104,7 @@ class Layer(Configured):
             If the layer cannot take such examples, or `params` has other keys, shapes or another dtype.
         """
         self.dtype = check_dtype(dtype)
-        self.input_shape: Shape = check_array_shape(tuple(input_shape), f"{self.name}: input")
+        self.input_shape: Shape = check_indexable(tuple(input_shape), f"{self.name}: input")
         self.params, self.grads, self.state = {}, {}, {}
         self.reserved, self._cache, self._given = {}, None, params
         output_shape = self.create(self.input_shape, np.random.default_rng(seed))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnnx._kernels import FAMILIES, _compiled, twins
+from cnnx._kernels import FAMILIES, _compiled
 
 MANY = 2**25
 COLUMN, ROW, IMAGE = (MANY, 1), (1, MANY), (1, 2**13, 2**12, 1)
@@ -147,10 +147,6 @@ SUMS = (
     nearest_upsample_backward,
     batch_sums,
 )
-# Those that walk the pixels of a window in Python.
-SLOW_TWINS = (average_pool_forward,)
-
-
 def check(results):
     for name, (found, expected) in results.items():
         np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=name)
@@ -162,6 +158,22 @@ def test_a_sum_of_more_ones_than_single_precision_counts_is_right(sums):
     check(sums(getattr(_compiled[FAMILIES[sums.__name__]], sums.__name__)))
 
 
-@pytest.mark.parametrize("sums", [sums for sums in SUMS if sums not in SLOW_TWINS], ids=lambda sums: sums.__name__)
-def test_its_twin_is_right_as_well(sums):
-    check(sums(getattr(twins(FAMILIES[sums.__name__]), sums.__name__)))
+@pytest.mark.skipif(not _compiled, reason="no compiled kernels")
+@pytest.mark.parametrize(("size", "channels", "filters"), [(1, 16, 16), (3, 1, 1), (3, 32, 32), (3, 3, 8)])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_gradients_of_weights_from_a_large_image_keep_their_digits(size, channels, filters, pooled):
+    """However they are computed: packed, in planes, by Winograd's products, from pooled windows."""
+    side = 1024 if channels < 16 else 384
+    x = np.full((1, side, side, channels), 0.1, np.float32)
+    shape = (1, side // 2, side // 2, filters) if pooled else (1, side, side, filters)
+    grad, W, b = np.ones(shape, np.float32), np.empty((size, size, channels, filters), np.float32), given(filters)
+    margin = size // 2
+    window = ((1, 1), (margin, margin), (1, 1))
+    module = _compiled["convolution"]
+    if pooled:
+        window = (*window[:2], (side, side), (2, 2))
+        module.convolution_pool_weight_gradient(x, grad, np.zeros(shape, np.uint8), window, W, b)
+    else:
+        module.convolution_weight_gradient(x, grad, window, W, b)
+    np.testing.assert_allclose(W[margin, margin], grad.size / filters * 0.1, rtol=1e-4)
+    np.testing.assert_array_equal(b, grad.size / filters)

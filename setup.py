@@ -63,7 +63,7 @@ class BuildKernels(build_ext):
             # and sums must keep their order. -g0 keeps a wheel small. Loops are aligned, for where one lies by chance
             # made it up to 40 % slower.
             compile_flags += ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
-            compile_flags += ["-falign-loops=32"]
+            compile_flags += ["-falign-loops=16"]
             if IMITATE_AVX512:
                 compile_flags.append("-DCNNX_IMITATE_AVX512")
             if sys.platform.startswith("linux"):

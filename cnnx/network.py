@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks.arguments import check_count
-from cnnx.checks.arrays import check_batch, check_dtype, check_numbers, check_shape
+from cnnx.checks.arrays import ALLOW_NAN, check_batch, check_dtype, check_finite, check_numbers, check_shape
 from cnnx.errors import DivergenceError
+from cnnx.layers import check_known
 from cnnx.layers.base import Layer, check_free, choose_initializers
 from cnnx.layers.loss import OutputLayer
 from cnnx.layers.standardize import StandardizeLayer
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from cnnx.training.weighting import ClassWeight
 
 NUMBERS = (int, float, np.number)
+# Examples at a time, where `predict` is not told.
+PREDICTED = 256
 
 
 class Model:
@@ -219,14 +222,16 @@ class Model:
         learning_rate : float or Schedule, optional
             Step size, above 0. Without an `optimizer` it is that of plain gradient descent.
         batch_size : int, optional
-            Examples a step, 64 by default; the last batch of an epoch may be smaller and is used. A source of batches
-            has its own.
+            Examples a step, 64 by default; the last batch of an epoch may be smaller and is used. A single example that
+            would be left over is part of the batch before, where a `BatchNormLayer` has a single value of each channel
+            in an example (2 or more are needed, so `batch_size` must be). A source of batches has its own.
         epochs : int
             Passes over the data.
         validation_data : (X, y) or Batches, optional
             Evaluated after each epoch, without augmentation.
         validation_split : float
-            Share of `X` in [0, 1), taken from its end before shuffling, to validate on instead; of arrays alone.
+            Share of `X` in [0, 1), taken from its end before shuffling, to validate on instead; of arrays alone. A
+            warning says if that is no example, all of a class, or one class alone.
         shuffle : bool
             Draw the examples in a new order each epoch.
         seed : int, numpy.random.Generator or None
@@ -238,8 +243,9 @@ class Model:
             Such as ``Adam(1e-3)``: it has its own learning rate, and goes on where it stopped if it is given again.
             Or a name, such as "adam", with `learning_rate` or with that optimizer's default.
         class_weight : mapping of int to float, or "balanced", optional
-            How much the examples of each class count; "balanced" is examples / (classes * examples of the class), and
-            cannot be had from a source that does not know its labels beforehand, such as `GeneratorBatches`.
+            How much the examples of each class count; the weight of a class without examples is not used. "balanced" is
+            examples / (classes * examples of the class), and cannot be had from a source that does not know its labels
+            beforehand, such as `GeneratorBatches`.
         sample_weight : array_like of shape (examples,), optional
             How much each example counts, 0 or more. The loss of a step is the sum of weight times loss, divided by the
             batch size; metrics are weighted means. Both weights given, their product counts. Validation has none. A
@@ -278,7 +284,7 @@ class Model:
         output = self._output_layer("train")
         self._require_trainable("train")
         data = given.data(X, y, "train", batch_size, given.BATCH_SIZE, sample_weight)
-        data, held_out = given.set_aside(data, validation_data, validation_split)
+        data, held_out = given.set_aside(data, validation_data, validation_split, output)
         chosen = options.check_options(optimizer, learning_rate, epochs, regularizers, callbacks, augment, resume)
         rng = np.random.default_rng(seed)
         if not self.built:
@@ -286,6 +292,7 @@ class Model:
         entrance = self.input_shape, self.dtype, output
         source = data.checked(*entrance, class_weight)
         sources.check_mixup(chosen.augment, source)
+        enough = sources.enough_in_each_batch(source, self.layers, "train")
         if chosen.saved is None:
             sources.standardize(self.layers[0], source)
         history = History()
@@ -293,7 +300,7 @@ class Model:
         run = Run(
             model=self,
             metric=output.metric,
-            source=source,
+            source=enough,
             validation=None if held_out is None else held_out.checked(*entrance),
             optimizer=chosen.optimizer,
             epochs=chosen.epochs,
@@ -380,7 +387,7 @@ class Model:
         DivergenceError
             If the loss explodes in the first steps.
         """
-        from cnnx.training import given, rate_search
+        from cnnx.training import given, rate_search, sources
 
         output = self._output_layer("find_learning_rate")
         self._require_trainable("find_learning_rate")
@@ -391,7 +398,8 @@ class Model:
         if not built:
             self.build(data.input_shape, rng)
         try:
-            source = data.checked(self.input_shape, self.dtype, output)
+            checked = data.checked(self.input_shape, self.dtype, output)
+            source = sources.enough_in_each_batch(checked, self.layers, "find_learning_rate")
             return rate_search.search_rate(self, source, fresh, rates, rng)
         finally:
             self.built = built
@@ -476,8 +484,8 @@ class Model:
 
     # -- Prediction ----------------------------------------------------------------------------------
 
-    def predict(self, X: Any, batch_size: int = 256) -> Array:
-        """What the output layer decides: class labels, or values; arguments as in `predict_proba`.
+    def predict(self, X: Any | Batches, batch_size: int | None = None, *, allow_nan: bool = False) -> Array:
+        """What the output layer decides: class labels, or values; arguments and errors as in `predict_proba`.
 
         Returns
         -------
@@ -486,36 +494,64 @@ class Model:
             (examples, classes), after `SigmoidLayer` with several; values (examples, outputs) after `RegressionLayer`,
             (examples,) where there is one output.
         """
-        return self._predict("predict", X, batch_size, self._output_layer("predict").decide)
+        return self._predict("predict", X, batch_size, allow_nan, self._output_layer("predict").decide)
 
-    def predict_proba(self, X: Any, batch_size: int = 256) -> Array:
+    def predict_proba(self, X: Any | Batches, batch_size: int | None = None, *, allow_nan: bool = False) -> Array:
         """Probabilities of the classes, (examples, classes).
 
         After `SigmoidLayer` with one output, the columns are the probabilities of 0 and of 1.
 
         Parameters
         ----------
-        X : array_like of shape (examples, *input_shape)
-        batch_size : int
-            Examples at a time; a large `X` needs no more memory than a batch.
+        X : array_like of shape (examples, *input_shape), or Batches
+            Examples, or a source of batches as in `train`, whose order the predictions have; its labels are not looked
+            at.
+        batch_size : int, optional
+            Examples at a time, 256 by default; a large `X` needs no more memory than a batch. A source of batches has
+            its own.
+        allow_nan : bool
+            Predict of NaN and infinite values, too, whatever the layers make of them.
 
         Raises
         ------
         TypeError
             If the output layer has no probabilities, as `HingeLayer` and `RegressionLayer`.
+        ValueError
+            If `X` has another shape, or values that are NaN or infinite, of which a prediction would mean nothing.
         """
-        return self._predict("predict_proba", X, batch_size, self._output_layer("predict_proba").probabilities)
+        convert = self._output_layer("predict_proba").probabilities
+        return self._predict("predict_proba", X, batch_size, allow_nan, convert)
 
-    def _predict(self, method: str, X: Any, batch_size: int, convert: Callable[[Array], Array]) -> Array:
+    def _predict(
+        self, method: str, X: Any, batch_size: int | None, allow_nan: bool, convert: Callable[[Array], Array]
+    ) -> Array:
         """Predictions, converted batch by batch: an output layer that cannot do so says it with the first one."""
         self._require_built(method)
-        X = self._checked_examples(X)
-        if len(X) <= check_count(batch_size, "batch_size"):
-            predictions = convert(self.forward(X))
-            # Layers may hand on what they were given, and the predictions are the user's to change.
-            handed_on = predictions is X or predictions.base is not None
-            return predictions.copy() if handed_on and np.may_share_memory(predictions, X) else predictions
-        return np.concatenate([convert(self.forward(X[batch])) for batch in _batches(len(X), batch_size)])
+        if not isinstance(X, np.ndarray) and _is_source(X):
+            from cnnx.training import given
+
+            batches: Iterable[Array] = given.examples(X, method, batch_size, self.input_shape)
+        else:
+            X = self._checked_examples(X)
+            size = PREDICTED if batch_size is None else check_count(batch_size, "batch_size")
+            if len(X) <= size:
+                predictions = convert(self._forward_finite(X, method, 0, allow_nan))
+                # Layers may hand on what they were given, and the predictions are the user's to change.
+                handed_on = predictions is X or predictions.base is not None
+                return predictions.copy() if handed_on and np.may_share_memory(predictions, X) else predictions
+            batches = (X[start : start + size] for start in range(0, len(X), size))
+        done, converted = 0, []
+        for batch in batches:
+            converted.append(convert(self._forward_finite(batch, method, done, allow_nan)))
+            done += len(batch)
+        return np.concatenate(converted)
+
+    def _forward_finite(self, X: Array, method: str, first: int, allow_nan: bool) -> Array:
+        """The output for examples from number `first` on, which must be finite."""
+        x = check_batch(X, self.input_shape, self.dtype, "X")
+        if not allow_nan and X.dtype.kind == "f":
+            check_finite(x, f"{method}: X", first, ALLOW_NAN)
+        return self.serving_plan.forward(x)
 
     def evaluate(
         self,
@@ -525,6 +561,7 @@ class Model:
         *,
         class_weight: ClassWeight | None = None,
         sample_weight: Any = None,
+        allow_nan: bool = False,
     ) -> tuple[float, float]:
         """Mean loss, and the output layer's metric.
 
@@ -538,6 +575,8 @@ class Model:
             Examples at a time, 256 by default; a large `X` needs no more memory than a batch.
         class_weight, sample_weight
             As in `train`; both figures are then weighted means.
+        allow_nan : bool
+            As in `predict_proba`; else NaN and infinite values in `X` are a ValueError.
 
         Returns
         -------
@@ -551,7 +590,8 @@ class Model:
         output = self._output_layer("evaluate")
         self._require_built("evaluate")
         data = given.data(X, y, "evaluate", batch_size, given.EVALUATION_BATCH_SIZE, sample_weight)
-        return evaluation.evaluate(self, data.checked(self.input_shape, self.dtype, output, class_weight))
+        source = data.checked(self.input_shape, self.dtype, output, class_weight)
+        return evaluation.evaluate(self, source, "evaluate", allow_nan)
 
     # -- Looking at, checking and keeping a model ------------------------------------------------------
 
@@ -624,10 +664,19 @@ class Model:
         return folded
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write architecture and weights to a safetensors file, which can hold no code."""
+        """Write architecture and weights to a safetensors file, which can hold no code.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If a layer's class is not in the closed list `cnnx.layers.LAYERS`: the file could not be loaded.
+        """
         from cnnx.files.models import save
 
         self._require_built("save")
+        check_known(self.layers, "Model.save")
         save(path, self.layers, self.input_shape, self.dtype)
 
     @classmethod
@@ -675,9 +724,13 @@ class Model:
         return examples
 
 
-def _batches(examples: int, batch_size: int) -> Iterator[slice]:
-    for start in range(0, examples, batch_size):
-        yield slice(start, start + batch_size)
+def _is_source(X: Any) -> bool:
+    """Whether examples come from a source of batches; arrays need no import of what these are."""
+    if not hasattr(X, "epoch"):
+        return False
+    from cnnx.data.base import Batches
+
+    return isinstance(X, Batches)
 
 
 def _divergence(loss: float, X: Array, learning_rate: float) -> str:

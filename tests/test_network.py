@@ -13,9 +13,11 @@ from cnnx import (
     Flatten,
     Model,
     PoolLayer,
+    RegressionLayer,
     ReluLayer,
     SoftmaxLayer,
 )
+from cnnx.data import ArrayBatches, Batches, Prefetched
 
 
 def tiny(*extra):
@@ -119,6 +121,23 @@ def test_validation_split_takes_the_last_examples_and_does_not_train_on_them(dat
     other.train(X[:40], y[:40], 0.1, seed=3, verbose=False)
     np.testing.assert_array_equal(one.parameters, other.parameters)
     assert history["validation_loss"] == [pytest.approx(one.evaluate(X[40:], y[40:])[0])]
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_validation_split_that_takes_nothing_or_all_of_a_class_is_warned_of(data, rows):
+    X, y = data
+    y = np.sort(y)
+    labels = np.eye(3)[y] if rows else y
+    with pytest.warns(UserWarning, match=r"have all of the classes \[2\].*shuffle X and y together") as caught:
+        tiny().train(X, labels, 0.1, verbose=False, validation_split=np.mean(y == 2))
+    with pytest.warns(UserWarning, match="validation_split: 0.001 of 50 examples sets none aside; raise it") as more:
+        tiny().train(X, labels, 0.1, verbose=False, validation_split=np.float32(0.001))
+    assert {warning.filename for warning in (*caught, *more)} == {__file__}
+    with pytest.warns(UserWarning, match="the last 8 examples are all of the class 2; shuffle"):
+        tiny().train(X, labels, 0.1, verbose=False, validation_split=8 / 50)
+    tiny().train(X, labels[::-1], 0.1, verbose=False, validation_split=1 / 50)  # one example is of one class
+    values = Model(Flatten(), DenseLayer(1), RegressionLayer())
+    values.train(X, y, 1e-3, verbose=False, validation_split=0.2)  # these are no classes
 
 
 def test_the_last_smaller_batch_is_used(data):
@@ -242,6 +261,79 @@ def test_predictions_do_not_depend_on_the_batch_size(data):
     np.testing.assert_allclose(model.predict_proba(X, batch_size=7), whole, rtol=1e-6)
     assert model.evaluate(X, y, batch_size=7) == pytest.approx(model.evaluate(X, y))
     assert model.predict_proba(X[:0]).shape == (0, 3)
+
+
+def test_predictions_of_a_source_are_those_of_its_arrays_in_their_order(data):
+    X, y = data
+    model = tiny()
+    model.build((6, 6, 1), seed=0)
+
+    class Unlabelled(Batches):
+        examples, batch_size, input_shape = 50, 7, (6, 6, 1)
+
+        def epoch(self, rng, first=0, number=1):
+            return ((X[start : start + 7], None, None) for start in range(0, 50, 7))
+
+    for source in (ArrayBatches(X, y, 16), ArrayBatches(X, y, 64), Unlabelled()):
+        np.testing.assert_array_equal(model.predict(source), model.predict(X))
+        np.testing.assert_array_equal(model.predict_proba(source), model.predict_proba(X))
+    with pytest.raises(ValueError, match="predict: batch_size: expected none with ArrayBatches; it has its own"):
+        model.predict(ArrayBatches(X, y, 16), batch_size=8)
+    with pytest.raises(TypeError, match="predict_proba: expected the source itself, got Prefetched"):
+        model.predict_proba(Prefetched(ArrayBatches(X, y, 16)))
+    with pytest.raises(ValueError, match=r"predict: batch 1 of 4: X: expected shape \(batch, 6, 6, 1\)"):
+        model.predict(ArrayBatches(X[:, 1:], y, 16))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinite_pixels_are_an_error_unless_allowed(value, data):
+    X, y = data
+    model = tiny()
+    model.build((6, 6, 1), seed=0)
+    X = X.copy()
+    X[37, 2, 3, 0] = value
+    where = rf"X: expected finite numbers, got {value} at index \(37, 2, 3, 0\); replace it, or give allow_nan=True"
+    for predict in (model.predict, model.predict_proba):
+        for source in (X, ArrayBatches(X, y, 16), X.astype(np.float64), X.tolist()):
+            with pytest.raises(ValueError, match=rf"^{predict.__name__}: {where}"):
+                predict(source)
+            assert len(predict(source, allow_nan=True)) == 50
+        with pytest.raises(ValueError, match=where):
+            predict(X, batch_size=16)
+    for source in ((X, y), (ArrayBatches(X, y, 256),)):
+        with pytest.raises(ValueError, match=f"^evaluate: batch 1 of 1: {where}"):
+            model.evaluate(*source)
+        model.evaluate(*source, allow_nan=True)
+    for validation, message in {
+        "validation_data": r"validation_data: X: .* at index \(37, 2",
+        "validation_split": r"validation_split: X: .* at index \(37, 2",
+    }.items():
+        options = {validation: (X, y) if validation == "validation_data" else 0.3}
+        before = model.parameters.copy()
+        with pytest.raises(ValueError, match=message):
+            model.train(np.nan_to_num(X) if validation == "validation_data" else X, y, 0.1, verbose=False, **options)
+        np.testing.assert_array_equal(model.parameters, before)
+    assert not np.isnan(model.predict_proba(X[:37])).any()
+
+
+def test_masked_values_are_not_taken_for_numbers(data):
+    X, y = data
+    model = tiny()
+    model.build((6, 6, 1), seed=0)
+    masked = np.ma.masked_array(X, mask=False)
+    np.testing.assert_array_equal(model.predict(masked), model.predict(X))
+    masked[3, 0, 0, 0] = masked[5, 0, 0, 0] = np.ma.masked
+    for call in (
+        lambda: model.predict(masked),
+        lambda: model.evaluate(masked, y),
+        lambda: model.train(masked, y, 0.1, verbose=False),
+        lambda: ArrayBatches(masked, y, 8),
+        lambda: model.train_on_batch(masked, y, 0.1),
+    ):
+        with pytest.raises(ValueError, match=r"X: expected a number everywhere, got 2 masked values; give X\.filled"):
+            call()
+    with pytest.raises(ValueError, match="y: expected a number everywhere, got 1 masked values"):
+        model.evaluate(X, np.ma.array(y, mask=[1] + [0] * 49))
 
 
 @pytest.mark.usefixtures("backend")

@@ -22,6 +22,7 @@ class Checkpoint(Callback):
     Parameters
     ----------
     path : str or path-like
+        A relative one begins at the working directory in which training begins.
     every : int, default 1
         Epochs, or steps, from one file to the next.
     unit : {"epoch", "step"}, default "epoch"
@@ -38,7 +39,8 @@ class Checkpoint(Callback):
 
     def on_train_begin(self, run: Run) -> None:
         """Before an hour of training, not after it: the folder must be there."""
-        folder = Path(self.path).resolve().parent
+        self._file = Path(self.path).absolute()
+        folder = self._file.resolve().parent
         if not folder.is_dir():
             raise FileNotFoundError(f"Checkpoint: path: the folder {folder} does not exist")
         self._run = run
@@ -54,4 +56,4 @@ class Checkpoint(Callback):
             self._write()
 
     def _write(self) -> None:
-        write_checkpoint(self.path, self._run)
+        write_checkpoint(self._file, self._run)

@@ -8,7 +8,7 @@ from typing import Any
 from cnnx._typing import Array
 from cnnx.schedules.monitoring import Monitor
 from cnnx.training.run import Callback, Figures, Run
-from cnnx.training.trainable import model_arrays, set_model_arrays
+from cnnx.training.trainable import check_model_arrays, model_arrays, set_model_arrays
 
 
 class EarlyStopping(Callback):
@@ -58,9 +58,10 @@ class EarlyStopping(Callback):
         self._stop_if_exhausted()
 
     def on_train_end(self) -> None:
-        """Give the model its best weights back."""
-        if self._best:
-            set_model_arrays(self._run.model, self._best)
+        """Give the model its best weights back, and keep nothing for another run."""
+        best, self._best = self._best, {}
+        if best:
+            set_model_arrays(self._run.model, best)
 
     def state(self) -> dict[str, Any]:
         """The best value, the epochs since, and the best weights."""
@@ -69,8 +70,11 @@ class EarlyStopping(Callback):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
         counted = self.monitor.state().keys()
+        best = {name: value for name, value in state.items() if name not in counted}
+        if best:
+            check_model_arrays(self._run.model, best)
         self.monitor.restore(state)
-        self._best = {name: value for name, value in state.items() if name not in counted}
+        self._best = best
         self._stop_if_exhausted()
 
     def _stop_if_exhausted(self) -> None:

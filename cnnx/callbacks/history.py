@@ -56,4 +56,8 @@ class History(dict[str, list[float]], Callback):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """The figures of the epochs before."""
-        self.update(state["figures"])
+        figures = state["figures"]
+        lists = figures.values() if isinstance(figures, dict) else [None]
+        if not all(isinstance(each, list) and all(isinstance(n, float | int) for n in each) for each in lists):
+            raise ValueError(f"History: expected a list of numbers for each figure, got {figures!r}")
+        self.update(figures)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from cnnx.training.run import Callback, Figures, Run
 
 
 class ProgressBar(Callback):
-    """A tqdm bar for each epoch, with loss and accuracy."""
+    """A tqdm bar for each epoch, with loss and accuracy.
+
+    Where nobody can see it, as with a standard error that is closed, there is none, and training goes on.
+    """
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -22,7 +28,15 @@ class ProgressBar(Callback):
         from tqdm import tqdm
 
         done, run = self._run.position.batch, self._run
-        self._bar = tqdm(total=run.batches, initial=done, desc=f"epoch {epoch}/{run.epochs}", unit="batch")
+        self._bar = tqdm(
+            total=run.batches,
+            initial=done,
+            desc=f"epoch {epoch}/{run.epochs}",
+            unit="batch",
+            file=_Screen(sys.stderr),
+            dynamic_ncols=True,
+            disable=sys.stderr is None or getattr(sys.stderr, "closed", False),
+        )
 
     def on_batch_end(self, batch: int, figures: Figures) -> None:
         """Advance, and renew the figures whenever the bar is drawn."""
@@ -43,3 +57,25 @@ class ProgressBar(Callback):
 
     def _show(self, figures: Figures) -> None:
         self._bar.set_postfix_str(", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+
+
+class _Screen:
+    """A stream on which what cannot be written is lost; an error in the middle of tqdm would leave its lock taken."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        """Write, if that can be done."""
+        self._try(self._stream.write, text)
+
+    def flush(self) -> None:
+        """Show what was written."""
+        self._try(self._stream.flush)
+
+    def _try(self, do: Callable[..., object], *arguments: str) -> None:
+        with suppress(OSError, ValueError):  # a closed pipe or terminal, a full disk
+            do(*arguments)

@@ -1,17 +1,21 @@
 """Checks of arrays that users hand in, made once at the door; messages say what was expected and what came."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Shape
 
+# Where NaN may be let through.
+ALLOW_NAN = ", or give allow_nan=True"
+
 
 def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """float32 or float64."""
     try:
-        checked = np.dtype(dtype)
-    except TypeError:
+        checked = np.dtype(object if dtype is None else dtype)  # NumPy's own None is float64
+    except (TypeError, ValueError, SyntaxError):
         checked = np.dtype(object)
     if checked not in (np.float32, np.float64):
         raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")
@@ -19,14 +23,43 @@ def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def check_numbers(x: Any, name: str) -> Array:
-    """An array of real numbers: objects, strings, dates and complex numbers are refused."""
+    """An array of real numbers: objects, strings, dates, complex numbers and masked values are refused."""
+    if isinstance(x, np.ma.MaskedArray) and (masked := int(np.sum(x.mask))):
+        raise ValueError(
+            f"{name}: expected a number everywhere, got {masked} masked values; give X.filled(value) or leave these "
+            "examples out"
+        )
     try:
         array: Array = np.asarray(x)
     except ValueError as error:  # nested lists of different lengths
         raise ValueError(f"{name}: expected an array of numbers: {error}") from None
+    if array.dtype.kind == "O" and hasattr(x, "dtypes"):
+        array = _table_of_numbers(x, array)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected an array of numbers, got dtype {array.dtype}")
     return array
+
+
+def _table_of_numbers(table: Any, as_objects: Array) -> Array:
+    """A pandas table or column whose types are all numbers, but mixed or with missing values, which become NaN."""
+    dtypes = table.dtypes if isinstance(table.dtypes, Iterable) else [table.dtypes]
+    kinds = {getattr(dtype, "kind", "O") for dtype in dtypes}
+    if not kinds <= set("fiub"):
+        return as_objects
+    if "f" in kinds or table.isna().to_numpy().any():
+        floats: Array = table.to_numpy(dtype=np.float64, na_value=np.nan)
+        return floats
+    integers: Array = table.to_numpy(dtype=np.int64)
+    return integers
+
+
+def check_finite(array: Array, name: str, first: int = 0, instead: str = "") -> None:
+    """No NaN and no infinite value in the examples from number `first` on; what there is `instead` of replacing it."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = np.unravel_index(int(finite.argmin()), array.shape)
+        index = first + int(place[0]), *map(int, place[1:])
+        raise ValueError(f"{name}: expected finite numbers, got {array[place]} at index {index}; replace it{instead}")
 
 
 def check_batch(x: Any, shape: Shape, dtype: np.dtype[Any], name: str) -> Array:

@@ -4,6 +4,7 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._version import __version__
+from cnnx.command.output import say
 
 
 def show_config() -> None:
@@ -21,4 +22,4 @@ def show_config() -> None:
     }
     width = max(len(name) for name in rows)
     for name, value in rows.items():
-        print(f"{name.ljust(width)}  {value}")
+        say(f"{name.ljust(width)}  {value}")

@@ -2,17 +2,24 @@
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from cnnx import datasets
 from cnnx._typing import Array
 from cnnx._version import __version__
+from cnnx.checks.arguments import check_count
 from cnnx.command.configuration import show_config
 from cnnx.command.options import add_training_options, training_options
+from cnnx.command.output import say, settle
+from cnnx.command.termination import Termination
+from cnnx.inspection.summary import summarize
 from cnnx.models import MODELS
 from cnnx.network import Model
+from cnnx.optimizers import Optimizer
 
 DATA_HELP = "the word digits, a folder of IDX files (as MNIST's, gzipped or not), or an .npz file"
 DEFAULTS = {"epochs": 3, "batch_size": 32}
@@ -33,12 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         0; 1 if an image could not be read or a verification failed; 2 for any other error, which is
         printed as one line.
     """
-    arguments = _parser().parse_args(argv)
     try:
+        arguments = _parser().parse_args(argv)
         status: int = arguments.run(arguments)
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError, MemoryError) as error:
-        print(f"cnnx: error: {error}", file=sys.stderr)
+        say(f"cnnx: error: {error}", error=True)
         return 2
+    finally:
+        settle()
     return status
 
 
@@ -67,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser(
         "predict",
         help="classify image files",
-        description="Classify image files. They are resized to the model's input and scaled to [0, 1], black to white: "
+        description="Classify image files. They are resized to the model's input and scaled to [0, 1], black to white "
+        "(to [0, 255] for a model that has learned from such pixels): "
         "a model of the digits or of MNIST expects light strokes on a dark ground.",
     )
     predict.add_argument("model", metavar="MODEL", help="a file that train has saved")
@@ -90,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(arguments: argparse.Namespace) -> int:
     name, ((X_train, y_train), (X_test, y_test)) = datasets.load(arguments.data)
-    print(f"{name}: {len(X_train)} images to train on, {len(X_test)} to test on, each {_size(X_train)}")
+    say(f"{name}: {len(X_train)} images to train on, {len(X_test)} to test on, each {_size(X_train)}")
     output = arguments.output or f"{name}-{arguments.model}.safetensors"
     _check_writable(output, "--output")
     if arguments.checkpoint is not None:
@@ -101,31 +111,46 @@ def _train(arguments: argparse.Namespace) -> int:
     epochs = defaults["epochs"] if arguments.epochs is None else arguments.epochs
     batch_size = defaults["batch_size"] if arguments.batch_size is None else arguments.batch_size
     options = training_options(arguments, epochs, min(X_train.shape[1:3]))
-    model.summary(batch_size)
-    history = model.train(
-        X_train,
-        y_train,
-        batch_size=batch_size,
-        epochs=epochs,
-        seed=arguments.seed,
-        verbose=not arguments.quiet,
-        **options,
-    )
+    say(summarize(model.layers, model.plan, check_count(batch_size, "batch_size")))
+    options |= {"batch_size": batch_size, "epochs": epochs, "seed": arguments.seed, "verbose": not arguments.quiet}
+    with Termination() as termination:
+        options["callbacks"].append(termination)
+        with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
+            history = model.train(X_train, y_train, **options)
+        if termination.requested and not options["optimizer"].steps:
+            return termination.status
+        # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
+        model.save(output)
     if history.interrupted is not None:
         epoch, batch = history.interrupted
-        print(f"interrupted in epoch {epoch} after batch {batch}; this is the model so far")
+        say(f"interrupted in epoch {epoch} after batch {batch}; this is the model so far")
     if history.stopped is not None:
-        print(f"stopped after epoch {len(history['loss'])}: {history.stopped}")
-    _print_test(model, X_test, y_test)
-    model.save(output)
-    print(f"saved to {output}")
-    return 0
+        say(f"stopped after epoch {len(history.get('loss', ()))}: {history.stopped}")
+    if not termination.requested:  # who asks for the end does not want to wait
+        _print_test(model, X_test, y_test)
+    say(f"saved to {output}")
+    return termination.status
+
+
+@contextmanager
+def _kept_if_it_fails(model: Model, optimizer: Optimizer, path: str) -> Iterator[None]:
+    """Training; an error, or a second Ctrl-C, after the first step leaves the weights so far in a file beside."""
+    try:
+        yield
+    except BaseException:
+        if optimizer.steps:
+            try:
+                model.save(path)
+                say(f"cnnx: the model so far is saved to {path}", error=True)
+            except OSError as unsaved:
+                say(f"cnnx: the model so far could not be saved: {unsaved}", error=True)
+        raise
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     model = Model.load(arguments.model)
     _, (_, (X_test, y_test)) = datasets.load(arguments.data)
-    _print_test(model, X_test, y_test)
+    _print_test(model, X_test * _brightest(model, X_test), y_test)
     return 0
 
 
@@ -133,19 +158,29 @@ def _predict(arguments: argparse.Namespace) -> int:
     from cnnx.files.images import read_image
 
     model = Model.load(arguments.model)
-    status = 0
+    status, brightest = 0, _brightest(model)
     for path in arguments.images:
         try:
             pixels, resized = read_image(path, model.input_shape)
         except (ValueError, OSError) as error:
-            print(f"cnnx: error: {error}", file=sys.stderr)
+            say(f"cnnx: error: {error}", error=True)
             status = 1
             continue
         if resized:
             height, width, _ = model.input_shape
-            print(f"{path}: resized to {height}x{width} pixels", file=sys.stderr)
-        print(f"{path}: {_decision(model, pixels[None])}")
+            say(f"{path}: resized to {height}x{width} pixels", error=True)
+        say(f"{path}: {_decision(model, pixels[None] * brightest)}")
     return status
+
+
+def _brightest(model: Model, X: Array | None = None) -> np.float32:
+    """What white is for a model: 1; or 255 where its first layer has learned its mean and deviation from bytes."""
+    learned = model.layers[0].state
+    of_bytes = "deviation" in learned and max(float(values.max()) for values in learned.values()) > 1
+    if not of_bytes or (X is not None and X.max() > 1):
+        return np.float32(1)
+    say("the model has learned from pixels from 0 to 255: it is given such pixels", error=True)
+    return np.float32(255)
 
 
 def _decision(model: Model, image: Array) -> str:
@@ -169,10 +204,11 @@ def _verify(arguments: argparse.Namespace) -> int:
     else:
         model = Model.load(arguments.subject)
         _, ((X, y), _) = datasets.load(arguments.data or "digits")
+        X = X[: arguments.samples] * _brightest(model, X)
     try:
-        print(model.verify(X[: arguments.samples], y[: arguments.samples]))
+        say(model.verify(X[: arguments.samples], y[: arguments.samples]))
     except VerificationError as error:
-        print(error)
+        say(error)
         return 1
     return 0
 
@@ -189,10 +225,10 @@ def _print_test(model: Model, X: Array, y: Array) -> None:
     loss, accuracy = model.evaluate(X, y)
     # One output is for two classes.
     figures = class_figures(y, model.predict(X), max(model.output_shape[0], 2))
-    print("\nclass  images  precision  recall      F1")
+    say("\nclass  images  precision  recall      F1")
     for label, (images, precision, recall, f1) in enumerate(zip(*figures, strict=True)):
-        print(f"{label:5}  {images:6}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}")
-    print(f"\ntest loss {loss:.4f}, test accuracy {accuracy:.2%}")
+        say(f"{label:5}  {images:6}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}")
+    say(f"\ntest loss {loss:.4f}, test accuracy {accuracy:.2%}")
 
 
 def _is_data(subject: str) -> bool:

@@ -60,14 +60,14 @@ def _source(array: Any, name: str) -> Any:
         checked = check_numbers(array, name)
         return array if isinstance(array, np.memmap) else checked
     check_numbers(np.empty(0, dtype), name)  # its type alone: the array may not fit into memory
-    return _Dataset(array)
+    return _Dataset(array, name)
 
 
 class _Dataset:
     """An array-like object of which nothing is known but its shape, its dtype, and that `[]` reads from it."""
 
-    def __init__(self, source: Any) -> None:
-        self._source = source
+    def __init__(self, source: Any, name: str) -> None:
+        self._source, self._name = source, name
         self.shape, self.dtype, self.ndim = tuple(source.shape), source.dtype, len(source.shape)
 
     def __len__(self) -> int:
@@ -75,10 +75,10 @@ class _Dataset:
 
     def __getitem__(self, indices: Array | slice) -> Array:
         if isinstance(indices, slice):
-            return np.asarray(self._source[indices])
+            return check_numbers(self._source[indices], self._name)
         rows: Array = np.empty((len(indices), *self.shape[1:]), self.dtype)
         for place in np.argsort(indices):
-            rows[place] = self._source[int(indices[place])]
+            rows[place] = check_numbers(self._source[int(indices[place])], self._name)
         return rows
 
 

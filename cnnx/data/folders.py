@@ -15,6 +15,8 @@ from cnnx.data.base import Batch, IndexedBatches
 from cnnx.files.images import read_image
 
 ENDINGS = (".png", ".jpg", ".jpeg")
+# What Windows leaves in folders of pictures; that of macOS begins with a dot.
+LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 
 
 class FolderBatches(IndexedBatches):
@@ -25,7 +27,8 @@ class FolderBatches(IndexedBatches):
     Parameters
     ----------
     path : str or path-like
-        The folder. Files beside the subfolders, and names that begin with a dot, are left out.
+        The folder. Files beside the subfolders, names that begin with a dot, and what Windows leaves in folders of
+        pictures, such as ``Thumbs.db``, are left out.
     batch_size : int
     size : int or pair of int
         (height, width) that images of other sizes are resized to.
@@ -54,7 +57,7 @@ class FolderBatches(IndexedBatches):
     def __init__(
         self, path: str | os.PathLike[str], batch_size: int, size: int | Sequence[int], channels: int = 3
     ) -> None:
-        folder = Path(path)
+        folder = Path(path).absolute()  # whatever becomes of the working directory
         self.batch_size = check_count(batch_size, "FolderBatches: batch_size")
         if channels not in (1, 3):
             raise ValueError(f"FolderBatches: channels: expected 1 or 3, got {channels!r}")
@@ -78,7 +81,8 @@ class FolderBatches(IndexedBatches):
 
 def _image_files(folder: Path) -> list[Path]:
     """The images of one class, sorted by name."""
-    files = sorted((file for file in folder.iterdir() if file.name[0] != "."), key=lambda file: file.name)
+    of_class = (file for file in folder.iterdir() if file.name[0] != "." and file.name.lower() not in LEFT_BEHIND)
+    files = sorted(of_class, key=lambda file: file.name)
     if not files:
         raise ValueError(f"{folder}: expected PNG or JPEG files, found none")
     for file in files:

@@ -3,23 +3,25 @@
 An IDX file is two zero bytes, one byte for the type, one for the number of dimensions, a big-endian 32-bit size for
 each dimension, then the values, big-endian, the last dimension fastest (http://yann.lecun.com/exdb/mnist/).
 
-A file is not trusted: nothing is unpickled, and what an IDX header announces is not allocated before it has come.
+A file is not trusted: nothing is unpickled or parsed as Python, what a header announces is not allocated before it has
+come, and a compressed file may hold at most `MOST_TIMES` its size and 16 MiB.
 """
 
 import gzip
 import io
 import math
 import os
-import struct
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, BinaryIO, TypeAlias
 
 import numpy as np
 
 from cnnx._typing import Array
+from cnnx.checks.files import open_regular
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Split: TypeAlias = tuple[Array, Array]
@@ -37,6 +39,20 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGIC = b"PK\x03\x04"
 CHUNK = 1 << 20
 NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+NPY_MAGIC = b"\x93NUMPY"
+NPY_DTYPES = (
+    "|b1",
+    "|i1",
+    "|u1",
+    *(f"{order}{kind}" for order in "<>" for kind in ["i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8"]),
+)
+# What NumPy writes: three entries in any order.
+NPY_ENTRY = re.compile(
+    rb"\s*'(descr|fortran_order|shape)'\s*:\s*('[^']*'|True|False|\((?:\s*\d+\s*,)*\s*(?:\d+\s*)?\))\s*,?"
+)
+MOST_NPY_HEADER = 10_000
+# Images shrink to a tenth or so; what holds more than this is a bomb.
+MOST_TIMES, MOST_ANYWAY = 20, 1 << 24
 
 
 def read_idx(path: PathLike) -> Array:
@@ -63,19 +79,27 @@ def read_idx(path: PathLike) -> Array:
     OSError
         If the file cannot be read.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         magic = file.read(len(GZIP_MAGIC))
         file.seek(0)
-        if magic != GZIP_MAGIC:
-            return _read_idx(file, path)
+        size = os.fstat(file.fileno()).st_size
         try:
+            if magic != GZIP_MAGIC:
+                return _read_idx(file, path, size)
             with gzip.GzipFile(fileobj=file) as stream:
-                return _read_idx(stream, path)
+                return _read_idx(stream, path, _most(size))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(f"{path}: expected intact gzip data, got: {error}") from error
+        except MemoryError as error:
+            raise ValueError(f"{path}: expected an array that memory can hold; {error}") from error
 
 
-def _read_idx(stream: IO[bytes] | io.BufferedIOBase, path: PathLike) -> Array:
+def _most(size: int) -> int:
+    """Bytes that a compressed file of this size may hold."""
+    return MOST_TIMES * size + MOST_ANYWAY
+
+
+def _read_idx(stream: IO[bytes] | io.BufferedIOBase, path: PathLike, most: int) -> Array:
     header = _read(stream, 4)
     if len(header) < 4 or header[:2] != b"\0\0" or header[2] not in IDX_TYPES or header[3] == 0:
         types = ", ".join(f"{code:02x}" for code in IDX_TYPES)
@@ -89,7 +113,9 @@ def _read_idx(stream: IO[bytes] | io.BufferedIOBase, path: PathLike) -> Array:
         raise ValueError(f"{path}: expected {4 * dimensions} bytes of sizes in the header, got {len(sizes)}")
     shape = tuple(np.frombuffer(sizes, ">u4").tolist())
     announced = math.prod(shape) * dtype.itemsize
-    content = _read(stream, announced + 1)
+    content = _read(stream, min(announced, most) + 1)
+    if most < len(content) <= announced:
+        raise ValueError(f"{path}: expected at most {most} bytes in a compressed file of this size, got {announced}")
     if len(content) != announced:
         got = "more" if len(content) > announced else str(len(content))
         raise ValueError(f"{path}: expected {announced} bytes after the header, for {shape} {dtype.name}, got {got}")
@@ -157,7 +183,7 @@ def _find(folder: Path, prefix: str, kind: str) -> Path:
 
 def is_npz(path: PathLike) -> bool:
     """Whether a file is a zip archive, going by how it begins."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
 
 
@@ -185,25 +211,87 @@ def load_npz(path: PathLike) -> Splits:
     """
     if not is_npz(path):
         raise ValueError(f"{path}: expected an .npz file, which is a zip archive of arrays, got another kind of file")
+    with open_regular(path) as file:
+        try:
+            arrays = _npz_arrays(file)
+        except ValueError as error:
+            raise ValueError(f"{path}: {str(error)[:1000]}") from error
+        except Exception as error:  # `zipfile` raises many kinds
+            raise ValueError(f"{path}: expected an intact .npz file, got: {error!r}") from error
     try:
-        # Opened here, because np.load leaves a damaged file open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            names = archive.files
-            arrays = {name.lower(): archive[name] for name in names if name.lower() in NPZ_ARRAYS}
-    except (ValueError, OSError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"{path}: expected an intact .npz file, got: {reason}") from error
-    missing = [name for name in NPZ_ARRAYS if name not in arrays]
-    if missing:
-        raise ValueError(
-            f"{path}: expected the arrays X_train (or x_train), y_train, X_test (or x_test) and y_test; "
-            f"{_listing(missing)} missing; the file has {_listing(names)}"
+        train, test = (
+            (_images(arrays[f"x_{part}"], f"{path}: X_{part}"), _labels(arrays[f"y_{part}"], f"{path}: y_{part}"))
+            for part in ("train", "test")
         )
-    train, test = (
-        (_images(arrays[f"x_{part}"], f"{path}: X_{part}"), _labels(arrays[f"y_{part}"], f"{path}: y_{part}"))
-        for part in ("train", "test")
-    )
+    except MemoryError as error:
+        raise ValueError(f"{path}: expected arrays that memory can hold; {error}") from error
     return _splits(train, test, str(path))
+
+
+def _npz_arrays(file: BinaryIO) -> dict[str, Array]:
+    """The four arrays; what all of them announce is bounded before any is read."""
+    with zipfile.ZipFile(file) as archive:
+        names = [entry.filename.removesuffix(".npy") for entry in archive.infolist()]
+        entries: dict[str, zipfile.ZipInfo] = {}
+        for name, entry in zip(names, archive.infolist(), strict=True):
+            if name.lower() in NPZ_ARRAYS:
+                if name.lower() in entries:
+                    raise ValueError(f"expected one array {name}, got two")
+                entries[name.lower()] = entry
+        missing = [name for name in NPZ_ARRAYS if name not in entries]
+        if missing:
+            raise ValueError(
+                f"expected the arrays X_train (or x_train), y_train, X_test (or x_test) and y_test; "
+                f"{_listing(missing)} missing; the file has {_listing(names)}"
+            )
+        announced, most = sum(entry.file_size for entry in entries.values()), _most(os.fstat(file.fileno()).st_size)
+        if announced > most:
+            raise ValueError(
+                f"expected at most {most} bytes in a file of this size, got {announced}; numpy.savez, without "
+                "compression, saves arrays that shrink more"
+            )
+        return {name: _npy_array(archive, entry) for name, entry in entries.items()}
+
+
+def _npy_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:
+    name = entry.filename
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name}: expected to be stored or deflated, as NumPy does, got type {entry.compress_type}")
+    with archive.open(entry) as stream:
+        start = stream.read(8)
+        if len(start) < 8 or start[:6] != NPY_MAGIC or start[6] not in (1, 2, 3):
+            raise ValueError(f"{name}: expected an array as NumPy writes it, got {start!r}")
+        width = 2 if start[6] == 1 else 4
+        length = int.from_bytes(stream.read(width), "little")
+        if length > MOST_NPY_HEADER:
+            raise ValueError(f"{name}: header: expected at most {MOST_NPY_HEADER} bytes, got {length}")
+        dtype, fortran_order, shape = _npy_header(name, stream.read(length))
+        needed = math.prod(shape) * dtype.itemsize
+        if 8 + width + length + needed != entry.file_size:
+            held = entry.file_size - 8 - width - length
+            raise ValueError(f"{name}: expected {needed} bytes for {dtype} {shape}, got {held}")
+        content = _read(stream, needed + 1)  # the end, too, where the zip archive's checksum is compared
+    if len(content) != needed:
+        raise ValueError(f"{name}: expected {needed} bytes for {dtype} {shape}, got {len(content)}")
+    values = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
+    return values.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _npy_header(name: str, header: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
+    """Dtype, whether columns come first, and shape. What is not as NumPy writes it is not parsed."""
+    text = header.strip()
+    entries = dict(NPY_ENTRY.findall(text[1:-1]))
+    if text[:1] + text[-1:] != b"{}" or len(entries) != 3 or NPY_ENTRY.sub(b"", text[1:-1]).strip():
+        raise ValueError(f"{name}: header: expected descr, fortran_order and shape as NumPy writes them, got {text!r}")
+    descr, order, shape = (entries[key].decode() for key in (b"descr", b"fortran_order", b"shape"))
+    if descr in ("'|O'", "'O'"):
+        raise ValueError(
+            "expected an intact .npz file, got: Object arrays cannot be loaded: reading them could run code"
+        )
+    if descr.strip("'") not in NPY_DTYPES or order not in ("True", "False") or shape[:1] != "(":
+        raise ValueError(f"{name}: header: expected numbers and a shape, got {text!r}")
+    sizes = tuple(int(size) for size in shape.strip("()").split(",") if size.strip())
+    return np.dtype(descr.strip("'")), order == "True", sizes
 
 
 def _images(images: Array, source: str) -> Array:

@@ -1,7 +1,8 @@
 """Model files: safetensors, with the architecture as JSON in its metadata.
 
 A file holds numbers and text. Layers are looked up in the closed list `LAYERS`, with plain JSON values as
-arguments; nothing in a file is ever executed.
+arguments; nothing in a file is ever executed. A file of format 2 has a checksum; one of format 1, from before there
+were checksums, is read without.
 """
 
 import json
@@ -13,11 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnx._typing import Array, Shape
-from cnnx.files.tensors import read_tensors, write_tensors
+from cnnx.files.tensors import CHECKSUM, parse_json, read_tensors, reason, write_tensors
 from cnnx.layers import make_layer
 from cnnx.layers.base import Layer
 
-FORMAT = 1
+FORMAT, WITHOUT_CHECKSUM = 2, 1
+DTYPES = ("float32", "float64")
+ENTRIES = {"format", "input_shape", "dtype", "layers"}
+# More than anybody trains, and read within a second.
+MOST_LAYERS = 10_000
 
 
 class Parts(NamedTuple):
@@ -61,26 +66,52 @@ def usable(path: str | os.PathLike[str]) -> Iterator[None]:
     """Inside, what cannot be made of a file's content is a ValueError that names the file."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, MemoryError, OverflowError, RecursionError) as error:
-        reason = f"missing {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{os.fspath(path)}: not a usable cnnx model: {reason}") from None
+    except Exception as error:
+        raise ValueError(f"{os.fspath(path)}: not a usable cnnx model: {reason(error)}") from None
 
 
 def _parts(metadata: dict[str, str], tensors: dict[str, Array]) -> Parts:
     if "cnnx" not in metadata:
         raise ValueError("its metadata has no entry 'cnnx'")
-    content = json.loads(metadata["cnnx"])
+    content = parse_json(metadata["cnnx"])
     if not isinstance(content, dict) or not isinstance(content.get("layers"), list):
         raise ValueError("expected an architecture with a list of layers")
-    if content.get("format") != FORMAT:
-        raise ValueError(f"format: expected {FORMAT}, got {content.get('format')!r}; a newer cnnx may read it")
-    layers = [make_layer(entry) for entry in content["layers"]]
-    if not layers:
-        raise ValueError("expected at least one layer, got none")
-    params: list[dict[str, Array]] = [{} for _ in layers]
+    made = content.get("format")
+    if type(made) is not int or made not in (WITHOUT_CHECKSUM, FORMAT):
+        raise ValueError(f"format: expected {FORMAT}, got {made!r}; a newer cnnx may read it")
+    if made != WITHOUT_CHECKSUM and CHECKSUM not in metadata:
+        raise ValueError(f"its metadata has no entry {CHECKSUM!r}, as files of format {made} have")
+    for name in ENTRIES - content.keys():
+        raise KeyError(name)
+    if unknown := content.keys() - ENTRIES:
+        raise ValueError(f"expected the entries {sorted(ENTRIES)}, got {sorted(unknown)}, too")
+    if content["dtype"] not in DTYPES:
+        raise ValueError(f"dtype: expected {' or '.join(DTYPES)}, got {content['dtype']!r}")
+    input_shape = content["input_shape"]
+    if not isinstance(input_shape, list) or not all(type(n) is int and n > 0 for n in input_shape):
+        raise ValueError(f"input_shape: expected an integer of 1 or more for each axis, got {input_shape!r}")
+    layers = _layers(content["layers"])
+    return Parts(layers, tuple(input_shape), content["dtype"], _params(len(layers), tensors))
+
+
+def _layers(entries: list[Any]) -> list[Layer]:
+    if not 0 < len(entries) <= MOST_LAYERS:
+        raise ValueError(f"layers: expected at least one layer and at most {MOST_LAYERS}, got {len(entries) or 'none'}")
+    layers = []
+    for index, entry in enumerate(entries):
+        try:
+            layers.append(make_layer(entry))
+        except Exception as error:
+            raise ValueError(f"layers[{index}]: {reason(error)}") from None
+    return layers
+
+
+def _params(count: int, tensors: dict[str, Array]) -> list[dict[str, Array]]:
+    """The tensors of each layer; their names are exactly those that `save` gives."""
+    params: dict[str, dict[str, Array]] = {str(index): {} for index in range(count)}
     for name, value in tensors.items():
         index, _, key = name.partition(".")
-        if not index.isdecimal() or int(index) >= len(params):
-            raise ValueError(f"tensor {name}: belongs to none of the {len(params)} layers")
-        params[int(index)][key] = value
-    return Parts(layers, tuple(content["input_shape"]), content["dtype"], params)
+        if index not in params:
+            raise ValueError(f"tensor {name!r}: belongs to none of the {count} layers")
+        params[index][key] = value
+    return list(params.values())

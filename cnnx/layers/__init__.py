@@ -1,5 +1,6 @@
 """The layers. `LAYERS` is the closed list of those that a model file may name."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from cnnx.layers.activation import (
@@ -14,7 +15,7 @@ from cnnx.layers.activation import (
     SoftplusLayer,
     TanhLayer,
 )
-from cnnx.layers.base import Layer
+from cnnx.layers.base import Layer, walk
 from cnnx.layers.convolution import ConvolutionLayer
 from cnnx.layers.dense import DenseLayer
 from cnnx.layers.depthwise import DepthwiseConvolutionLayer
@@ -76,11 +77,31 @@ def make_layer(description: Any) -> Layer:
     TypeError, ValueError, KeyError
         If it is no such description, or names a layer that is not in `LAYERS`.
     """
-    name = description.get("layer") if isinstance(description, dict) else description
-    if not isinstance(description, dict) or not isinstance(name, str) or name not in LAYERS:
+    if not isinstance(description, dict):
+        raise ValueError(f'layer: expected one of those in LAYERS, as {{"layer": name, ...}}, got {description!r}')
+    name = description.get("layer")
+    if not isinstance(name, str) or name not in LAYERS:
         raise ValueError(f"layer: expected one of {tuple(LAYERS)}, got {name!r}")
     kind, config = LAYERS[name], {key: value for key, value in description.items() if key != "layer"}
     for key in kind.holds:
         if isinstance(config.get(key), list):
             config[key] = [make_layer(each) for each in config[key]]
     return kind.from_config(config)
+
+
+def check_known(layers: Iterable[Layer], where: str) -> None:
+    """The layers, and those that they hold, are of the classes that a model file may name.
+
+    Raises
+    ------
+    ValueError
+        If one is of another class, such as one's own, or one derived from these.
+    """
+    for layer in walk(layers):
+        if LAYERS.get(type(layer).__name__) is not type(layer):
+            raise ValueError(
+                f"{where}: {layer.name}: expected layers that are listed in cnnx.layers.LAYERS, got one of the class "
+                f"{type(layer).__module__}.{type(layer).__qualname__}: a model file names classes of that list alone, "
+                "so it could never be loaded; keep the code that makes the model, and its `parameters` and the layers' "
+                "`state` in a file of your own"
+            )

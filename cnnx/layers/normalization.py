@@ -46,7 +46,7 @@ class BatchNormLayer(Layer):
     ------
     TypeError, ValueError
         If an argument is not as above; from `build`, if examples have no channels; from `forward` in training, if a
-        channel has a single value in the batch, which is always its own mean.
+        channel has a single value in the batch, which is always its own mean. `Model.train` makes no such batch.
 
     Notes
     -----
@@ -128,12 +128,18 @@ class BatchNormLayer(Layer):
     def _affine(self) -> tuple[Array, Array]:
         return self.params["gamma"], self.params["beta"]
 
+    @property
+    def values_per_example(self) -> int:
+        """Of each channel: 1 of vectors, and of images of one pixel."""
+        return math.prod(self.input_shape[:-1])
+
     def _batch_statistics(self, x: Array, context: Context) -> tuple[Array, Array]:
         """Mean and biased variance of the batch, (channels,), which the running averages take in."""
-        positions = len(x) * math.prod(self.input_shape[:-1])
+        positions = len(x) * self.values_per_example
         if positions == 1:
             raise ValueError(
-                f"{self.name}: expected more than one value for each channel in training, got shape {x.shape}"
+                f"{self.name}: expected more than one value for each channel in training, got shape {x.shape}; give "
+                "2 examples or more in each batch"
             )
         mean, variance = context.array("mean"), context.array("variance")
         _kernels.batch_norm_statistics(x, mean, variance)

@@ -160,12 +160,14 @@ class ResidualLayer(Layer):
         }
 
     def _to_sublayers(self, kind: str, values: Mapping[str, Array]) -> None:
+        of_layer = _by_layer(values)
         for path, layer in self.sublayers.items():
-            setattr(layer, kind, _inside(path, values))
+            setattr(layer, kind, of_layer.get(path, {}))
 
     def _build_way(self, start: str, way: list[Layer], shape: Shape, rng: np.random.Generator) -> Shape:
+        of_layer = None if self._given is None else _by_layer(self._given)
         for index, layer in enumerate(way):
-            given = None if self._given is None else _inside(f"{start}{index}", self._given)
+            given = None if of_layer is None else of_layer.get(f"{start}{index}", {})
             shape = layer.build(shape, rng, self.dtype, given)
         return shape
 
@@ -208,7 +210,13 @@ class ResidualLayer(Layer):
         return f"{type(self).__name__}({', '.join(arguments)})"
 
 
-def _inside(path: str, values: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays of one layer, from those of the block."""
-    start = f"{path}."
-    return {key.removeprefix(start): value for key, value in values.items() if key.startswith(start)}
+def _by_layer(values: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """The arrays of each layer, by its path and their own keys, from those of the block."""
+    arrays: dict[str, dict[str, Array]] = {}
+    for name, value in values.items():
+        path, _, key = name.partition(".")
+        if path == "shortcut":
+            index, _, key = key.partition(".")
+            path = f"shortcut.{index}"
+        arrays.setdefault(path, {})[key] = value
+    return arrays

@@ -75,4 +75,7 @@ class Monitor:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
-        self.best, self.waited = state["best"], state["waited"]
+        best, waited = state["best"], state["waited"]
+        if type(waited) is not int or waited < 0 or not (best is None or isinstance(best, float | int)):
+            raise ValueError(f"{self.where}: expected a best value and a count of epochs, got {best!r} and {waited!r}")
+        self.best, self.waited = None if best is None else float(best), waited

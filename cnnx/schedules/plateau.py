@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cnnx.checks.arguments import check_not_negative, check_positive, check_share
+from cnnx.checks.arguments import check_count, check_not_negative, check_positive, check_share
 from cnnx.schedules.base import Schedule
 from cnnx.schedules.monitoring import Monitor
+
+MOST_DROPS = 2**31
 
 
 class ReduceOnPlateau(Schedule):
@@ -68,8 +70,11 @@ class ReduceOnPlateau(Schedule):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
-        self.drops = state["drops"]
         self.monitor.restore(state)
+        drops = check_count(state["drops"], "ReduceOnPlateau: drops", least=0)
+        if drops > MOST_DROPS:
+            raise ValueError(f"ReduceOnPlateau: drops: expected {MOST_DROPS} or fewer, got {drops}")
+        self.drops = drops
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from cnnx._typing import Array, Shape
-from cnnx.checks.arguments import check_count
-from cnnx.checks.arrays import check_numbers, check_same_length, check_shape
+from cnnx.checks.arguments import check_count, check_share
+from cnnx.checks.arrays import check_finite, check_numbers, check_same_length, check_shape
 from cnnx.checks.weights import check_one_each
 from cnnx.data.base import Batch, Batches
 from cnnx.data.prefetching import Prefetched
-from cnnx.layers.loss.output import OutputLayer
+from cnnx.layers.loss.output import ClassificationLayer, OutputLayer
+from cnnx.layers.loss.regression import RegressionLayer
 from cnnx.training.sources import CheckedArrays, CheckedBatches, Entrance
 from cnnx.training.weighting import ClassWeight, example_weights
 
 # Examples at a time, where `train` and `evaluate` are not told.
 BATCH_SIZE = 64
 EVALUATION_BATCH_SIZE = 256
+# By chance, examples in a random order are all of one class less often than this.
+UNLIKELY = 1e-3
 INSTEAD = {
     "y": "it has its own labels",
     "batch_size": "it has its own",
@@ -95,7 +101,9 @@ def arrays(X: Any, y: Any, where: str, batch_size: int = BATCH_SIZE, sample_weig
     return GivenArrays(X, y, where, check_count(batch_size, "batch_size"), sample_weight)
 
 
-def set_aside(whole: Given, validation_data: Any, validation_split: float) -> tuple[Given, Given | None]:
+def set_aside(
+    whole: Given, validation_data: Any, validation_split: float, output: OutputLayer
+) -> tuple[Given, Given | None]:
     """What is trained on, and what is validated on, from either of the two arguments."""
     if isinstance(whole, GivenBatches):
         _batches(whole.batches, whole.where, validation_split=validation_split or None)
@@ -105,18 +113,58 @@ def set_aside(whole: Given, validation_data: Any, validation_split: float) -> tu
         return whole, _validation(validation_data)
     if isinstance(whole, GivenBatches):
         return whole, None
-    if not (isinstance(validation_split, int | float) and 0 <= validation_split < 1):
-        raise ValueError(
-            f"validation_split: expected a number from 0 up to but not including 1, got {validation_split!r}"
-        )
+    share = check_share(validation_split, "validation_split")
     X, y, weights = whole.X, whole.y, whole.sample_weight
-    count = round(len(X) * validation_split)
+    count = round(len(X) * share)
     if count == 0:
+        if share:
+            warnings.warn(
+                f"train: validation_split: {share:g} of {len(X)} examples sets none aside; raise it, or give "
+                "validation_data",
+                stacklevel=3,
+            )
         return whole, None
     if count == len(X):
         raise ValueError(f"validation_split: {validation_split} of {len(X)} examples leaves none to train on")
+    if (oddity := _oddity(y[:-count], y[-count:], output)) is not None:
+        warnings.warn(
+            f"train: validation_split: the last {count} examples {oddity}; shuffle X and y together beforehand, or "
+            "give validation_data",
+            stacklevel=3,
+        )
+    check_finite(X[-count:], "validation_split: X", len(X) - count)
     kept = whole._replace(X=X[:-count], y=y[:-count], sample_weight=None if weights is None else weights[:-count])
     return kept, GivenArrays(X[-count:], y[-count:], "validation_data", EVALUATION_BATCH_SIZE)
+
+
+def _oddity(kept: Array, aside: Array, output: OutputLayer) -> str | None:
+    """What is odd about the classes of the last examples, as of data that are sorted by class."""
+    if isinstance(output, RegressionLayer):
+        return None
+    if kept.ndim == 2 and isinstance(output, ClassificationLayer):  # rows of probabilities
+        kept, aside = kept.argmax(axis=1), aside.argmax(axis=1)
+    if kept.ndim == 2:  # several classes at once
+        left_out = np.flatnonzero((aside > 0).any(axis=0) & ~(kept > 0).any(axis=0)).tolist()
+    else:
+        left_out = np.setdiff1d(aside, kept).tolist()
+    if left_out:
+        return f"have all of the classes {left_out}, and leave none of them to train on"
+    if kept.ndim == 1 and (aside == aside[0]).all():
+        share = np.count_nonzero(kept == aside[0]) / len(kept)
+        if share ** len(aside) < UNLIKELY:
+            return f"are all of the class {aside[0]}"
+    return None
+
+
+def examples(source: Any, where: str, batch_size: int | None, input_shape: Shape) -> Iterator[Array]:
+    """The examples of a source in its own order, batch by batch; its labels are left alone."""
+    batches = _batches(source, where, batch_size=batch_size).batches
+    with closing(batches.epoch(None)) as epoch:
+        for number, (X, _, _) in enumerate(epoch, start=1):
+            name = f"{where}: batch {number} of {len(batches)}: X"
+            X = check_numbers(X, name)
+            check_shape(X, input_shape, name)
+            yield X
 
 
 def _validation(data: Any) -> Given:
@@ -126,6 +174,7 @@ def _validation(data: Any) -> Given:
         raise TypeError("validation_data: expected a pair (X, y), or a source of batches")
     X, y = check_numbers(data[0], "validation_data: X"), check_numbers(data[1], "validation_data: y")
     check_same_length(X, y)
+    check_finite(X, "validation_data: X")
     return GivenArrays(X, y, "validation_data", EVALUATION_BATCH_SIZE)
 
 

@@ -7,7 +7,7 @@ layers and the optimizer, the pictures are in the callbacks.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from cnnx._typing import Array
@@ -17,7 +17,7 @@ from cnnx.schedules import Schedule
 from cnnx.training.checkpoints import SavedRun
 from cnnx.training.evaluation import evaluate
 from cnnx.training.interruption import Interruption
-from cnnx.training.run import Position, Run
+from cnnx.training.run import Callback, Position, Run
 from cnnx.training.sources import prepare
 
 
@@ -34,7 +34,7 @@ def fit(run: Run, saved: SavedRun | None = None) -> tuple[int, int] | None:
         saved.restore(run)
     if isinstance(optimizer.learning_rate, Schedule):
         optimizer.learning_rate.begin(run.before, run.epochs, run.figures)
-    try:
+    with _all_told_of_the_end(run.callbacks):
         for callback in run.callbacks:
             callback.on_train_begin(run)
         if saved is not None:
@@ -44,9 +44,23 @@ def fit(run: Run, saved: SavedRun | None = None) -> tuple[int, int] | None:
             return _fit_epochs(run, prepared, saved)
         finally:
             optimizer.adopt_average(model.parameters)
-    finally:
-        for callback in run.callbacks:
+
+
+@contextmanager
+def _all_told_of_the_end(callbacks: Sequence[Callback]) -> Iterator[None]:
+    """Inside, a run; at its end each callback is told, whatever others raise. The first error of all is raised."""
+    first: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        first = error
+    for callback in callbacks:
+        try:
             callback.on_train_end()
+        except BaseException as error:
+            first = error if first is None else first
+    if first is not None:
+        raise first
 
 
 def _fit_epochs(run: Run, prepared: Batches, saved: SavedRun | None) -> tuple[int, int] | None:
@@ -91,7 +105,7 @@ def _end_epoch(run: Run) -> None:
     epoch, figures = run.position.epoch, run.trained_figures()
     with _averaged_weights(run):
         if run.validation is not None:
-            loss, metric = evaluate(run.model, run.validation)
+            loss, metric = evaluate(run.model, run.validation, "validation_data")
             figures |= {"validation_loss": loss, f"validation_{run.metric}": metric}
         figures["seconds"] = run.seconds
         if isinstance(run.optimizer.learning_rate, Schedule):

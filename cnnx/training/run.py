@@ -48,7 +48,11 @@ class Callback:
         """
 
     def on_train_end(self) -> None:
-        """After the last epoch, an interruption or an error."""
+        """After the last epoch, an interruption or an error.
+
+        All callbacks are told, whatever others raise, and even if one before this one failed in its `on_train_begin`;
+        of all errors the first is raised.
+        """
 
     def state(self) -> dict[str, Any]:
         """What a run that is resumed goes on from: JSON values and arrays."""

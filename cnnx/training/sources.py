@@ -17,10 +17,11 @@ from cnnx.augmentation.mixing import MixUp
 from cnnx.checks.arrays import check_numbers, check_shape
 from cnnx.checks.weights import check_weights
 from cnnx.data.arrays import ArrayBatches
-from cnnx.data.base import Batch, Batches
+from cnnx.data.base import Batch, Batches, check_first
 from cnnx.data.prefetching import Prefetched
-from cnnx.layers.base import Layer
+from cnnx.layers.base import Layer, walk
 from cnnx.layers.loss.output import ClassificationLayer, OutputLayer
+from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.standardize import StandardizeLayer
 from cnnx.training.weighting import ClassWeight, class_weights, example_weights, weights_by_class
 
@@ -140,6 +141,47 @@ class CheckedBatches(Checked):
         return X, y, weights
 
 
+class Joined(Checked):
+    """Batches of another source whose last one would be a single example: it is part of the one before."""
+
+    def __init__(self, batches: Checked) -> None:
+        self.batches, self.entrance, self.class_weight = batches, batches.entrance, batches.class_weight
+        self.examples, self.batch_size, self.input_shape = batches.examples, batches.batch_size, batches.input_shape
+        self.labels, self.weights = batches.labels, batches.weights
+
+    def __len__(self) -> int:
+        return len(self.batches) - 1
+
+    def epoch(self, rng: np.random.Generator | None, first: int = 0, number: int = 1) -> Generator[Batch, None, None]:
+        """The batches, the last two of them as one; see `Batches.epoch`."""
+        first = check_first(first, number, self)
+        left_out = len(self.batches) if first == len(self) else first
+        return self._joined(self.batches.epoch(rng, left_out, number), first)
+
+    def _joined(self, source: Generator[Batch, None, None], first: int) -> Generator[Batch, None, None]:
+        with closing(source):
+            for done, (X, y, weights) in enumerate(source, start=first + 1):
+                if done < len(self):
+                    yield X, y, weights
+                    continue
+                one, label, weight = next(source)
+                both = None if weights is None or weight is None else np.concatenate([weights, weight])
+                yield np.concatenate([X, one]), np.concatenate([y, label]), both
+
+
+def enough_in_each_batch(source: Checked, layers: Sequence[Layer], where: str) -> Checked:
+    """The source, with no batch of a single example if a layer cannot learn from one; messages begin with `where`."""
+    needs_two = [layer for layer in walk(layers) if isinstance(layer, BatchNormLayer) and layer.values_per_example == 1]
+    if not needs_two:
+        return source
+    reason = f"for {needs_two[0].name} would see a single value of each channel, which is its own mean"
+    if source.examples == 1:
+        raise ValueError(f"{where}: expected 2 examples or more, {reason}, got 1")
+    if source.batch_size == 1:
+        raise ValueError(f"{where}: batch_size: expected 2 or more, {reason}, got 1")
+    return Joined(source) if source.examples % source.batch_size == 1 else source
+
+
 def check_mixup(augment: Sequence[AnyAugmentation], source: Checked) -> None:
     """Before the first batch: weights cannot be blended."""
     weighted = source.weights is not None or source.class_weight is not None
@@ -177,7 +219,9 @@ def prepare(source: Checked, augment: Sequence[AnyAugmentation] = (), seed: Sequ
 
 def _in_memory(source: Checked) -> Array | None:
     """The examples, where reading a batch is no more than taking rows of an array."""
-    batches = source.batches if isinstance(source, CheckedBatches) else source
+    batches: Batches = source
+    while isinstance(batches, CheckedBatches | Joined):
+        batches = batches.batches
     return batches.X if isinstance(batches, ArrayBatches) and type(batches.X) is np.ndarray else None
 
 

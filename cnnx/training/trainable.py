@@ -58,11 +58,16 @@ def model_arrays(model: Trainable) -> dict[str, Array]:
     return {"parameters": model.parameters.copy(), **states}
 
 
-def set_model_arrays(model: Trainable, arrays: Mapping[str, Array]) -> None:
-    """Make parameters and states those of `model_arrays`."""
+def check_model_arrays(model: Trainable, arrays: Mapping[str, Array]) -> None:
+    """Arrays with the names, shapes and dtypes of `model_arrays`."""
     expected = {name: (value.shape, value.dtype) for name, value in model_arrays(model).items()}
     if {name: (value.shape, value.dtype) for name, value in arrays.items()} != expected:
         raise ValueError(f"expected the arrays {sorted(expected)} of this model, got {sorted(arrays)}")
+
+
+def set_model_arrays(model: Trainable, arrays: Mapping[str, Array]) -> None:
+    """Make parameters and states those of `model_arrays`."""
+    check_model_arrays(model, arrays)
     model.parameters[...] = arrays["parameters"]
     for index, layer in enumerate(model.layers):
         layer.state = {key: arrays[f"layers.{index}.{key}"].copy() for key in layer.state}

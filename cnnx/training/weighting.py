@@ -25,16 +25,17 @@ def example_weights(
         Checked labels. Rows of probabilities weigh as much as their classes on average.
     class_weight : mapping of int to float, "balanced", or None
         "balanced" is examples / (classes * examples of the class), over the classes that occur, as in scikit-learn.
+        The weight of a class that does not occur is not used.
     sample_weight : array_like of shape (examples,), or None
     output : OutputLayer
         It knows which labels there can be.
     where : str
-        Beginning of messages; in "train", each class with a weight must occur in `y`.
+        Beginning of messages.
 
     Raises
     ------
     TypeError, ValueError
-        If a class has no weight or does not occur, or weights are negative, not finite, all zero, or of another number.
+        If a class has no weight, or weights are negative, not finite, all zero, or of another number.
     """
     weights = None
     if sample_weight is not None:
@@ -56,6 +57,8 @@ def class_weights(class_weight: ClassWeight, y: Array | None, output: OutputLaye
         kind = ValueError if isinstance(class_weight, str) else TypeError
         raise kind(f"{where}: class_weight: expected a mapping or 'balanced', got {class_weight!r}")
     name = f"{where}: class_weight"
+    if not class_weight:
+        raise ValueError(f"{name}: expected a weight for each class, got none; None has all count the same")
     weights = check_weights(list(class_weight.values()), len(class_weight), name, np.float64)
     classes = output.check_labels(list(class_weight), name)
     _check_classes(classes, where)
@@ -69,9 +72,6 @@ def weights_by_class(y: Array, weights: Mapping[int, float], where: str) -> Arra
     missing = [label for label in found if label not in weights]
     if missing:
         raise ValueError(f"{where}: class_weight: expected a weight for each class, got none for {missing}")
-    unused = sorted(weights.keys() - set(found))
-    if where == "train" and unused:
-        raise ValueError(f"{where}: class_weight: the classes {unused} have weights, but no examples")
     table = np.array([weights[label] for label in found])
     of_class: Array = y[:, classes] @ table if places is None else table[places]
     return of_class

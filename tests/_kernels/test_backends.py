@@ -11,6 +11,7 @@ import pytest
 
 import cnnx
 from cnnx import _kernels
+from cnnx._kernels.ground.threads import _cgroup_quota, default_threads
 from cnnx._kernels.reference import dense
 
 compiled_only = pytest.mark.skipif(
@@ -171,6 +172,7 @@ def test_an_instruction_set_that_the_machine_lacks_is_an_error():
     [
         ({"CNNX_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, "3 CNNX_NUM_THREADS"),
         ({"OMP_NUM_THREADS": "5,2"}, "5 OMP_NUM_THREADS"),
+        ({"OMP_NUM_THREADS": " 5 "}, "5 OMP_NUM_THREADS"),
     ],
 )
 def test_the_number_of_threads_comes_from_the_environment(environment, expected):
@@ -178,23 +180,37 @@ def test_the_number_of_threads_comes_from_the_environment(environment, expected)
     assert run_python(code, CNNX_BACKEND=cnnx.backend_in_use(), **environment) == (expected, "")
 
 
-def test_a_number_of_threads_that_is_none_is_an_error():
-    _, errors = run_python("import cnnx", CNNX_NUM_THREADS="many")
-    assert "CNNX_NUM_THREADS: expected a number of threads, 1 or more, got 'many'" in errors
+@pytest.mark.parametrize("value", ["0", "auto", "2.0", "-1", "many,2", str(2**31), "9" * 5000, "\u0663"])
+def test_a_number_of_threads_that_is_none_is_an_error_in_our_variable_and_passed_over_in_others(value, monkeypatch):
+    monkeypatch.delenv("CNNX_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    expected = default_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert default_threads() == expected
+    monkeypatch.setenv("CNNX_NUM_THREADS", value)
+    with pytest.raises(ValueError, match="CNNX_NUM_THREADS: expected a number of threads, 1 or more, up to 4096, got"):
+        default_threads()
+
+
+@pytest.mark.parametrize("value", ["auto", ""])
+def test_a_variable_of_others_does_not_stop_the_import_and_stays_as_it_was(value):
+    code = "import os, cnnx; print(repr(os.environ['OMP_NUM_THREADS']))"
+    assert run_python(code, CNNX_BACKEND=cnnx.backend_in_use(), OMP_NUM_THREADS=value) == (repr(value), "")
 
 
 @pytest.mark.usefixtures("restored_kernels")
 def test_set_num_threads_is_remembered_and_checked():
     cnnx.set_num_threads(3)
     assert cnnx.get_num_threads() == 3
-    for bad in (0, -1, 1.5, True, "2"):
+    cnnx.set_num_threads(np.int64(2))
+    assert type(cnnx.get_num_threads()) is int
+    assert cnnx.get_num_threads() == 2
+    for bad in (0, -1, 1.5, True, "2", 2**31, 2**70, np.int64(2**31), np.uint8(0), np.float64(2)):
         with pytest.raises(ValueError, match="set_num_threads: expected an integer of 1 or more"):
             cnnx.set_num_threads(bad)
 
 
 def test_a_container_quota_limits_the_threads(tmp_path):
-    from cnnx._kernels.ground.threads import _cgroup_quota
-
     assert _cgroup_quota(tmp_path) is None
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert _cgroup_quota(tmp_path) is None
@@ -202,6 +218,32 @@ def test_a_container_quota_limits_the_threads(tmp_path):
     assert _cgroup_quota(tmp_path) == 2
     (tmp_path / "cpu.max").write_text("5000 100000\n")
     assert _cgroup_quota(tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        # The least of all cgroups that this process is in.
+        ("0::/a/b", {"a/b/cpu.max": "400000 100000", "a/cpu.max": "300000 100000", "cpu.max": "max 100000"}, 3),
+        ("0::/a/b", {"a/b/cpu.max": "200000 100000", "a/cpu.max": "300000 100000"}, 2),
+        ("0::/a", {"b/cpu.max": "200000 100000"}, None),
+        ("0::/a", {"unified/a/cpu.max": "50000 100000"}, 1),
+        ("0::/../../kube/pod", {"cpu.max": "200000 100000"}, 2),  # what is mounted begins below
+        ("3:cpu,cpuacct:/a", {"cpu,cpuacct/a/cpu.cfs_quota_us": "20", "cpu,cpuacct/a/cpu.cfs_period_us": "10"}, 2),
+        ("4:memory:/m\n1:cpu:/a/b", {"cpu/a/cpu.cfs_quota_us": "150000", "cpu/a/cpu.cfs_period_us": "50000"}, 3),
+        ("1:cpu:/job", {"cpu/job/cpu.cfs_quota_us": "-1", "cpu/job/cpu.cfs_period_us": "100000"}, None),
+        ("1:cpu:/docker/1", {"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ("1:name=systemd:/s\n0::/", {"cpu.max": "rubbish"}, None),
+        ("rubbish", {"cpu.max": "200000 100000"}, 2),
+    ],
+)  # fmt: skip
+def test_the_quotas_of_the_process_and_of_all_that_it_lies_in_count(own, files, expected, tmp_path):
+    (tmp_path / "own").write_text(own + "\n")
+    for name, content in files.items():
+        file = tmp_path / "root" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content + "\n")
+    assert _cgroup_quota(str(tmp_path / "root"), str(tmp_path / "own")) == expected
 
 
 def test_import_leaves_the_environment_as_it_was():

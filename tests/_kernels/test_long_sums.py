@@ -147,6 +147,8 @@ SUMS = (
     nearest_upsample_backward,
     batch_sums,
 )
+
+
 def check(results):
     for name, (found, expected) in results.items():
         np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=name)

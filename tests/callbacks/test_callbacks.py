@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import sys
 from types import SimpleNamespace
 
@@ -108,6 +109,55 @@ def test_a_figure_that_the_run_does_not_have_is_refused_before_training(model, d
         model.train(*data, 0.1, verbose=False, callbacks=[EarlyStopping("acuracy")])
 
 
+class Failing(Callback):
+    """Raises in one of its methods."""
+
+    def __init__(self, method, error):
+        setattr(self, method, self.fail)
+        self.error = error
+
+    def fail(self, *arguments):
+        raise self.error
+
+
+def test_an_error_at_the_end_keeps_no_other_callback_from_its_end(model, data):
+    script, recorder = Scripted(model, [0.5, 1.0, 0.7]), Recorder()
+    errors = OSError("the log server is gone"), ValueError("another")
+    callbacks = [script, *(Failing("on_train_end", error) for error in errors), EarlyStopping(patience=9), recorder]
+    with pytest.raises(OSError, match="the log server is gone"):
+        model.train(*data, 0.1, epochs=3, validation_split=0.5, verbose=False, callbacks=callbacks)
+    np.testing.assert_array_equal(model.parameters, script.weights[0][0])
+    assert recorder.events[-1] == ("end",)
+
+
+@pytest.mark.parametrize("method", ["on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end"])
+def test_the_first_error_is_raised_and_not_those_that_follow_from_it(method, model, data):
+    class Careless(Callback):
+        def on_train_begin(self, run):
+            self.run = run
+
+        def on_train_end(self):
+            self.run.stop("an AttributeError, where the run never began")
+            raise RuntimeError("of the end")
+
+    recorder = Recorder()
+    callbacks = [Failing(method, ZeroDivisionError("first")), Careless(), recorder]
+    with pytest.raises(ZeroDivisionError, match="first"):
+        model.train(*data, 0.1, verbose=False, callbacks=callbacks)
+    assert recorder.events[-1] == ("end",)
+
+
+@pytest.mark.parametrize("method", ["on_train_begin", "on_epoch_begin"])
+def test_early_stopping_that_is_used_again_never_gives_weights_of_the_run_before(method, model, data):
+    stopping = EarlyStopping(patience=9)
+    options = {"epochs": 2, "validation_split": 0.5, "verbose": False}
+    model.train(*data, 0.1, callbacks=[stopping], **options)
+    model.parameters[...] = 7
+    with pytest.raises(ZeroDivisionError):
+        model.train(*data, 0.1, callbacks=[Failing(method, ZeroDivisionError()), stopping], **options)
+    assert (model.parameters == 7).all()
+
+
 def test_a_time_limit_ends_the_run_after_a_batch(model, data):
     history = model.train(*data, 0.1, batch_size=10, epochs=10**6, verbose=False, callbacks=[TimeLimit(0.05)])
     assert history.stopped == "the time limit of 0.05 seconds is reached"
@@ -149,6 +199,96 @@ def test_logs_of_a_resumed_run_have_each_epoch_once(model, data, tmp_path):
     for name, head in (("log.csv", 1), ("log.jsonl", 0)):
         lines = (tmp_path / name).read_text().splitlines()[head:]
         assert [int(line.partition(",")[0].rpartition(" ")[2]) for line in lines] == [1, 2, 3, 4, 5]
+
+
+LOGS = [(CSVLog, "log.csv"), (JSONLog, "log.jsonl")]
+
+
+@pytest.fixture(params=LOGS, ids=["csv", "json"])
+def log(request, tmp_path):
+    kind, name = request.param
+    return kind(tmp_path / name)
+
+
+def train_to(epochs, log, data, resume=False):
+    """A run with a log and a checkpoint, from the start or from there."""
+    model = Model(Flatten(), BatchNormLayer(), DenseLayer(units=3), SoftmaxLayer())
+    checkpoint = log.path.with_name("run")
+    options = {"resume": checkpoint} if resume else {}
+    model.train(*data, 0.1, epochs=epochs, seed=0, verbose=False, callbacks=[log, Checkpoint(checkpoint)], **options)
+
+
+def epochs_in(log):
+    """The epochs of a log, each of whose lines must be whole."""
+    content = log.path.read_text()
+    assert content.endswith("\n")
+    lines = content.splitlines()
+    if isinstance(log, CSVLog):
+        assert lines[0] == "epoch,loss,accuracy,seconds,learning_rate"
+        assert all(len(line.split(",")) == 5 for line in lines)
+        return [int(line.partition(",")[0]) for line in lines[1:]]
+    rows = [json.loads(line) for line in lines]
+    assert all(row.keys() == {"epoch", "loss", "accuracy", "seconds", "learning_rate"} for row in rows)
+    return [row["epoch"] for row in rows]
+
+
+@pytest.mark.parametrize("share", [0, 1, 3, 20, -2, -1, None])
+def test_a_line_that_a_power_cut_has_cut_is_gone_when_the_run_goes_on(log, data, share):
+    train_to(3, log, data)
+    *_, last = log.path.read_bytes().splitlines(keepends=True)
+    train_to(2, log, data)
+    with log.path.open("ab") as file:
+        file.write(last[:share])
+    train_to(4, log, data, resume=True)
+    assert epochs_in(log) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "rubbish", [b"\0" * 40, b"\xff\xfe\n", b"[" * 5000 + b"\n", b"4,5\n", b"3\n{}\n\n", b'{"epoch": "3"}\n']
+)
+def test_what_is_no_line_of_a_log_is_gone_when_the_run_goes_on(log, data, rubbish):
+    train_to(2, log, data)
+    content = log.path.read_bytes()
+    for spoilt in (content + rubbish, rubbish + b"\n" + content):
+        log.path.write_bytes(spoilt)
+        train_to(3, log, data, resume=True)
+        assert epochs_in(log) == [1, 2, 3]
+        train_to(2, log, data)
+
+
+def test_a_line_that_does_not_fit_on_the_disk_leaves_no_part_of_it(log, data):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class FullDisk(Callback):
+        def on_epoch_end(self, epoch, figures):
+            if epoch == 2:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (log.path.stat().st_size + 10, limits[1]))
+
+    model = Model(Flatten(), DenseLayer(units=3), SoftmaxLayer())
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            model.train(*data, 0.1, epochs=3, verbose=False, callbacks=[FullDisk(), log])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert epochs_in(log) == [1]
+
+
+def test_relative_paths_begin_where_training_began(data, tmp_path, monkeypatch):
+    class Elsewhere(Callback):
+        def on_epoch_begin(self, epoch):
+            os.chdir("/")
+
+    def train(epochs, **options):
+        monkeypatch.chdir(tmp_path)
+        callbacks = [CSVLog("log.csv"), JSONLog("log.jsonl"), Checkpoint("run"), Elsewhere()]
+        model = Model(Flatten(), BatchNormLayer(), DenseLayer(units=3), SoftmaxLayer())
+        model.train(*data, 0.1, epochs=epochs, verbose=False, callbacks=callbacks, **options)
+
+    train(1)
+    train(2, resume="run")
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
 
 
 def test_tensorboard_gets_each_figure_of_each_epoch(model, data, tmp_path, monkeypatch):

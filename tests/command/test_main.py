@@ -1,3 +1,6 @@
+import io
+import os
+import signal
 import subprocess
 import sys
 
@@ -166,10 +169,137 @@ def test_an_interrupted_training_is_still_tested_and_saved(capsys, monkeypatch):
     assert "saved to digits-small.safetensors" in out
 
 
+class Unheard:
+    """An output that nobody reads."""
+
+    encoding, closed = "utf-8", False
+
+    def __init__(self, error):
+        self.error = error
+
+    def write(self, text):
+        raise self.error
+
+    flush = isatty = fileno = lambda self: self.write("")
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), OSError(28, "disk full"), ValueError("closed")])
+@pytest.mark.parametrize("quiet", [["--quiet"], []])
+def test_output_that_cannot_be_written_ends_nothing(error, quiet, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Unheard(error))
+    monkeypatch.setattr(sys, "stderr", Unheard(error))
+    assert main(["train", "digits", "--epochs", "1", "--output", "m.safetensors", *quiet]) == 0
+    cnnx.Model.load("m.safetensors")
+    assert main(["evaluate", "m.safetensors", "digits"]) == 0
+    assert main(["config"]) == 0
+    assert main(["predict", "m.safetensors", "nothing.png"]) == 1
+    assert main(["train", "nothing"]) == 2
+
+
+def test_without_any_output_a_model_is_trained_and_saved(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["train", "digits", "--epochs", "1", "--output", "m.safetensors"]) == 0
+    cnnx.Model.load("m.safetensors")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closed pipes are a matter of POSIX")
+def test_a_process_whose_pipes_are_closed_trains_and_saves_and_ends_well():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "cnnx", "train", "digits", "--epochs", "1", "--output", "m.safetensors"]
+    source = os.path.dirname(os.path.dirname(cnnx.__file__))
+    environment = {**os.environ, "PYTHONPATH": source}
+    try:
+        assert subprocess.run(command, stdout=writing, stderr=writing, env=environment).returncode == 0
+    finally:
+        os.close(writing)
+    cnnx.Model.load("m.safetensors")
+
+
+def test_a_model_is_saved_before_anything_is_said_of_it(monkeypatch):
+    def cut_off(self, X, y):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cnnx.Model, "evaluate", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        main(["train", "digits", "--epochs", "1", "--quiet", "--output", "m.safetensors"])
+    cnnx.Model.load("m.safetensors")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that could be handled")
+@pytest.mark.parametrize("steps", [1, 100, 180])  # an epoch has 180
+def test_a_run_that_is_asked_to_end_stops_after_its_batch_and_saves(steps, capsys, monkeypatch):
+    handler, taken = signal.getsignal(signal.SIGTERM), []
+    take = cnnx.Model.step
+
+    def step(self, *arguments):
+        taken.append(1)
+        if len(taken) == steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take(self, *arguments)
+
+    monkeypatch.setattr(cnnx.Model, "step", step)
+    assert main(["train", "digits", "--epochs", "100", "--quiet", "--output", "m.safetensors"]) == 128 + 15
+    assert len(taken) == steps
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [f"stopped after epoch {steps // 180}: the process was asked to end", "saved to m.safetensors"]
+    cnnx.Model.load("m.safetensors")
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that could be handled")
+def test_a_run_that_is_asked_to_end_before_its_first_step_saves_nothing(monkeypatch):
+    train = cnnx.Model.train
+
+    def asked(self, *arguments, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return train(self, *arguments, **options)
+
+    monkeypatch.setattr(cnnx.Model, "train", asked)
+    assert main(["train", "digits", "--quiet", "--output", "m.safetensors"]) == 128 + 15
+    assert not os.path.exists("m.safetensors")
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is full"), KeyboardInterrupt()])
+def test_training_that_fails_leaves_the_model_so_far_beside(error, monkeypatch, capsys):
+    def fail(self, epoch, figures):
+        raise error
+
+    monkeypatch.setattr(Checkpoint, "on_epoch_end", fail)
+    arguments = ["train", "digits", "--epochs", "1", "--quiet", "--output", "m.safetensors", "--checkpoint", "c"]
+    if isinstance(error, OSError):
+        assert main(arguments) == 2
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            main(arguments)
+    assert "the model so far is saved to m.safetensors.unfinished" in capsys.readouterr().err
+    cnnx.Model.load("m.safetensors.unfinished")
+    assert not os.path.exists("m.safetensors")
+
+
 def test_evaluate_prints_what_the_model_evaluates_to(saved, capsys):
     assert main(["evaluate", saved, "digits"]) == 0
     loss, accuracy = cnnx.Model.load(saved).evaluate(*cnnx.datasets.load_digits()[1])
     assert f"test loss {loss:.4f}, test accuracy {accuracy:.2%}" in capsys.readouterr().out
+
+
+def test_a_model_that_has_learned_from_bytes_is_given_bytes(capsys):
+    (X, y), (X_test, y_test) = cnnx.datasets.load_digits()
+    X, X_test = ((images * 255).astype(np.uint8) for images in (X, X_test))
+    model = cnnx.Model(cnnx.StandardizeLayer(), cnnx.Flatten(), cnnx.DenseLayer(10), cnnx.SoftmaxLayer())
+    model.train(X, y, 0.1, epochs=3, seed=0, verbose=False)
+    model.save("bytes.safetensors")
+    np.savez("bytes.npz", X_train=X, y_train=y, X_test=X_test, y_test=y_test)
+    loss, accuracy = model.evaluate(X_test, y_test)
+    assert main(["evaluate", "bytes.safetensors", "bytes.npz"]) == 0
+    shown = capsys.readouterr()
+    assert f"test loss {loss:.4f}, test accuracy {accuracy:.2%}" in shown.out
+    assert shown.err == "the model has learned from pixels from 0 to 255: it is given such pixels\n"
+    write_image("digit.png", X_test[0, :, :, 0] / 255)
+    assert main(["predict", "bytes.safetensors", "digit.png"]) == 0
+    probability = model.predict_proba(X_test[:1]).max()
+    assert capsys.readouterr().out == f"digit.png: class {y_test[0]}, probability {probability:.4f}\n"
 
 
 def test_a_model_with_one_output_is_tested_on_two_classes(capsys, rng):
@@ -209,6 +339,24 @@ def test_a_bad_image_is_one_line_and_the_others_are_still_classified(saved, caps
     first, second = shown.err.splitlines()
     assert first.startswith("cnnx: error: bad.png: not an intact image")
     assert "missing.png" in second
+
+
+def test_a_file_name_that_cannot_be_printed_ends_nothing(saved, monkeypatch):
+    name = "tr\u00e4ger\udcff.png"
+    write_image("good.png", np.zeros((8, 8)))
+    try:
+        os.replace("good.png", name)
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has no such names")
+    write_image("good.png", np.zeros((8, 8)))
+    written = io.BytesIO(), io.BytesIO()
+    for stream, buffer in zip(("stdout", "stderr"), written, strict=True):
+        monkeypatch.setattr(sys, stream, io.TextIOWrapper(buffer, "ascii", "strict"))
+    assert main(["predict", saved, name, "\udcfe.png", "good.png"]) == 1
+    out, errors = (buffer.getvalue().decode("ascii").splitlines() for buffer in written)
+    assert [line.partition(":")[0] for line in out] == [r"tr\xe4ger\udcff.png", "good.png"]
+    assert len(errors) == 1
+    assert r"\udcfe.png" in errors[0]
 
 
 def test_an_image_of_16_bits_is_scaled_and_not_clipped(saved, capsys):

@@ -18,7 +18,8 @@ def folder(tmp_path):
             Image.fromarray(grey).save(tmp_path / name / f"{i}.{'PNG' if i else 'png'}")
     (tmp_path / "README.txt").write_text("Left out.")
     (tmp_path / ".cache").mkdir()
-    (tmp_path / "cats" / ".DS_Store").write_text("Left out.")
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / "cats" / name).write_text("Left out.")
     return tmp_path
 
 
@@ -43,6 +44,13 @@ def test_a_shuffled_epoch_can_begin_later(folder):
     for (X, y, _), (X_rest, y_rest, _) in zip(whole[1:], rest, strict=True):
         np.testing.assert_array_equal(X, X_rest)
         np.testing.assert_array_equal(y, y_rest)
+
+
+def test_a_relative_path_begins_where_the_source_was_made(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    batches = FolderBatches(folder.name, 4, size=4)
+    monkeypatch.chdir("/")
+    assert len(list(batches.epoch(None))) == 3
 
 
 def test_images_of_other_sizes_are_resized(folder):

@@ -2,10 +2,11 @@ import json
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from cnnx import ConvolutionLayer, DenseLayer, Flatten, Model, PoolLayer, ReluLayer, ResidualLayer, SoftmaxLayer
 from cnnx.files.models import FORMAT
+from cnnx.files.tensors import read_tensors, write_tensors
 
 
 @pytest.fixture
@@ -31,13 +32,11 @@ def path(tmp_path, model):
 
 def rewrite(path, change=lambda architecture: None, tensors=None, metadata=None):
     """The file with its architecture or tensors changed."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        architecture = json.loads(file.metadata()["cnnx"])
+    saved, values = read_tensors(path)
+    architecture = json.loads(saved["cnnx"])
     change(architecture)
     metadata = {"cnnx": json.dumps(architecture)} if metadata is None else metadata
-    save_file(load_file(path) if tensors is None else tensors, path, metadata=metadata)
+    write_tensors(path, values if tensors is None else tensors, metadata)
 
 
 def test_a_loaded_model_is_the_saved_one(path, model, rng):
@@ -185,7 +184,7 @@ def test_tensors_of_layers_inside_a_block_have_its_path(tmp_path, dtype):
         Model.load(path)
 
 
-@pytest.mark.parametrize("metadata", [{}, {"cnnx": "{"}, {"cnnx": "[" * 100_000}, {"cnnx": "7"}])
+@pytest.mark.parametrize("metadata", [{}, {"cnnx": "{"}, {"cnnx": "[" * 99_000}, {"cnnx": "7"}])
 def test_metadata_that_is_no_architecture_is_refused(path, metadata):
     rewrite(path, metadata=metadata)
     with pytest.raises(ValueError, match="not a usable cnnx model"):
@@ -205,3 +204,26 @@ def test_tensors_that_do_not_fit_are_refused(path):
         rewrite(path, tensors=changed)
         with pytest.raises(ValueError, match=r"not a usable cnnx model: .*(parameter|belongs to none)"):
             Model.load(path)
+
+
+class Scaled(DenseLayer):
+    """A layer that no file may name."""
+
+
+class Inner:
+    class DenseLayer(DenseLayer):
+        """A class of a name that files may have."""
+
+
+@pytest.mark.parametrize("kind", [Scaled, Inner.DenseLayer])
+@pytest.mark.parametrize("block", [False, True])
+def test_a_layer_that_could_not_be_loaded_is_not_saved(kind, block, tmp_path):
+    layer = ResidualLayer(ReluLayer(), kind(units=3)) if block else kind(units=3)
+    model = Model(layer, SoftmaxLayer())
+    model.build((3,), seed=0)
+    place = r"layers\[0\].layers\[1\]" if block else r"layers\[0\]"
+    with pytest.raises(
+        ValueError, match=rf"^Model.save: {place} .*LAYERS, got one of the class .*{kind.__qualname__}: a"
+    ):
+        model.save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

@@ -237,18 +237,15 @@ def test_a_model_keeps_its_averages_in_its_file(tmp_path, data):
 
 
 def test_a_file_without_averages_is_refused(tmp_path, data):
-    from safetensors import safe_open
-    from safetensors.numpy import load_file, save_file
+    from cnnx.files.tensors import read_tensors, write_tensors
 
     path = tmp_path / "model.safetensors"
     model = network()
     model.build(data[0].shape[1:], seed=0)
     model.save(path)
-    with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata()
-    tensors = load_file(path)
+    metadata, tensors = read_tensors(path)
     del tensors["1.variance"]
-    save_file(tensors, path, metadata=metadata)
+    write_tensors(path, tensors, metadata)
     with pytest.raises(ValueError, match=r"parameter variance: expected float32 .* got nothing"):
         Model.load(path)
 

@@ -12,6 +12,7 @@ import pytest
 
 import cnnx
 from cnnx import (
+    BatchNormLayer,
     ConvolutionLayer,
     DenseLayer,
     DropoutLayer,
@@ -542,3 +543,71 @@ def test_a_batch_is_checked_once_on_its_way_to_the_kernels(rng):
     # Fifteen batches more: an array of each is looked at once, and nothing else is checked again.
     assert Counter(calls[2]) - Counter(calls[8]) == Counter({"check_batch": 15})
     assert len(calls[8]) < 30
+
+
+def normalized():
+    return Model(Flatten(), DenseLayer(units=4), BatchNormLayer(), ReluLayer(), DenseLayer(units=3), SoftmaxLayer())
+
+
+class Sizes(Callback):
+    def on_train_begin(self, run):
+        self.run, self.seen = run, [0]
+
+    def on_batch_end(self, batch, figures):
+        self.seen.append(self.run.position.seen)
+
+    @property
+    def sizes(self):
+        return np.diff(self.seen).tolist()
+
+
+@pytest.mark.parametrize("augment", [(), (Flip(),)])
+@pytest.mark.parametrize("make", [from_arrays, from_a_mapped_file], ids=["arrays", "mapped"])
+def test_a_last_single_example_is_part_of_the_batch_before_where_batches_are_normalized(make, augment, data, tmp_path):
+    X, y = (np.concatenate([part, part[:3]]) for part in data)  # 25 in batches of 4
+    source, sizes = make(X, y, *([tmp_path] if make is from_a_mapped_file else [])), Sizes()
+    whole = fit(source, sizes, model=normalized(), augment=augment, epochs=1)
+    assert sizes.sizes == [4, 4, 4, 4, 4, 5]
+    assert sizes.run.batches == 6
+    assert np.isfinite(np.frombuffer(whole[0], np.float32)).all()
+    fit(source, sizes, augment=augment, epochs=1)  # another model takes the example alone
+    assert sizes.sizes == [4, 4, 4, 4, 4, 4, 1]
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_a_run_with_a_joined_batch_goes_on_with_the_same_bits(steps, data, tmp_path):
+    X, y = data[0][:13], data[1][:13]
+    source, weights = (
+        {"X": X, "y": y, "batch_size": 4, "sample_weight": np.arange(13)},
+        Checkpoint(tmp_path / "run", unit="step"),
+    )
+    expected = fit(source, weights, model=normalized(), epochs=4)
+    with pytest.raises(PowerCutError):
+        fit(source, Checkpoint(tmp_path / "run", unit="step"), PowerCut(steps), model=normalized(), epochs=4)
+    assert fit(source, weights, model=normalized(), epochs=4, resume=tmp_path / "run") == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 1}, r"batch_size: expected 2 or more, for layers\[2\] \(BatchNormLayer\) would see"),
+        ({"examples": 1}, r"expected 2 examples or more, for layers\[2\] \(BatchNormLayer\) would see"),
+    ],
+)
+def test_single_examples_where_batches_are_normalized_are_an_error_before_the_first_step(options, message, data):
+    X, y = data[0][: options.get("examples")], data[1][: options.get("examples")]
+    batch_size = options.get("batch_size", 4)
+    model = normalized()
+    model.build((6, 6, 1), seed=0)
+    before = model.parameters.copy()
+    for source in ((X, y, 0.1, batch_size), (ArrayBatches(X, y, batch_size), None, 0.1)):
+        with pytest.raises(ValueError, match=f"^train: {message}"):
+            model.train(*source, verbose=False)
+    with pytest.raises(ValueError, match=f"^find_learning_rate: {message}"):
+        model.find_learning_rate(X, y, batch_size=batch_size)
+    np.testing.assert_array_equal(model.parameters, before)
+
+
+def test_images_can_be_normalized_one_by_one(data):
+    model = Model(ConvolutionLayer(2, 3), BatchNormLayer(), Flatten(), DenseLayer(3), SoftmaxLayer())
+    model.train(*data, 0.1, batch_size=1, verbose=False)

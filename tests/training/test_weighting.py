@@ -1,7 +1,10 @@
+import copy
+
 import numpy as np
 import pytest
 
 from cnnx import DenseLayer, Flatten, Model, SoftmaxLayer
+from cnnx.data import ArrayBatches
 from cnnx.layers.loss import OutputLayer
 from cnnx.training.weighting import example_weights
 
@@ -99,6 +102,7 @@ def test_weights_go_with_their_examples(data):
         ({"class_weight": "even"}, ValueError, "class_weight: expected a mapping or 'balanced', got 'even'"),
         ({"class_weight": [1, 2, 3]}, TypeError, "class_weight: expected a mapping or 'balanced'"),
         ({"class_weight": {0: 1, 2: 1}}, ValueError, r"expected a weight for each class, got none for \[1\]"),
+        ({"class_weight": {}}, ValueError, "class_weight: expected a weight for each class, got none"),
         ({"class_weight": {0: 1, 1: 1, 2: 1, 3: 1}}, ValueError, "class_weight: labels: expected 0 to 2"),
         ({"class_weight": {0: 1, 1: -1, 2: 1}}, ValueError, "class_weight: .* 0 or more, got -1.0"),
         ({"class_weight": {0: 0, 1: 0, 2: 0}}, ValueError, "expected a weight above 0, all are 0"),
@@ -115,10 +119,14 @@ def test_weights_that_cannot_be_are_named(model, data, arguments, error, message
             call()
 
 
-def test_only_a_training_run_wants_examples_of_each_class_with_a_weight(model, data):
+def test_the_weight_of_a_class_that_does_not_occur_is_not_used(model, data):
     X, y = data[0][:2], data[1][:2]
-    weights = {0: 1, 1: 1, 2: 1}
+    weights = {0: 1, 1: 2, 2: 3}
     model.train_on_batch(X, y, 0.1, class_weight=weights)
     model.evaluate(X, y, class_weight=weights)
-    with pytest.raises(ValueError, match=r"train: class_weight: the classes \[2\] have weights, but no examples"):
-        model.train(X, y, 0.1, verbose=False, class_weight=weights)
+    one, other = copy.copy(model), copy.copy(model)
+    for source in ((X, y), (ArrayBatches(X, y, 2),)):
+        one.train(*source, learning_rate=0.1, verbose=False, seed=0, class_weight=weights)
+        other.train(*source, learning_rate=0.1, verbose=False, seed=0, class_weight={0: 1, 1: 2})
+        np.testing.assert_array_equal(one.parameters, other.parameters)
+    assert not np.array_equal(one.parameters, model.parameters)

@@ -12,10 +12,10 @@ row of means or scales beside it.
 from libc.math cimport sqrt
 from libc.string cimport memset
 
-from cnnx._kernels.ground.dtypes import by_dtype
+from cnnx._kernels.ground.elementwise cimport elements, take_channels, take_elements, wrong_types
 from cnnx._kernels.ground.floating cimport floating
+from cnnx._kernels.ground.lanes cimport LANES as SUMS, sum_of_lanes
 from cnnx._kernels.ground.parallel cimport add_parts, allocate, for_each_task, release, threads_for
-from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 
 cdef enum:
     LANES = 16      # elements of the widest vector
@@ -44,29 +44,23 @@ cdef layout lay_out(
     w.examples, w.channels, w.groups, w.group = examples, channels, groups, channels // groups
     w.size, w.count = positions * channels, positions * w.group
     w.width = together * channels
-    w.share = max(<Py_ssize_t>1, RUN // w.size)
+    w.share = max(<Py_ssize_t>1, RUN // max(w.size, <Py_ssize_t>1))
     if tasks:
         w.share = max(w.share, (examples + tasks - 1) // tasks)
-    w.tasks = (examples + w.share - 1) // w.share
+    w.tasks = max((examples + w.share - 1) // w.share, <Py_ssize_t>1)     # without examples, sums are 0
     return w
 
 
 cdef struct group_pass:
     layout w
-    const void *grad
-    const void *x
-    const void *gamma
-    const void *beta
+    elements x, grad, out
+    elements[2] numbers     # for each channel: gamma and perhaps beta, or the gradients of both
+    elements mean, inv_std
     double epsilon
-    void *mean
-    void *inv_std
     double *sums            # over examples, of each task
-    void *out
 
 
-cdef Py_ssize_t vectors(Py_ssize_t bytes, size_t itemsize) noexcept nogil:
-    """Elements of whole vectors that hold so many bytes."""
-    return (bytes // <Py_ssize_t>itemsize + LANES - 1) // LANES * LANES
+ctypedef int (*pass_function)(group_pass *p, const void *x) except -1 nogil
 
 
 cdef int for_each_share(
@@ -74,8 +68,8 @@ cdef int for_each_share(
     Py_ssize_t rows, Py_ssize_t sums,
 ) except -1 nogil:
     """`operations` are those of an element; each thread has memory for so many sums, and then so many rows."""
-    cdef Py_ssize_t own = vectors(
-        sums * sizeof(double) + rows * p.w.width * sizeof(floating), sizeof(floating))
+    cdef Py_ssize_t sums_room = sums * (sizeof(double) // sizeof(floating))
+    cdef Py_ssize_t own = (sums_room + rows * p.w.width + LANES - 1) // LANES * LANES
     cdef int threads = threads_for(p.w.tasks, operations * p.w.examples * p.w.size)
     cdef floating *memory = <floating *>allocate(threads * own * sizeof(floating))
     for_each_task(run, p, p.w.tasks, threads, memory, own)
@@ -108,16 +102,16 @@ cdef void repeat(layout w, floating *row) noexcept nogil:
 
 
 cdef double run_sum(const floating *values, Py_ssize_t count) noexcept nogil:
-    cdef double[8] lanes
+    cdef double[SUMS] lanes
     cdef Py_ssize_t i = 0, lane
     cdef double total = 0
-    if count >= 8:
+    if count >= SUMS:
         memset(lanes, 0, sizeof(lanes))
-        while i + 8 <= count:
-            for lane in range(8):
+        while i + SUMS <= count:
+            for lane in range(SUMS):
                 lanes[lane] += values[i + lane]
-            i += 8
-        total = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+            i += SUMS
+        total = sum_of_lanes(lanes)
     while i < count:
         total += values[i]
         i += 1
@@ -142,11 +136,53 @@ cdef void fold_channels(const floating *row, layout w, double *sums) noexcept no
 
 cdef double folded(const floating *lanes) noexcept nogil:
     """Sum of as many partial sums as there are lanes, in pairs."""
-    cdef double[8] sums
+    cdef double[SUMS] sums
     cdef Py_ssize_t lane
-    for lane in range(8):
-        sums[lane] = <double>lanes[lane] + lanes[lane + 8]
-    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
+    for lane in range(SUMS):
+        sums[lane] = <double>lanes[lane] + lanes[lane + SUMS]
+    return sum_of_lanes(sums)
+
+
+# -- The way over groups ------------------------------------------------------------------------------
+
+cdef void for_each_group(
+    void (*run)(const group_pass *p, Py_ssize_t start, Py_ssize_t first, Py_ssize_t i, floating kind) noexcept nogil,
+    const group_pass *p, Py_ssize_t task,
+) noexcept nogil:
+    """Of examples of one position: where a group begins, its first channel, and its place among all groups."""
+    cdef Py_ssize_t n, g, i = task * p.w.share * p.w.groups
+    for n in range(task * p.w.share, min((task + 1) * p.w.share, p.w.examples)):
+        for g in range(p.w.groups):
+            run(p, n * p.w.size + g * p.w.group, g * p.w.group, i, 0)
+            i += 1
+
+
+cdef int run_pass(
+    str name, tuple inputs, tuple outputs, tuple numbers, tuple filled, tuple statistics, bint fills,
+    pass_function for_float, pass_function for_double, Py_ssize_t tasks=0, double epsilon=0,
+) except -1:
+    """The function for the type of the arrays: `x` and perhaps `grad`, an output if there is one, numbers for each
+    channel, and the mean and the inverse deviation of each group, which a pass reads or fills."""
+    cdef group_pass p
+    cdef elements[3] arrays
+    cdef elements[2] of_groups
+    cdef Py_ssize_t examples, groups, channels
+    take_channels(name, inputs, outputs, arrays, numbers, filled, p.numbers)
+    take_elements(name, () if fills else statistics, statistics if fills else (), of_groups)
+    p.x, p.grad, p.out, p.mean, p.inv_std = arrays[0], arrays[1], arrays[len(inputs)], of_groups[0], of_groups[1]
+    if p.mean.type != p.x.type:
+        raise wrong_types(name, inputs + outputs + statistics)
+    examples, groups, channels = len(inputs[0]), p.mean.last, p.x.last
+    if groups < 1 or channels % groups or p.mean.count != examples * groups or examples and not p.x.count:
+        raise ValueError(
+            f"{name}: shapes do not fit: "
+            f"{', '.join([str(array.shape) for array in inputs + outputs])}, groups {statistics[0].shape}")
+    p.epsilon = epsilon
+    with nogil:
+        p.w = lay_out(
+            examples, p.x.count // (max(examples, <Py_ssize_t>1) * channels), channels, groups, tasks)
+        (for_float if p.x.type == c"f" else for_double)(&p, p.x.first)
+    return 0
 
 
 # -- Forward ------------------------------------------------------------------------------------------
@@ -214,50 +250,41 @@ cdef double deviation_sum(const floating *x, floating centre, bint square, Py_ss
 
 
 cdef void normalize_row(
-    const floating *x, const floating *gamma, const floating *beta, double epsilon, Py_ssize_t count,
-    floating *mean, floating *inv_std, floating *out,
+    const group_pass *p, Py_ssize_t start, Py_ssize_t first, Py_ssize_t group, floating kind,
 ) noexcept nogil:
-    """One group of an example of one position."""
-    cdef Py_ssize_t i
+    """A group of an example of one position."""
+    cdef Py_ssize_t i, count = p.w.group
+    cdef const floating *x = <const floating *>p.x.first + start
+    cdef const floating *gamma = <const floating *>p.numbers[0].first + first
+    cdef const floating *beta = <const floating *>p.numbers[1].first + first
+    cdef floating *out = <floating *>p.out.first + start
     cdef floating centre = <floating>(x[0] + deviation_sum(x, x[0], False, count) / count)
-    cdef floating scale = <floating>(1 / sqrt(deviation_sum(x, centre, True, count) / count + epsilon))
+    cdef floating scale = <floating>(1 / sqrt(deviation_sum(x, centre, True, count) / count + p.epsilon))
     for i in range(count):
         out[i] = (x[i] - centre) * (scale * gamma[i]) + beta[i]
-    mean[0] = centre
-    inv_std[0] = scale
-
-
-cdef void forward_rows(const group_pass *p, Py_ssize_t task, const floating *x) noexcept nogil:
-    cdef Py_ssize_t n, g, start, i = task * p.w.share * p.w.groups, first
-    for n in range(task * p.w.share, min((task + 1) * p.w.share, p.w.examples)):
-        for g in range(p.w.groups):
-            first, start = g * p.w.group, n * p.w.size + g * p.w.group
-            normalize_row(
-                x + start, <const floating *>p.gamma + first, <const floating *>p.beta + first, p.epsilon, p.w.group,
-                <floating *>p.mean + i, <floating *>p.inv_std + i, <floating *>p.out + start)
-            i += 1
+    (<floating *>p.mean.first)[group] = centre
+    (<floating *>p.inv_std.first)[group] = scale
 
 
 cdef void forward_task(const void *job, Py_ssize_t task, floating *memory) noexcept nogil:
     cdef const group_pass *p = <const group_pass *>job
     cdef layout w = p.w
     cdef Py_ssize_t n, g, i
-    cdef const floating *x = <const floating *>p.x
     cdef const floating *example
-    cdef floating *mean = <floating *>p.mean
-    cdef floating *inv_std = <floating *>p.inv_std
+    cdef floating *mean = <floating *>p.mean.first
+    cdef floating *inv_std = <floating *>p.inv_std.first
     cdef double *sums = <double *>memory
     cdef floating *total = <floating *>(sums + w.groups)
     cdef floating *centre = total + w.width
     cdef floating *gammas = total + 2 * w.width
     cdef floating *betas = total + 3 * w.width
     if w.size == w.channels:
-        forward_rows(p, task, x)
+        for_each_group(normalize_row[floating], p, task)
         return
-    spread_channels(<const floating *>p.gamma, w, gammas)
-    spread_channels(<const floating *>p.beta, w, betas)
+    spread_channels(<const floating *>p.numbers[0].first, w, gammas)
+    spread_channels(<const floating *>p.numbers[1].first, w, betas)
     for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
-        example = x + n * w.size
+        example = <const floating *>p.x.first + n * w.size
         # Sums of differences from a group's first value: a mean far from zero costs no digits.
         for g in range(w.groups):
             mean[n * w.groups + g] = example[g * w.group]
@@ -274,10 +301,20 @@ cdef void forward_task(const void *job, Py_ssize_t task, floating *memory) noexc
             total[i] *= gammas[i]
         normalize_example(
             example, <const floating *>centre, <const floating *>total, <const floating *>betas, w,
-            <floating *>p.out + n * w.size)
+            <floating *>p.out.first + n * w.size)
 
 
-# -- Backward -----------------------------------------------------------------------------------------
+cdef int forward(group_pass *p, const floating *x) except -1 nogil:
+    return for_each_share[floating](forward_task[floating], p, 4, 4, p.w.groups)
+
+
+def group_norm_forward(x, gamma, beta, double epsilon, mean, inv_std, out):
+    run_pass(
+        "group_norm_forward", (x,), (out,), (gamma, beta), (), (mean, inv_std), True, <pass_function>forward[float],
+        <pass_function>forward[double], 0, epsilon)
+
+
+# -- Gradients ----------------------------------------------------------------------------------------
 
 cdef void add_row_gradients(
     const floating *grad, const floating *x, const floating *mean, const floating *inv_std, layout w,
@@ -308,10 +345,10 @@ cdef void parameter_gradient_task(const void *job, Py_ssize_t task, floating *ro
     cdef const group_pass *p = <const group_pass *>job
     cdef layout w = p.w
     cdef Py_ssize_t n, start, here, done = 0
-    cdef const floating *grad = <const floating *>p.grad
-    cdef const floating *x = <const floating *>p.x
-    cdef const floating *mean = <const floating *>p.mean
-    cdef const floating *inv_std = <const floating *>p.inv_std
+    cdef const floating *grad = <const floating *>p.grad.first
+    cdef const floating *x = <const floating *>p.x.first
+    cdef const floating *mean = <const floating *>p.mean.first
+    cdef const floating *inv_std = <const floating *>p.inv_std.first
     cdef double *sums = p.sums + task * 2 * w.channels
     cdef bint single = w.size == w.channels
     cdef floating *means = rows
@@ -345,8 +382,10 @@ cdef void parameter_gradient_task(const void *job, Py_ssize_t task, floating *ro
     fold_channels(<const floating *>products, w, sums + w.channels)
 
 
-cdef int parameter_gradient(group_pass *p, floating *gamma_grad, floating *beta_grad) except -1 nogil:
+cdef int parameter_gradient(group_pass *p, const floating *x) except -1 nogil:
     cdef Py_ssize_t c, own = 2 * p.w.channels
+    cdef floating *gamma_grad = <floating *>p.numbers[0].first
+    cdef floating *beta_grad = <floating *>p.numbers[1].first
     p.sums = <double *>allocate(p.w.tasks * own * sizeof(double))
     try:
         for_each_share[floating](parameter_gradient_task[floating], p, 2, 4, 0)
@@ -357,6 +396,12 @@ cdef int parameter_gradient(group_pass *p, floating *gamma_grad, floating *beta_
     finally:
         release(p.sums)
     return 0
+
+
+def group_norm_parameter_gradient(grad, x, mean, inv_std, gamma_grad, beta_grad):
+    run_pass(
+        "group_norm_parameter_gradient", (x, grad), (), (), (gamma_grad, beta_grad), (mean, inv_std), False,
+        <pass_function>parameter_gradient[float], <pass_function>parameter_gradient[double], TASKS)
 
 
 cdef void group_gradients(
@@ -397,13 +442,18 @@ cdef void example_input_gradient(
 
 
 cdef void row_input_gradient(
-    const floating *grad, const floating *x, floating mean, floating scale, const floating *gamma, Py_ssize_t count,
-    floating *out,
+    const group_pass *p, Py_ssize_t start, Py_ssize_t first, Py_ssize_t group, floating kind,
 ) noexcept nogil:
-    """One group of an example of one position."""
+    """A group of an example of one position."""
+    cdef Py_ssize_t i = 0, lane, count = p.w.group
+    cdef const floating *grad = <const floating *>p.grad.first + start
+    cdef const floating *x = <const floating *>p.x.first + start
+    cdef const floating *gamma = <const floating *>p.numbers[0].first + first
+    cdef floating *out = <floating *>p.out.first + start
+    cdef floating mean = (<const floating *>p.mean.first)[group], scale = (<const floating *>p.inv_std.first)[group]
     cdef floating[LANES] gradients
     cdef floating[LANES] products
-    cdef Py_ssize_t i = 0, lane, stop, whole = count // LANES * LANES
+    cdef Py_ssize_t stop, whole = count // LANES * LANES
     cdef double gradient_sum = 0, product_sum = 0
     cdef floating scaled, average, slope
     while i < whole:
@@ -428,28 +478,16 @@ cdef void row_input_gradient(
         out[i] = scale * ((grad[i] * gamma[i] - average) - (x[i] - mean) * slope)
 
 
-cdef void input_gradient_rows(const group_pass *p, Py_ssize_t task, const floating *x) noexcept nogil:
-    cdef Py_ssize_t n, g, start, i = task * p.w.share * p.w.groups
-    for n in range(task * p.w.share, min((task + 1) * p.w.share, p.w.examples)):
-        for g in range(p.w.groups):
-            start = n * p.w.size + g * p.w.group
-            row_input_gradient(
-                <const floating *>p.grad + start, x + start, (<const floating *>p.mean)[i],
-                (<const floating *>p.inv_std)[i], <const floating *>p.gamma + g * p.w.group, p.w.group,
-                <floating *>p.out + start)
-            i += 1
-
-
 cdef void input_gradient_task(const void *job, Py_ssize_t task, floating *memory) noexcept nogil:
     cdef const group_pass *p = <const group_pass *>job
     cdef layout w = p.w
     cdef Py_ssize_t n, g
     cdef floating scale
-    cdef const floating *grad = <const floating *>p.grad
-    cdef const floating *x = <const floating *>p.x
-    cdef const floating *mean = <const floating *>p.mean
-    cdef const floating *inv_std = <const floating *>p.inv_std
-    cdef floating *out = <floating *>p.out
+    cdef const floating *grad = <const floating *>p.grad.first
+    cdef const floating *x = <const floating *>p.x.first
+    cdef const floating *mean = <const floating *>p.mean.first
+    cdef const floating *inv_std = <const floating *>p.inv_std.first
+    cdef floating *out = <floating *>p.out.first
     cdef double *sums = <double *>memory
     cdef floating *means = <floating *>(sums + 2 * w.groups)
     cdef floating *scales = means + w.width
@@ -458,9 +496,9 @@ cdef void input_gradient_task(const void *job, Py_ssize_t task, floating *memory
     cdef floating *slopes = means + 4 * w.width
     cdef floating *values = means + 5 * w.width
     if w.size == w.channels:
-        input_gradient_rows(p, task, x)
+        for_each_group(row_input_gradient[floating], p, task)
         return
-    spread_channels(<const floating *>p.gamma, w, gammas)
+    spread_channels(<const floating *>p.numbers[0].first, w, gammas)
     for n in range(task * w.share, min((task + 1) * w.share, w.examples)):
         spread_groups(mean + n * w.groups, w, means)
         spread_groups(inv_std + n * w.groups, w, scales)
@@ -480,78 +518,12 @@ cdef void input_gradient_task(const void *job, Py_ssize_t task, floating *memory
             <const floating *>gammas, <const floating *>averages, <const floating *>slopes, w, out + n * w.size)
 
 
-# -- The door -----------------------------------------------------------------------------------------
-
-cdef int check(
-    const char *name, Py_ssize_t[3] x, Py_ssize_t[3] other, Py_ssize_t[2] mean, Py_ssize_t[2] inv_std,
-    Py_ssize_t a, Py_ssize_t b,
-) except -1:
-    """Two arrays of one shape, a value for each example and group, and one for each channel."""
-    if not (
-        same_shape(x, other, 3) and same_shape(mean, inv_std, 2) and mean[0] == x[0] and x[1] >= 1 and x[2] >= 1
-        and mean[1] >= 1 and x[2] % mean[1] == 0 and x[2] == a == b
-    ):
-        raise ValueError(
-            f"{name.decode()}: shapes do not fit: {as_tuple(x, 3)}, {as_tuple(other, 3)}, groups "
-            f"{as_tuple(mean, 2)}, {as_tuple(inv_std, 2)}, channels {(a, b)}")
-    return 0
+cdef int input_gradient(group_pass *p, const floating *x) except -1 nogil:
+    # Behind the five rows is a value for each group, of which a row has no more.
+    return for_each_share[floating](input_gradient_task[floating], p, 4, 6, 2 * p.w.groups)
 
 
-cdef group_pass pass_of(
-    const floating *x, Py_ssize_t[3] shape, Py_ssize_t groups, Py_ssize_t tasks, const floating *mean,
-    const floating *inv_std,
-) noexcept nogil:
-    cdef group_pass p
-    memset(&p, 0, sizeof(group_pass))
-    p.w, p.x = lay_out(shape[0], shape[1], shape[2], groups, tasks), x
-    p.mean, p.inv_std = <void *>mean, <void *>inv_std
-    return p
-
-
-@by_dtype
-def group_norm_forward(
-    const floating[:, :, ::1] x, const floating[::1] gamma, const floating[::1] beta, double epsilon,
-    floating[:, ::1] mean, floating[:, ::1] inv_std, floating[:, :, ::1] out,
-):
-    check("group_norm_forward", x.shape, out.shape, mean.shape, inv_std.shape, gamma.shape[0], beta.shape[0])
-    if x.shape[0] == 0:
-        return
-    cdef group_pass p = pass_of(&x[0, 0, 0], x.shape, mean.shape[1], 0, &mean[0, 0], &inv_std[0, 0])
-    p.gamma, p.beta, p.epsilon, p.out = &gamma[0], &beta[0], epsilon, &out[0, 0, 0]
-    with nogil:
-        for_each_share[floating](forward_task[floating], &p, 4, 4, p.w.groups)
-
-
-@by_dtype
-def group_norm_parameter_gradient(
-    const floating[:, :, ::1] grad, const floating[:, :, ::1] x, const floating[:, ::1] mean,
-    const floating[:, ::1] inv_std, floating[::1] gamma_grad, floating[::1] beta_grad,
-):
-    check(
-        "group_norm_parameter_gradient", x.shape, grad.shape, mean.shape, inv_std.shape, gamma_grad.shape[0],
-        beta_grad.shape[0])
-    if x.shape[0] == 0:
-        gamma_grad[...] = 0
-        beta_grad[...] = 0
-        return
-    cdef group_pass p = pass_of(&x[0, 0, 0], x.shape, mean.shape[1], TASKS, &mean[0, 0], &inv_std[0, 0])
-    p.grad = &grad[0, 0, 0]
-    with nogil:
-        parameter_gradient(&p, &gamma_grad[0], &beta_grad[0])
-
-
-@by_dtype
-def group_norm_input_gradient(
-    const floating[:, :, ::1] grad, const floating[:, :, ::1] x, const floating[:, ::1] mean,
-    const floating[:, ::1] inv_std, const floating[::1] gamma, floating[:, :, ::1] out,
-):
-    cdef Py_ssize_t C = gamma.shape[0]
-    check("group_norm_input_gradient", x.shape, grad.shape, mean.shape, inv_std.shape, C, C)
-    check("group_norm_input_gradient", x.shape, out.shape, mean.shape, inv_std.shape, C, C)
-    if x.shape[0] == 0:
-        return
-    cdef group_pass p = pass_of(&x[0, 0, 0], x.shape, mean.shape[1], 0, &mean[0, 0], &inv_std[0, 0])
-    p.grad, p.gamma, p.out = &grad[0, 0, 0], &gamma[0], &out[0, 0, 0]
-    with nogil:
-        # Behind the five rows is a value for each group, of which a row has no more.
-        for_each_share[floating](input_gradient_task[floating], &p, 4, 6, 2 * p.w.groups)
+def group_norm_input_gradient(grad, x, mean, inv_std, gamma, out):
+    run_pass(
+        "group_norm_input_gradient", (x, grad), (out,), (gamma,), (), (mean, inv_std), False,
+        <pass_function>input_gradient[float], <pass_function>input_gradient[double])

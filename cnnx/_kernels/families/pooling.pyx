@@ -5,15 +5,16 @@ compared side by side. The backward passes split over images: windows may overla
 gradient is summed in the order of its output positions.
 """
 
+from cpython.buffer cimport PyBUF_WRITABLE
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
 from cnnx._kernels.ground.dtypes import by_dtype
+from cnnx._kernels.ground.elementwise cimport elements, elements_of
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
-from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
-from cnnx._kernels.products.tiles cimport pair, take_pairs
+from cnnx._kernels.ground.shapes cimport as_tuple
 
 cdef enum:
     LONGEST = 4096  # pixels of a window that are added up in the array's own precision: longer sums lose digits
@@ -34,17 +35,15 @@ cdef struct windows:
 
 
 cdef windows measure(
-    const char *name, Py_ssize_t[4] x, Py_ssize_t[4] out, filter_size, stride, padding,
+    str name, Py_ssize_t[4] x, Py_ssize_t[4] out, filter_size, stride, padding,
 ) except *:
     """The geometry, checked: a kernel trusts it without bounds checks. Every window holds a pixel."""
     cdef windows w
-    cdef pair[3] p
-    take_pairs(name, (filter_size, stride, padding), 3, p)
     w.images, w.height, w.width, w.channels = x[0], x[1], x[2], x[3]
     w.rows, w.columns = out[1], out[2]
-    w.filter_height, w.filter_width = p[0].height, p[0].width
-    w.row_stride, w.column_stride = p[1].height, p[1].width
-    w.top, w.left = p[2].height, p[2].width
+    w.filter_height, w.filter_width = filter_size
+    w.row_stride, w.column_stride = stride
+    w.top, w.left = padding
     if (
         max(max(w.filter_height, w.filter_width), max(w.row_stride, w.column_stride)) > LARGEST_EXTENT
         or out[0] != w.images or out[3] != w.channels or min(w.rows, min(w.columns, w.channels)) < 1
@@ -54,7 +53,7 @@ cdef windows measure(
         or (w.columns - 1.0) * w.column_stride - w.left >= w.width
     ):
         raise ValueError(
-            f"{name.decode()}: shapes do not fit: images {as_tuple(x, 4)}, "
+            f"{name}: shapes do not fit: images {as_tuple(x, 4)}, "
             f"outputs {as_tuple(out, 4)}, window {filter_size}, stride {stride}, padding {padding}")
     return w
 
@@ -254,51 +253,35 @@ cdef const floating *image_of(const pooling *p, Py_ssize_t image, const floating
     return images + image * p.w.height * p.w.width * p.w.channels
 
 
-cdef void pool(
+cdef int pool(
     void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, windows w, Py_ssize_t tasks,
-    const floating *source, void *places, Py_ssize_t place_size, floating *out,
-) noexcept nogil:
+    const floating[:, :, :, ::1] source, floating[:, :, :, ::1] out, const elements *places=NULL,
+) except -1:
     cdef pooling p
-    p.w, p.source, p.places, p.place_size, p.out = w, source, places, place_size, out
     cdef double operations = <double>w.images * w.rows * w.columns * w.channels * w.filter_height * w.filter_width
-    for_each_task(run, &p, tasks, threads_for(tasks, operations), <floating *>NULL, 0)
+    if tasks == 0:
+        return 0
+    p.w, p.source, p.out, p.places = w, &source[0, 0, 0, 0], &out[0, 0, 0, 0], NULL
+    if places:
+        p.places, p.place_size = places.first, places.itemsize
+    with nogil:
+        for_each_task(run, &p, tasks, threads_for(tasks, operations), <floating *>NULL, 0)
+    return 0
 
 
 # -- The door -----------------------------------------------------------------------------------------
 
-cdef check_places(str name, argmax, windows w):
-    """A window has no more pixels than a place can name."""
+cdef elements places_of(str name, argmax, Py_ssize_t[4] outputs, windows w, int flags) except *:
+    """The memory of an array of uint8, int32 or int64, which has room for the places of a window."""
+    cdef elements e = elements_of(argmax, flags)
     cdef Py_ssize_t pixels = w.filter_height * w.filter_width
-    if argmax.itemsize == 1 and pixels > 256 or argmax.itemsize == 4 and pixels > LARGEST_EXTENT:
+    if not (e.type == c"B" or e.type in (c"i", c"l", c"q") and e.itemsize in (sizeof(int32_t), sizeof(int64_t))):
+        raise ValueError(f"{name}: argmax: expected uint8, int32 or int64, got {argmax.dtype}")
+    if e.itemsize == 1 and pixels > 256 or e.itemsize == sizeof(int32_t) and pixels > LARGEST_EXTENT:
         raise ValueError(f"{name}: {argmax.dtype} has no room for the places in a window of {pixels} pixels")
-
-
-cdef _max_forward(
-    const floating[:, :, :, ::1] x, windows w, floating[:, :, :, ::1] out, place[:, :, :, ::1] argmax,
-):
-    if not same_shape(argmax.shape, out.shape, 4):
-        raise ValueError(
-            f"max_pool_forward: shapes do not fit: outputs {as_tuple(out.shape, 4)}, "
-            f"argmax {as_tuple(argmax.shape, 4)}")
-    if w.images:
-        with nogil:
-            pool(
-                max_task[floating], w, w.images * w.rows, &x[0, 0, 0, 0], &argmax[0, 0, 0, 0], sizeof(place),
-                &out[0, 0, 0, 0])
-
-
-cdef _max_backward(
-    const floating[:, :, :, ::1] grad, const place[:, :, :, ::1] argmax, windows w, floating[:, :, :, ::1] out,
-):
-    if not same_shape(argmax.shape, grad.shape, 4):
-        raise ValueError(
-            f"max_pool_backward: shapes do not fit: gradients {as_tuple(grad.shape, 4)}, "
-            f"argmax {as_tuple(argmax.shape, 4)}")
-    if w.images:
-        with nogil:
-            pool(
-                max_backward_task[floating], w, w.images, &grad[0, 0, 0, 0], <void *>&argmax[0, 0, 0, 0],
-                sizeof(place), &out[0, 0, 0, 0])
+    if e.count != outputs[0] * outputs[1] * outputs[2] * outputs[3] or e.last != outputs[3]:
+        raise ValueError(f"{name}: shapes do not fit: outputs {as_tuple(outputs, 4)}, argmax {argmax.shape}")
+    return e
 
 
 @by_dtype
@@ -306,13 +289,8 @@ def max_pool_forward(
     const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out, argmax,
 ):
     cdef windows w = measure("max_pool_forward", x.shape, out.shape, filter_size, stride, padding)
-    check_places("max_pool_forward", argmax, w)
-    if argmax.itemsize == 1:
-        _max_forward[floating, uint8_t](x, w, out, argmax)
-    elif argmax.itemsize == 4:
-        _max_forward[floating, int32_t](x, w, out, argmax)
-    else:
-        _max_forward[floating, int64_t](x, w, out, argmax)
+    cdef elements places = places_of("max_pool_forward", argmax, out.shape, w, PyBUF_WRITABLE)
+    pool(max_task[floating], w, w.images * w.rows, x, out, &places)
 
 
 @by_dtype
@@ -320,13 +298,8 @@ def max_pool_backward(
     const floating[:, :, :, ::1] grad, argmax, filter_size, stride, padding, floating[:, :, :, ::1] out,
 ):
     cdef windows w = measure("max_pool_backward", out.shape, grad.shape, filter_size, stride, padding)
-    check_places("max_pool_backward", argmax, w)
-    if argmax.itemsize == 1:
-        _max_backward[floating, uint8_t](grad, argmax, w, out)
-    elif argmax.itemsize == 4:
-        _max_backward[floating, int32_t](grad, argmax, w, out)
-    else:
-        _max_backward[floating, int64_t](grad, argmax, w, out)
+    cdef elements places = places_of("max_pool_backward", argmax, grad.shape, w, 0)
+    pool(max_backward_task[floating], w, w.images, grad, out, &places)
 
 
 @by_dtype
@@ -334,10 +307,7 @@ def average_pool_forward(
     const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out,
 ):
     cdef windows w = measure("average_pool_forward", x.shape, out.shape, filter_size, stride, padding)
-    if w.images:
-        with nogil:
-            pool(
-                average_task[floating], w, w.images * w.rows, &x[0, 0, 0, 0], NULL, 0, &out[0, 0, 0, 0])
+    pool(average_task[floating], w, w.images * w.rows, x, out)
 
 
 @by_dtype
@@ -345,6 +315,4 @@ def average_pool_backward(
     const floating[:, :, :, ::1] grad, filter_size, stride, padding, floating[:, :, :, ::1] out,
 ):
     cdef windows w = measure("average_pool_backward", out.shape, grad.shape, filter_size, stride, padding)
-    if w.images:
-        with nogil:
-            pool(average_backward_task[floating], w, w.images, &grad[0, 0, 0, 0], NULL, 0, &out[0, 0, 0, 0])
+    pool(average_backward_task[floating], w, w.images, grad, out)

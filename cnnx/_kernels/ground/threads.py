@@ -1,5 +1,6 @@
 """How many threads the compiled kernels may use, and where that number comes from."""
 
+import operator
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,9 @@ from contextlib import contextmanager
 # runtimes' own choices (milliseconds and more) made a training step 50 times slower.
 SPINNING = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "0"}
 
+
+# More than there are processors in any machine; tens of thousands of threads would end the process.
+MOST = 4096
 
 _number = 1
 _origin = ""
@@ -21,11 +25,19 @@ def set_num_threads(count: int) -> None:
     Parameters
     ----------
     count : int
-        1 or more.
+        From 1 to 4096; more than there are processors is of no use.
+
+    Raises
+    ------
+    ValueError
+        If it is not such a number.
+    RuntimeError
+        If it is more than 1 in a process that was forked after cnnx was imported: a fork has none of its parent's
+        threads.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"set_num_threads: expected an integer of 1 or more, got {count!r}")
-    _set(count, "set_num_threads")
+    if isinstance(count, bool) or not hasattr(count, "__index__") or not 1 <= operator.index(count) <= MOST:
+        raise ValueError(f"set_num_threads: expected an integer of 1 or more, up to {MOST}, got {count!r}")
+    _set(operator.index(count), "set_num_threads")
 
 
 def get_num_threads() -> int:
@@ -59,33 +71,58 @@ def _set(count: int, origin: str) -> None:
 def brief_spinning() -> Iterator[None]:
     """While active, an OpenMP runtime that is loaded will spin briefly, unless the user has said otherwise.
 
+    It also finds no number of threads that is none, of which it would complain; ours is told to it by each kernel.
     The runtimes read these variables once, when they are loaded; afterwards the environment is as it was.
     """
     chosen_by_user = "OMP_WAIT_POLICY" in os.environ
     added = [name for name in SPINNING if not chosen_by_user and name not in os.environ]
     os.environ.update({name: SPINNING[name] for name in added})
+    hidden = os.environ.pop("OMP_NUM_THREADS") if _omp_threads() is None and "OMP_NUM_THREADS" in os.environ else None
     try:
         yield
     finally:
         for name in added:
             del os.environ[name]
+        if hidden is not None:
+            os.environ["OMP_NUM_THREADS"] = hidden
 
 
 def default_threads() -> tuple[int, str]:
-    """The number of threads at import, and what it was taken from."""
-    for variable in ("CNNX_NUM_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(variable)
-        if value:
-            # OMP_NUM_THREADS may be a list, one number for each level of nesting.
-            first = value.split(",")[0].strip()
-            if not first.isdecimal() or int(first) < 1:
-                raise ValueError(f"{variable}: expected a number of threads, 1 or more, got {value!r}")
-            return int(first), variable
+    """The number of threads at import, and what it was taken from.
+
+    Raises
+    ------
+    ValueError
+        If ``CNNX_NUM_THREADS`` is no number of threads. ``OMP_NUM_THREADS`` is for other programs, too, and of these
+        some take more than numbers: what is no number of threads here is passed over.
+    """
+    own = os.environ.get("CNNX_NUM_THREADS")
+    if own:
+        count = _as_threads(own)
+        if count is None:
+            raise ValueError(f"CNNX_NUM_THREADS: expected a number of threads, 1 or more, up to {MOST}, got {own!r}")
+        return count, "CNNX_NUM_THREADS"
+    count = _omp_threads()
+    if count is not None:
+        return count, "OMP_NUM_THREADS"
     usable = _usable_processors()
     quota = _cgroup_quota()
     if quota is not None and quota < usable:
         return quota, "the CPU quota of this process's cgroup"
     return usable, "the processors this process may run on"
+
+
+def _omp_threads() -> int | None:
+    """What ``OMP_NUM_THREADS`` says, which may be a list, one number for each level of nesting."""
+    return _as_threads(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])
+
+
+def _as_threads(text: str) -> int | None:
+    """A number of threads, or None."""
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 20):  # a longer number is none
+        return None
+    return int(digits) if 1 <= int(digits) <= MOST else None
 
 
 def _usable_processors() -> int:
@@ -94,22 +131,62 @@ def _usable_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _cgroup_quota(root: str | os.PathLike[str] = "/sys/fs/cgroup") -> int | None:
-    """Whole processors that the container's quota allows, at least 1; None where there is no quota."""
+def _cgroup_quota(root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> int | None:
+    """Whole processors that the quotas on this process allow, at least 1; None where there is no quota.
+
+    Each cgroup from the process's own up to the root may have one, and the least counts. `own` has a line for each
+    hierarchy, number:controllers:path; that of version 2 has no controllers, and in version 1 the one with the
+    controller cpu has quotas. In a container the path may begin above what is mounted at `root`, and the container's
+    cgroup is the root then.
+    """
     try:
-        quota, period = _read(root, "cpu.max").split()  # cgroup v2
+        lines = _read(own).splitlines()
     except (OSError, ValueError):
-        try:
-            quota = _read(root, "cpu/cpu.cfs_quota_us").strip()  # cgroup v1
-            period = _read(root, "cpu/cpu.cfs_period_us").strip()
-        except OSError:
-            return None
+        lines = []
+    quotas: list[float | None] = []
+    for line in [*lines, "0::/", "0:cpu:/"]:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not controllers:
+            folders = [*_upwards(f"{root}", path), *_upwards(f"{root}/unified", path)]
+            quotas += map(_quota_2, folders)
+        elif "cpu" in controllers.split(","):
+            folders = [*_upwards(f"{root}/cpu", path), *_upwards(f"{root}/{controllers}", path)]
+            quotas += map(_quota_1, folders)
+    limits = [quota for quota in quotas if quota is not None]
+    return max(1, int(min(limits))) if limits else None
+
+
+def _upwards(mount: str, path: str) -> list[str]:
+    """The folder of a cgroup and of those that it lies in."""
+    parts = [part for part in path.split("/") if part not in ("", "..")]
+    return ["/".join([mount, *parts[:depth]]) for depth in range(len(parts), -1, -1)]
+
+
+def _quota_2(folder: str) -> float | None:
+    """The quota of a cgroup of version 2, in processors."""
+    try:
+        quota, period = _read(f"{folder}/cpu.max").split()
+    except (OSError, ValueError):
+        return None
+    return _quotient(quota, period)
+
+
+def _quota_1(folder: str) -> float | None:
+    """The quota of a cgroup of version 1, in processors."""
+    try:
+        return _quotient(_read(f"{folder}/cpu.cfs_quota_us").strip(), _read(f"{folder}/cpu.cfs_period_us").strip())
+    except (OSError, ValueError):
+        return None
+
+
+def _quotient(quota: str, period: str) -> float | None:
     if not quota.isdecimal() or not period.isdecimal() or int(period) == 0:  # "max" or -1: no limit
         return None
-    return max(1, int(quota) // int(period))
+    return int(quota) / int(period)
 
 
-def _read(root: str | os.PathLike[str], name: str) -> str:
+def _read(path: str) -> str:
     # Importing pathlib would take as long as a quarter of this package.
-    with open(os.path.join(root, name), encoding="ascii") as file:
+    with open(path, encoding="ascii") as file:
         return file.read()

@@ -57,7 +57,6 @@ cdef struct band:
     Py_ssize_t image, first, count
 
 
-cdef int take_pairs(const char *name, tuple window, int count, pair *pairs) except -1
 cdef call unpooled(
     const char *name, const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, tuple window) except *
 cdef call with_pooling(

@@ -166,16 +166,14 @@ def test_arguments_that_cannot_be_are_named(arguments, error, message):
 
 
 def test_a_file_from_before_there_were_arguments_loads(tmp_path):
-    from safetensors import safe_open
-    from safetensors.numpy import save_file
+    from cnnx.files.tensors import read_tensors, write_tensors
 
     model = Model(DenseLayer(units=3), SoftmaxLayer())
     model.build((2,), seed=0)
     model.save(tmp_path / "new")
-    with safe_open(tmp_path / "new", framework="numpy") as file:
-        architecture = json.loads(file.metadata()["cnnx"])
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    metadata, tensors = read_tensors(tmp_path / "new")
+    architecture = json.loads(metadata["cnnx"])
     assert architecture["layers"][-1] == {"layer": "SoftmaxLayer", "label_smoothing": 0.0, "focal": 0.0}
     architecture["layers"][-1] = {"layer": "SoftmaxLayer"}
-    save_file(tensors, tmp_path / "old", metadata={"cnnx": json.dumps(architecture)})
+    write_tensors(tmp_path / "old", tensors, {"cnnx": json.dumps(architecture)})
     np.testing.assert_array_equal(Model.load(tmp_path / "old").predict_proba([[1, 2]]), model.predict_proba([[1, 2]]))

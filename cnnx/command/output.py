@@ -1,0 +1,46 @@
+"""What the command says. Output that nobody can read is no reason to end anything."""
+
+import os
+import sys
+from typing import Any, TextIO
+
+
+def say(*words: Any, error: bool = False) -> None:
+    """Print a line; characters that the output cannot show are escaped.
+
+    A closed pipe, a closed terminal, a full disk or no output at all: what is said is lost, and nothing else.
+    """
+    stream = sys.stderr if error else sys.stdout
+    if stream is None:  # as under pythonw, or with a closed descriptor
+        return
+    text = " ".join(map(str, words))
+    try:
+        try:
+            print(text, file=stream, flush=True)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "ascii"
+            print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    except (OSError, ValueError):
+        _lose(stream)
+
+
+def settle() -> None:
+    """Have all output written, or lost: what is left over would make an error of the interpreter's end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            _lose(stream)
+
+
+def _lose(stream: TextIO) -> None:
+    """Let what is still to be written, and all that comes after it, go nowhere."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
+    except (OSError, ValueError):  # it stands for no file
+        pass

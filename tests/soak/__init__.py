@@ -1,0 +1,1 @@
+"""Long tests, run by hand: `python -m tests.soak NAME`; quick versions are in the suite."""

@@ -1,17 +1,27 @@
-"""Sizes of windows that slide over images: filter, stride and padding, for convolution and pooling.
+"""Sizes of windows that slide over images, and of arrays: what kernels are told in whole numbers is bounded here.
 
 An output has floor((n + before + after - d * (f - 1) - 1) / s) + 1 positions along an axis of n pixels, for a window
 of f pixels d apart (dilation), stride s, and `before` and `after` pixels of padding (the deck's "Convolution Output
 Dimensions", for d = 1).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from cnnx._typing import Pair, Shape
+from cnnx.checks.arguments import check_count
 
 Padding = int | Sequence[int] | Literal["same", "valid"]
 Margins = int | Sequence[int | Sequence[int]]
+
+# Kernels compute with whole numbers of 64 bits, which must hold every product of sizes: the largest stride, dilation,
+# padding, window or number of filters, and the most elements of an array, for an example where it has one for each.
+LARGEST_EXTENT = 2**31 - 1
+LARGEST_ARRAY = 2**48
+# Elements of the padded image that a convolution reaches over, or so many times those of the image or of the outputs.
+LARGEST_TILE = 2**28
+LARGEST_GROWTH = 64
 
 
 class Windows(NamedTuple):
@@ -26,9 +36,35 @@ def pair(value: int | Sequence[int], name: str, layer: str, least: int = 1) -> P
     values = (value, value) if not isinstance(value, Sequence) else tuple(value)
     if len(values) != 2 or not all(_is_integer(v) for v in values):
         raise TypeError(f"{layer}: {name}: expected an integer or a pair of integers, got {value!r}")
-    if min(values) < least:
-        raise ValueError(f"{layer}: {name}: expected {least} or more, got {value!r}")
+    if min(values) < least or max(values) > LARGEST_EXTENT:
+        raise ValueError(f"{layer}: {name}: expected {_span(values, least)}, got {value!r}")
     return (int(values[0]), int(values[1]))
+
+
+def check_extent(value: int, name: str, least: int = 1) -> int:
+    """A number of filters or units, or what else kernels multiply: an integer from `least` to LARGEST_EXTENT."""
+    extent = check_count(value, name, least)
+    if extent > LARGEST_EXTENT:
+        raise ValueError(f"{name}: expected {_span((extent,), least)}, got {value!r}")
+    return extent
+
+
+def check_indexable(shape: Shape, name: str) -> Shape:
+    """The shape of an array that has an index for every element; whether it suits is for others to say."""
+    if math.prod(abs(n) for n in shape) > LARGEST_ARRAY:
+        raise ValueError(f"{name}: expected at most {LARGEST_ARRAY} values, got shape {shape}")
+    return shape
+
+
+def check_array_shape(shape: Shape, name: str) -> Shape:
+    """The shape of an array that also has elements."""
+    if not all(_is_integer(n) and n >= 1 for n in shape):
+        raise ValueError(f"{name}: expected sizes of 1 or more, got shape {shape}")
+    return check_indexable(shape, name)
+
+
+def _span(values: Sequence[int], least: int) -> str:
+    return f"{least} or more" if min(values) < least else f"at most {LARGEST_EXTENT}"
 
 
 def check_padding(padding: Padding, layer: str) -> Pair | Literal["same", "valid"]:
@@ -82,6 +118,24 @@ def slide(
             f"{size[0]}x{size[1]} with padding {padding!r}"
         )
     return Windows((rows, columns), before)
+
+
+def check_reach(
+    image: Pair, output: Pair, filter_size: Pair, window: tuple[Pair, Pair, Pair], channels: int, layer: str
+) -> None:
+    """A convolution's stride, padding and dilation: what they reach over has to fit into working memory.
+
+    `channels` are those of the image or of the outputs, whichever has more.
+    """
+    reach = math.prod(
+        n + p + o * s + f * d for n, o, f, s, p, d in zip(image, output, filter_size, *window, strict=True)
+    )
+    if channels * reach > max(LARGEST_TILE, LARGEST_GROWTH * channels * max(math.prod(image), math.prod(output))):
+        stride, padding, dilation = window
+        raise ValueError(
+            f"{layer}: stride {stride}, padding {padding} or dilation {dilation} reaches too far beyond an image of "
+            f"{image[0]}x{image[1]}"
+        )
 
 
 def check_image_shape(input_shape: Shape, layer: str) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ import numpy as np
 from cnnx._configured import Configured, plain
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks.arrays import check_batch, check_dtype
+from cnnx.checks.geometry import check_array_shape, check_indexable
 from cnnx.memory.arrays import Reservation
 from cnnx.memory.context import FRESH, Context
 from cnnx.memory.uses import Uses
@@ -103,10 +104,11 @@ class Layer(Configured):
             If the layer cannot take such examples, or `params` has other keys, shapes or another dtype.
         """
         self.dtype = check_dtype(dtype)
-        self.input_shape: Shape = tuple(input_shape)
+        self.input_shape: Shape = check_indexable(tuple(input_shape), f"{self.name}: input")
         self.params, self.grads, self.state = {}, {}, {}
         self.reserved, self._cache, self._given = {}, None, params
-        self.output_shape: Shape = self.create(self.input_shape, np.random.default_rng(seed))
+        output_shape = self.create(self.input_shape, np.random.default_rng(seed))
+        self.output_shape: Shape = check_array_shape(output_shape, f"{self.name}: output")
         expected = self.params.keys() | self.state.keys()
         if params is not None and params.keys() != expected:
             raise ValueError(f"{self.name}: expected parameters {sorted(expected)}, got {sorted(params)}")
@@ -221,6 +223,7 @@ class Layer(Configured):
 
     def _add_parameter(self, key: str, shape: Shape, make: Callable[[], Array]) -> None:
         """A parameter, made or given."""
+        check_array_shape(shape, f"{self.name}: parameter {key}")
         self.params[key] = self._made_or_given(key, shape, make)
         self.grads[key] = np.zeros(shape, self.dtype)
 

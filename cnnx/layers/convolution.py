@@ -22,8 +22,7 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Prepared, Shape
-from cnnx.checks.arguments import check_count
-from cnnx.checks.geometry import Padding, check_image_shape, check_padding, pair, slide
+from cnnx.checks.geometry import Padding, check_extent, check_image_shape, check_padding, check_reach, pair, slide
 from cnnx.layers.initializers import check_initializer, find_initializer
 from cnnx.layers.product import ProductLayer
 from cnnx.memory.uses import Uses
@@ -84,13 +83,13 @@ class ConvolutionLayer(ProductLayer):
         groups: int = 1,
     ) -> None:
         super().__init__()
-        self.filters = check_count(filters, f"{self.name}: filters")
+        self.filters = check_extent(filters, f"{self.name}: filters")
         self.filter_size = pair(filter_size, "filter_size", self.name)
         self.stride = pair(stride, "stride", self.name)
         self.padding = check_padding(padding, self.name)
         self.initializer = check_initializer(initializer, self.name)
         self.dilation = pair(dilation, "dilation", self.name)
-        self.groups = check_count(groups, f"{self.name}: groups")
+        self.groups = check_extent(groups, f"{self.name}: groups")
         if self.filters % self.groups:
             raise ValueError(f"{self.name}: groups: expected a divisor of {self.filters} filters, got {groups!r}")
 
@@ -103,6 +102,9 @@ class ConvolutionLayer(ProductLayer):
         self.depthwise = self.groups == channels and (self.groups > 1 or self.dilation != (1, 1))
         windows = slide((height, width), self.filter_size, self.stride, self.padding, self.name, self.dilation)
         self.window = (self.stride, windows.padding, self.dilation)
+        if not self.depthwise:
+            most = max(channels, self.filters) // self.groups
+            check_reach((height, width), windows.output, self.filter_size, self.window, most, self.name)
         pixels = self.filter_size[0] * self.filter_size[1]
         initialize = find_initializer(self.initializer, self.default_initializer)
         seen, seeing = channels // self.groups, self.filters // self.groups

@@ -11,7 +11,7 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Prepared, Shape
-from cnnx.checks.arguments import check_count
+from cnnx.checks.geometry import check_extent
 from cnnx.layers.initializers import check_initializer, find_initializer
 from cnnx.layers.product import ProductLayer
 
@@ -41,7 +41,7 @@ class DenseLayer(ProductLayer):
 
     def __init__(self, units: int, initializer: str | float | None = None) -> None:
         super().__init__()
-        self.units = check_count(units, f"{self.name}: units")
+        self.units = check_extent(units, f"{self.name}: units")
         self.initializer = check_initializer(initializer, self.name)
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:

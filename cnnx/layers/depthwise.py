@@ -19,8 +19,7 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Prepared, Shape
-from cnnx.checks.arguments import check_count
-from cnnx.checks.geometry import Padding, check_image_shape, check_padding, pair, slide
+from cnnx.checks.geometry import Padding, check_extent, check_image_shape, check_padding, pair, slide
 from cnnx.layers.initializers import check_initializer, find_initializer
 from cnnx.layers.product import ProductLayer
 
@@ -74,7 +73,7 @@ class DepthwiseConvolutionLayer(ProductLayer):
     ) -> None:
         super().__init__()
         self.filter_size = pair(filter_size, "filter_size", self.name)
-        self.multiplier = check_count(multiplier, f"{self.name}: multiplier")
+        self.multiplier = check_extent(multiplier, f"{self.name}: multiplier")
         self.stride = pair(stride, "stride", self.name)
         self.padding = check_padding(padding, self.name)
         self.dilation = pair(dilation, "dilation", self.name)

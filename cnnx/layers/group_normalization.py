@@ -22,7 +22,8 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
-from cnnx.checks.arguments import check_count, check_positive
+from cnnx.checks.arguments import check_positive
+from cnnx.checks.geometry import check_extent
 from cnnx.layers.base import Layer
 from cnnx.memory.context import Context
 from cnnx.memory.uses import Uses
@@ -143,7 +144,7 @@ class GroupNormLayer(_SetNormalization):
 
     def __init__(self, groups: int, epsilon: float = 1e-5) -> None:
         super().__init__()
-        self.groups = check_count(groups, f"{self.name}: groups")
+        self.groups = check_extent(groups, f"{self.name}: groups")
         self.epsilon = check_positive(epsilon, f"{self.name}: epsilon")
 
     def create(self, input_shape: Shape, rng: np.random.Generator) -> Shape:

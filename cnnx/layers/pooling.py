@@ -36,7 +36,9 @@ class _Pooling(Layer):
         """Take the windows; the place of a largest pixel is a byte where that suffices."""
         self.windows, self.pooled_shape = (filter_size, stride, offset), (*output, channels)
         if self.mode == "max":
-            self._reserve("argmax", self.pooled_shape, np.uint8 if math.prod(filter_size) <= 256 else np.int32)
+            pixels = math.prod(filter_size)
+            place = np.uint8 if pixels <= 256 else np.int32 if pixels < 2**31 else np.int64
+            self._reserve("argmax", self.pooled_shape, place)
 
     def compute(self, x: Array, context: Context) -> Array:
         """(batch, height, width, channels) to the output."""

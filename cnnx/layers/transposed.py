@@ -19,8 +19,7 @@ import numpy as np
 
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
-from cnnx.checks.arguments import check_count
-from cnnx.checks.geometry import check_image_shape, pair
+from cnnx.checks.geometry import check_extent, check_image_shape, check_reach, pair
 from cnnx.layers.base import Layer
 from cnnx.layers.initializers import check_initializer, find_initializer
 from cnnx.memory.context import Context
@@ -80,7 +79,7 @@ class TransposedConvolutionLayer(Layer):
         dilation: int | Sequence[int] = 1,
     ) -> None:
         super().__init__()
-        self.filters = check_count(filters, f"{self.name}: filters")
+        self.filters = check_extent(filters, f"{self.name}: filters")
         self.filter_size = pair(filter_size, "filter_size", self.name)
         self.stride = pair(stride, "stride", self.name)
         self.padding = pair(padding, "padding", self.name, least=0)
@@ -108,6 +107,8 @@ class TransposedConvolutionLayer(Layer):
                 f"{self.name}: padding {self.padding} leaves nothing of the output of an image of {height}x{width}: "
                 f"{rows}x{columns}"
             )
+        most = max(channels, self.filters)
+        check_reach((rows, columns), (height, width), self.filter_size, self.window, most, self.name)
         pixels = self.filter_size[0] * self.filter_size[1]
         windows = max(1, pixels // (self.stride[0] * self.stride[1]))
         initialize = find_initializer(self.initializer, self.default_initializer)

@@ -28,13 +28,17 @@ from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 from cnnx._kernels.products.correlation cimport correlate, pack_filters, packed_size
 from cnnx._kernels.products.scatter cimport scatter, scatters_in_cache
 from cnnx._kernels.products.tiles cimport (
-    call, geometry, measure, nhwc, pair, pooled, reading_pooled, sliding, unpooled, with_pooling,
+    call, geometry, measure, nhwc, pair, pooled, reading_pooled, sliding, too_far, unpooled, with_pooling,
 )
 from cnnx._kernels.products.weight_gradient cimport weight_gradient
 from cnnx._kernels.products.winograd cimport transform_filters, transformed_size, winograd, winograd_is_faster
 
-# Elements of a padded image; to have room for more is a mistake, and their number in bytes overflows soon after.
-cdef Py_ssize_t LARGEST_TILE = 1 << 48
+# Elements of a padded image, or so many times those of the image or of the outputs, if that is more: room for more
+# would be a mistake. As in checks/geometry.py.
+cdef double LARGEST_TILE = 1 << 28
+cdef double LARGEST_GROWTH = 64
+# What an index can hold, for each of 4096 threads.
+cdef double LARGEST_INDEX = 1 << 44
 
 cdef enum:
     CACHE_LINE = 64  # bytes
@@ -49,14 +53,14 @@ cdef bint is_window(pair pool) noexcept nogil:
 
 
 cdef bint reaches_too_far(const call *c) noexcept nogil:
-    """Whether a padded image may have more than LARGEST_TILE elements; doubles do not overflow."""
-    cdef double elements = max(c.W[2], c.W[3])
-    elements *= (
-        <double>c.x[1] + c.padding.height + <double>c.size.height * c.stride.height
-        + <double>c.W[0] * c.dilation.height)
-    elements *= (
-        <double>c.x[2] + c.padding.width + <double>c.size.width * c.stride.width + <double>c.W[1] * c.dilation.width)
-    return elements > LARGEST_TILE
+    """Whether a padded image may have too many elements; doubles do not overflow."""
+    cdef double channels = max(c.W[2], c.W[3]), image = <double>c.x[1] * c.x[2], reach, output
+    output = <double>c.size.height * c.size.width
+    reach = <double>c.x[1] + c.padding.height + <double>c.size.height * c.stride.height
+    reach += <double>c.W[0] * c.dilation.height
+    reach *= <double>c.x[2] + c.padding.width + <double>c.size.width * c.stride.width + <double>c.W[1] * c.dilation.width
+    return channels * reach > min(
+        max(LARGEST_TILE, LARGEST_GROWTH * channels * max(image, output)), LARGEST_INDEX)
 
 
 cdef int check(const call *c, Py_ssize_t biases, const Py_ssize_t *argmax) except -1:
@@ -81,10 +85,7 @@ cdef int check(const call *c, Py_ssize_t biases, const Py_ssize_t *argmax) excep
             f"size {c.size.height, c.size.width}, pooling {c.pool.height, c.pool.width}, "
             f"argmax {None if argmax == NULL else as_tuple(argmax, 4)}")
     if reaches_too_far(c):
-        raise ValueError(
-            f"{c.name.decode()}: stride {c.stride.height, c.stride.width}, "
-            f"padding {c.padding.height, c.padding.width} or dilation {c.dilation.height, c.dilation.width} "
-            f"reaches too far beyond images {as_tuple(x, 4)}")
+        raise too_far(c)
     return 0
 
 

@@ -8,7 +8,7 @@ a single row takes several of them at a time. How the work is cut changes no bit
 """
 
 
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
@@ -18,7 +18,7 @@ from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, thr
 from cnnx._kernels.products.gemm cimport (
     bias_room, cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels, widen_bias,
 )
-from cnnx._kernels.products.tiles cimport aligned
+from cnnx._kernels.products.tiles cimport LONGEST, aligned, move_sums
 
 cdef enum:
     TASK_ROWS = 48      # rows of the left operand, at most, that share a panel of the right one in cache
@@ -26,6 +26,7 @@ cdef enum:
     DEPTH = 256         # examples at a time in the weight gradient: their columns are far apart
     WORTH_PACKING = 13  # rows
     MOST_PANELS = MOST_VECTORS // 2
+    SUMS = 64           # of a bias's gradients that are taken at a time
 
 
 cdef struct left_side:
@@ -248,6 +249,25 @@ cdef int check(
     return 0
 
 
+cdef void sum_rows(const floating *x, Py_ssize_t rows, Py_ssize_t units, floating *out) noexcept nogil:
+    """A few columns at a time, and of these LONGEST rows: longer sums would lose digits."""
+    cdef floating[SUMS] sums
+    cdef floating[SUMS] totals
+    cdef Py_ssize_t first = 0, start, n, u, count
+    while first < units:
+        start, count = 0, min(<Py_ssize_t>SUMS, units - first)
+        memset(totals, 0, sizeof(totals))
+        while start < rows:
+            memset(sums, 0, sizeof(sums))
+            for n in range(start, min(rows, start + LONGEST)):
+                for u in range(count):
+                    sums[u] += x[n * units + first + u]
+            move_sums(sums, totals, count)
+            start += LONGEST
+        memcpy(out + first, totals, count * sizeof(floating))
+        first += SUMS
+
+
 cdef right_side through_strides(const floating *matrix, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
     return right_side(in_place=False, row=row, column=column, readable=0, first=0, matrix=matrix, packed=NULL)
 
@@ -280,7 +300,7 @@ def dense_input_gradient(const floating[:, ::1] grad, const floating[:, ::1] W, 
 def dense_weight_gradient(
     const floating[:, ::1] x, const floating[:, ::1] grad, floating[:, ::1] W_grad, floating[::1] b_grad,
 ):
-    cdef Py_ssize_t n, u, N = x.shape[0]
+    cdef Py_ssize_t N = x.shape[0]
     check("dense_weight_gradient", x.shape[0], x.shape[1], W_grad.shape, b_grad.shape[0], grad.shape)
     if N == 0:
         W_grad[...] = 0
@@ -290,8 +310,4 @@ def dense_weight_gradient(
         matrix_product(
             left_side(&x[0, 0], x.shape[1], 1, x.shape[1]), through_strides(&grad[0, 0], grad.shape[1], 1),
             N, grad.shape[1], <const floating *>NULL, False, &W_grad[0, 0])
-        for u in range(grad.shape[1]):
-            b_grad[u] = 0
-        for n in range(N):
-            for u in range(grad.shape[1]):
-                b_grad[u] += grad[n, u]
+        sum_rows(&grad[0, 0], N, grad.shape[1], &b_grad[0])

@@ -24,7 +24,9 @@ from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.loops cimport depthwise_taps
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple
-from cnnx._kernels.products.tiles cimport aligned, call, unpooled
+from cnnx._kernels.products.tiles cimport LONGEST, aligned, call, move_sums, too_far, unpooled
+
+cdef Py_ssize_t FARTHEST = 1 << 60
 
 cdef enum:
     BAND = 16384            # elements of a band's outputs, about
@@ -54,6 +56,13 @@ cdef struct geometry:
     axis rows, columns
 
 
+cdef Py_ssize_t common_divisor(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    """The greatest, by Euclid's algorithm."""
+    while b:
+        a, b = b, a % b
+    return a
+
+
 cdef axis make_axis(
     Py_ssize_t sources, Py_ssize_t positions, Py_ssize_t taps,
     Py_ssize_t stride, Py_ssize_t offset, Py_ssize_t dilation, Py_ssize_t spread,
@@ -61,10 +70,10 @@ cdef axis make_axis(
     cdef axis a
     a.sources, a.positions, a.taps = sources, positions, taps
     a.stride, a.offset, a.dilation, a.spread = stride, offset, dilation, spread
-    a.tap_stride = 1
-    while a.tap_stride * dilation % spread:
-        a.tap_stride += 1
+    a.tap_stride = spread // common_divisor(spread, dilation if dilation > 0 else -dilation)
     a.source_stride = a.tap_stride * dilation // spread
+    if a.tap_stride > taps:  # a position has one tap at most
+        a.tap_stride = a.source_stride = 1
     if a.source_stride < 0:  # taken from the last tap on, sources come in the order of memory
         a.tap_stride, a.source_stride = -a.tap_stride, -a.source_stride
     return a
@@ -256,6 +265,7 @@ cdef struct weight_sums:
     Py_ssize_t blocks, sums     # of images, and how far their gradients are apart
     Py_ssize_t size             # of the weights
     Py_ssize_t band             # rows, at most
+    Py_ssize_t tile_room        # of a thread, and after it its sums
     const run *row_runs
     Py_ssize_t row_run_count
     const run *runs
@@ -263,12 +273,16 @@ cdef struct weight_sums:
 
 
 cdef void add_block(const void *job, Py_ssize_t block, floating *tile) noexcept nogil:
-    """Sums over a block of images, a band of rows with the same taps at a time."""
+    """Sums over a block of images, a band of rows with the same taps at a time.
+
+    Sums of LONGEST positions or more are added to those of the block: long sums in one number lose digits."""
     cdef const weight_sums *s = <const weight_sums *>job
     cdef const geometry *g = &s.g
-    cdef Py_ssize_t image, first, last, count, i
-    cdef floating *sums = <floating *>s.partial + block * s.sums
-    memset(sums, 0, (s.size + g.channels) * sizeof(floating))
+    cdef Py_ssize_t image, first, last, count, i, size = s.size + g.channels, summed = 0
+    cdef floating *totals = <floating *>s.partial + block * s.sums
+    cdef floating *sums = tile + s.tile_room
+    memset(totals, 0, size * sizeof(floating))
+    memset(sums, 0, size * sizeof(floating))
     for image in range(g.images * block // s.blocks, g.images * (block + 1) // s.blocks):
         for i in range(s.row_run_count):
             first, last = s.row_runs[i].first, s.row_runs[i].first + s.row_runs[i].count
@@ -276,6 +290,11 @@ cdef void add_block(const void *job, Py_ssize_t block, floating *tile) noexcept 
                 count = min(s.band, last - first)
                 add_band(s, image, s.row_runs[i], first, count, sums, tile)
                 first += count
+                summed += count * g.columns.positions
+                if summed >= LONGEST:
+                    move_sums(sums, totals, size)
+                    summed = 0
+    move_sums(sums, totals, size)
 
 
 cdef void add_band(
@@ -310,7 +329,8 @@ cdef int weight_gradient(
     s.sums = aligned(s.size + g.channels)  # so that no two threads write to one cache line
     s.blocks = max(1, min(min(g.images, MOST_BLOCKS), g.images * positions // BLOCK_POSITIONS))
     cdef int threads = threads_for(s.blocks, 2.0 * g.images * positions * s.size)
-    cdef Py_ssize_t room = aligned(repeated_room(g, s.band))
+    s.tile_room = aligned(repeated_room(g, s.band))
+    cdef Py_ssize_t room = s.tile_room + s.sums
     cdef floating *partial = <floating *>allocate(
         (s.blocks * s.sums + threads * room) * sizeof(floating)
         + (g.rows.positions + g.columns.positions) * sizeof(run))
@@ -332,6 +352,14 @@ cdef int weight_gradient(
 
 # -- The door -----------------------------------------------------------------------------------------
 
+cdef bint reaches_too_far(const call *c) noexcept nogil:
+    """Whether the distance of two taps in memory may be more than FARTHEST; doubles do not overflow."""
+    cdef double row = <double>max(c.x[2], c.out[2]) * c.out[3], rows, columns
+    rows = <double>c.x[1] + c.padding.height + <double>c.out[1] * c.stride.height + <double>c.W[0] * c.dilation.height
+    columns = <double>c.x[2] + c.padding.width + <double>c.out[2] * c.stride.width + <double>c.W[1] * c.dilation.width
+    return rows * row > FARTHEST or columns * c.out[3] > FARTHEST
+
+
 cdef int check(const call *c, Py_ssize_t biases) except -1:
     """Shapes that fit together: a kernel trusts them without bounds checks."""
     cdef const Py_ssize_t *x = c.x
@@ -347,6 +375,8 @@ cdef int check(const call *c, Py_ssize_t biases) except -1:
             f"{c.name.decode()}: shapes do not fit: images {as_tuple(x, 4)}, weights {as_tuple(W, 4)}, "
             f"{biases} biases, outputs {as_tuple(out, 4)}, stride {c.stride.height, c.stride.width}, "
             f"padding {c.padding.height, c.padding.width}, dilation {c.dilation.height, c.dilation.width}")
+    if reaches_too_far(c):
+        raise too_far(c)
     return 0
 
 

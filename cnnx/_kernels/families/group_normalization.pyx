@@ -227,20 +227,22 @@ cdef void normalize_example(
 cdef double deviation_sum(const floating *x, floating centre, bint square, Py_ssize_t count) noexcept nogil:
     """Sum along a group of x - centre, or of their squares."""
     cdef floating[LANES] lanes
-    cdef Py_ssize_t i = 0, lane
-    cdef double total
-    memset(lanes, 0, sizeof(lanes))
-    if square:
-        while i + LANES <= count:
-            for lane in range(LANES):
-                lanes[lane] += squared(x[i + lane] - centre)
-            i += LANES
-    else:
-        while i + LANES <= count:
-            for lane in range(LANES):
-                lanes[lane] += x[i + lane] - centre
-            i += LANES
-    total = folded(<const floating *>lanes)
+    cdef Py_ssize_t i = 0, lane, stop, whole = count // LANES * LANES
+    cdef double total = 0
+    while i < whole:
+        stop = min(whole, i + RUN)
+        memset(lanes, 0, sizeof(lanes))
+        if square:
+            while i < stop:
+                for lane in range(LANES):
+                    lanes[lane] += squared(x[i + lane] - centre)
+                i += LANES
+        else:
+            while i < stop:
+                for lane in range(LANES):
+                    lanes[lane] += x[i + lane] - centre
+                i += LANES
+        total += folded(<const floating *>lanes)
     while i < count:
         total += squared(x[i] - centre) if square else x[i] - centre
         i += 1
@@ -451,16 +453,20 @@ cdef void row_input_gradient(
     cdef floating mean = (<const floating *>p.mean.first)[group], scale = (<const floating *>p.inv_std.first)[group]
     cdef floating[LANES] gradients
     cdef floating[LANES] products
-    cdef double gradient_sum, product_sum
+    cdef Py_ssize_t stop, whole = count // LANES * LANES
+    cdef double gradient_sum = 0, product_sum = 0
     cdef floating scaled, average, slope
-    memset(gradients, 0, sizeof(gradients))
-    memset(products, 0, sizeof(products))
-    while i + LANES <= count:
-        for lane in range(LANES):
-            gradients[lane] += grad[i + lane] * gamma[i + lane]
-            products[lane] += grad[i + lane] * gamma[i + lane] * (x[i + lane] - mean)
-        i += LANES
-    gradient_sum, product_sum = folded(<const floating *>gradients), folded(<const floating *>products)
+    while i < whole:
+        stop = min(whole, i + RUN)
+        memset(gradients, 0, sizeof(gradients))
+        memset(products, 0, sizeof(products))
+        while i < stop:
+            for lane in range(LANES):
+                gradients[lane] += grad[i + lane] * gamma[i + lane]
+                products[lane] += grad[i + lane] * gamma[i + lane] * (x[i + lane] - mean)
+            i += LANES
+        gradient_sum += folded(<const floating *>gradients)
+        product_sum += folded(<const floating *>products)
     while i < count:
         scaled = grad[i] * gamma[i]
         gradient_sum += scaled

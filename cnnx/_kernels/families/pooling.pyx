@@ -6,7 +6,7 @@ gradient is summed in the order of its output positions.
 """
 
 from cpython.buffer cimport PyBUF_WRITABLE
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
 from cnnx._kernels.ground.dtypes import by_dtype
@@ -16,10 +16,16 @@ from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
 from cnnx._kernels.ground.shapes cimport as_tuple
 
+cdef enum:
+    LONGEST = 4096  # pixels of a window that are added up in the array's own precision: longer sums lose digits
+    TOGETHER = 32   # channels of a larger window that are added up side by side
+    LARGEST_EXTENT = 2147483647
+
 ctypedef fused place:
     # A window of up to 256 cells needs one byte to name its largest.
     uint8_t
     int32_t
+    int64_t
 
 
 cdef struct windows:
@@ -39,11 +45,12 @@ cdef windows measure(
     w.row_stride, w.column_stride = stride
     w.top, w.left = padding
     if (
-        out[0] != w.images or out[3] != w.channels or min(w.rows, min(w.columns, w.channels)) < 1
+        max(max(w.filter_height, w.filter_width), max(w.row_stride, w.column_stride)) > LARGEST_EXTENT
+        or out[0] != w.images or out[3] != w.channels or min(w.rows, min(w.columns, w.channels)) < 1
         or min(w.row_stride, w.column_stride) < 1 or not 0 <= w.top < w.filter_height
         or not 0 <= w.left < w.filter_width
-        or (w.rows - 1) * w.row_stride - w.top >= w.height
-        or (w.columns - 1) * w.column_stride - w.left >= w.width
+        or (w.rows - 1.0) * w.row_stride - w.top >= w.height
+        or (w.columns - 1.0) * w.column_stride - w.left >= w.width
     ):
         raise ValueError(
             f"{name}: shapes do not fit: images {as_tuple(x, 4)}, "
@@ -121,22 +128,57 @@ cdef void max_backward_image(
 
 
 cdef void average_row(windows w, const floating *image, Py_ssize_t oh, floating *out) noexcept nogil:
-    cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, w0, ow, i, j, c, cells
+    cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, w0, ow, i, j, c, h1, w1, cells
     cdef const floating *cell
+    h1, h0 = min(w.height, h0 + w.filter_height), max(0, h0)
     for ow in range(w.columns):
         w0 = ow * w.column_stride - w.left
-        cells = 0
+        w1, w0 = min(w.width, w0 + w.filter_width), max(0, w0)
+        cells = (h1 - h0) * (w1 - w0)
+        if cells > LONGEST:
+            c = 0
+            while c < C:
+                average_large(
+                    image + (h0 * w.width + w0) * C + c, h1 - h0, w1 - w0, w.width * C, C,
+                    min(<Py_ssize_t>TOGETHER, C - c), out + c)
+                c += TOGETHER
+            out += C
+            continue
         for c in range(C):
             out[c] = 0
-        for i in range(max(0, -h0), min(w.filter_height, w.height - h0)):
-            for j in range(max(0, -w0), min(w.filter_width, w.width - w0)):
-                cell = image + ((h0 + i) * w.width + w0 + j) * C
+        for i in range(h0, h1):
+            for j in range(w0, w1):
+                cell = image + (i * w.width + j) * C
                 for c in range(C):
                     out[c] += cell[c]
-                cells += 1
         for c in range(C):
             out[c] /= cells
         out += C
+
+
+cdef void average_large(
+    const floating *cells, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row, Py_ssize_t column, Py_ssize_t channels,
+    floating *out,
+) noexcept nogil:
+    """A few channels of a large window, whose rows and columns are so far apart: in sums of LONGEST pixels or less."""
+    cdef double[TOGETHER] totals
+    cdef floating[TOGETHER] sums
+    cdef Py_ssize_t i, j, c, start
+    cdef const floating *cell
+    memset(totals, 0, sizeof(totals))
+    for i in range(height):
+        start = 0
+        while start < width:
+            memset(sums, 0, sizeof(sums))
+            for j in range(start, min(width, start + LONGEST)):
+                cell = cells + i * row + j * column
+                for c in range(channels):
+                    sums[c] += cell[c]
+            for c in range(channels):
+                totals[c] += sums[c]
+            start += LONGEST
+    for c in range(channels):
+        out[c] = <floating>(totals[c] / (<double>height * width))
 
 
 cdef void average_backward_image(windows w, const floating *grad, floating *out) noexcept nogil:
@@ -164,7 +206,7 @@ cdef struct pooling:
     windows w
     const void *source      # images, or gradients
     void *places
-    bint wide               # places are int32_t instead of uint8_t
+    Py_ssize_t place_size   # bytes of each
     void *out
 
 
@@ -172,7 +214,9 @@ cdef void max_task(const void *job, Py_ssize_t task, floating *unused) noexcept 
     cdef const pooling *p = <const pooling *>job
     cdef Py_ssize_t row = task * p.w.columns * p.w.channels
     cdef const floating *image = image_of(p, task // p.w.rows, <const floating *>p.source)
-    if p.wide:
+    if p.place_size == sizeof(int64_t):
+        max_row(p.w, image, task % p.w.rows, <floating *>p.out + row, <int64_t *>p.places + row)
+    elif p.place_size == sizeof(int32_t):
         max_row(p.w, image, task % p.w.rows, <floating *>p.out + row, <int32_t *>p.places + row)
     else:
         max_row(p.w, image, task % p.w.rows, <floating *>p.out + row, <uint8_t *>p.places + row)
@@ -190,7 +234,9 @@ cdef void max_backward_task(const void *job, Py_ssize_t image, floating *unused)
     cdef Py_ssize_t first = image * p.w.rows * p.w.columns * p.w.channels
     cdef const floating *grad = <const floating *>p.source + first
     cdef floating *out = <floating *>image_of(p, image, <const floating *>p.out)
-    if p.wide:
+    if p.place_size == sizeof(int64_t):
+        max_backward_image(p.w, grad, <const int64_t *>p.places + first, out)
+    elif p.place_size == sizeof(int32_t):
         max_backward_image(p.w, grad, <const int32_t *>p.places + first, out)
     else:
         max_backward_image(p.w, grad, <const uint8_t *>p.places + first, out)
@@ -217,7 +263,7 @@ cdef int pool(
         return 0
     p.w, p.source, p.out, p.places = w, &source[0, 0, 0, 0], &out[0, 0, 0, 0], NULL
     if places:
-        p.places, p.wide = places.first, places.itemsize > 1
+        p.places, p.place_size = places.first, places.itemsize
     with nogil:
         for_each_task(run, &p, tasks, threads_for(tasks, operations), <floating *>NULL, 0)
     return 0
@@ -225,11 +271,14 @@ cdef int pool(
 
 # -- The door -----------------------------------------------------------------------------------------
 
-cdef elements places_of(str name, argmax, Py_ssize_t[4] outputs, int flags) except *:
-    """The memory of an array of uint8 or int32."""
+cdef elements places_of(str name, argmax, Py_ssize_t[4] outputs, windows w, int flags) except *:
+    """The memory of an array of uint8, int32 or int64, which has room for the places of a window."""
     cdef elements e = elements_of(argmax, flags)
-    if not (e.type == c"B" or e.type in (c"i", c"l") and e.itemsize == sizeof(int32_t)):
-        raise ValueError(f"{name}: argmax: expected uint8 or int32, got {argmax.dtype}")
+    cdef Py_ssize_t pixels = w.filter_height * w.filter_width
+    if not (e.type == c"B" or e.type in (c"i", c"l", c"q") and e.itemsize in (sizeof(int32_t), sizeof(int64_t))):
+        raise ValueError(f"{name}: argmax: expected uint8, int32 or int64, got {argmax.dtype}")
+    if e.itemsize == 1 and pixels > 256 or e.itemsize == sizeof(int32_t) and pixels > LARGEST_EXTENT:
+        raise ValueError(f"{name}: {argmax.dtype} has no room for the places in a window of {pixels} pixels")
     if e.count != outputs[0] * outputs[1] * outputs[2] * outputs[3] or e.last != outputs[3]:
         raise ValueError(f"{name}: shapes do not fit: outputs {as_tuple(outputs, 4)}, argmax {argmax.shape}")
     return e
@@ -240,7 +289,7 @@ def max_pool_forward(
     const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out, argmax,
 ):
     cdef windows w = measure("max_pool_forward", x.shape, out.shape, filter_size, stride, padding)
-    cdef elements places = places_of("max_pool_forward", argmax, out.shape, PyBUF_WRITABLE)
+    cdef elements places = places_of("max_pool_forward", argmax, out.shape, w, PyBUF_WRITABLE)
     pool(max_task[floating], w, w.images * w.rows, x, out, &places)
 
 
@@ -249,7 +298,7 @@ def max_pool_backward(
     const floating[:, :, :, ::1] grad, argmax, filter_size, stride, padding, floating[:, :, :, ::1] out,
 ):
     cdef windows w = measure("max_pool_backward", out.shape, grad.shape, filter_size, stride, padding)
-    cdef elements places = places_of("max_pool_backward", argmax, grad.shape, 0)
+    cdef elements places = places_of("max_pool_backward", argmax, grad.shape, w, 0)
     pool(max_backward_task[floating], w, w.images, grad, out, &places)
 
 

@@ -12,6 +12,10 @@ from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, thr
 from cnnx._kernels.ground.shapes cimport as_tuple
 
 
+cdef enum:
+    LONGEST = 16384     # gradients that are added up in the array's own precision
+
+
 cdef struct geometry:
     Py_ssize_t images, height, width, channels
     Py_ssize_t rows, columns    # that a pixel becomes
@@ -84,12 +88,28 @@ cdef void repeat_row(const void *job, Py_ssize_t task, floating *unused) noexcep
         memcpy(out + i * row, out, row * sizeof(floating))
 
 
+cdef void sum_large(geometry g, const floating *cells, floating *out) noexcept nogil:
+    """The gradient of a row of pixels that have become so many each that their sum would lose digits."""
+    cdef Py_ssize_t row = g.width * g.columns * g.channels, w, c, i, j
+    cdef double total
+    for w in range(g.width):
+        for c in range(g.channels):
+            total = 0
+            for i in range(g.rows):
+                for j in range(g.columns):
+                    total += cells[i * row + (w * g.columns + j) * g.channels + c]
+            out[w * g.channels + c] = <floating>total
+
+
 cdef void sum_row(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
     cdef geometry g = (<const upsampling *>job).g
     cdef Py_ssize_t C = g.channels, size = g.width * C, i, w, j, c
     cdef const floating *cell = <const floating *>(<const upsampling *>job).source + task * size * g.rows * g.columns
     cdef floating *out = <floating *>(<const upsampling *>job).out + task * size
     cdef floating *to
+    if g.rows * g.columns > LONGEST:
+        sum_large(g, cell, out)
+        return
     memset(out, 0, size * sizeof(floating))
     for i in range(g.rows):
         to = out

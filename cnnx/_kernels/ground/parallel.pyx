@@ -4,6 +4,8 @@ Work is always cut by the shapes alone and sums are added in a fixed order, so t
 changes the time a kernel takes and no bit of its result.
 """
 
+from os import getpid
+
 from cython.parallel cimport prange, threadid
 
 from cnnx._kernels.ground.floating cimport floating
@@ -24,7 +26,11 @@ cdef extern from "shares.h" nogil:
 cdef enum:
     TURNS = 16  # of a thread, at most: enough that one which has other work leaves some to the others
 
+cdef enum:
+    MOST_THREADS = 4096     # as in threads.py; each may have working memory of its own
+
 cdef int _threads = 1
+cdef object _process = getpid()
 
 # Below this many operations a second thread costs more than it saves: a few microseconds to wake it, and milliseconds
 # where another process has its processor. A product does several times as many in the same time.
@@ -32,9 +38,18 @@ cdef double WORTH_A_THREAD = 50_000
 cdef double PRODUCT_WORTH_A_THREAD = 400_000
 
 
-def set_threads(int count):
-    """Let every kernel use up to `count` threads."""
+def set_threads(count):
+    """Let every kernel use up to `count` threads; in a forked process, one.
+
+    A fork takes along what the runtime knows of its threads, but no thread: it would wait for them for ever.
+    """
     global _threads
+    if not 1 <= count <= MOST_THREADS:
+        raise ValueError(f"threads: expected 1 to {MOST_THREADS}, got {count}")
+    if count > 1 and getpid() != _process:
+        raise RuntimeError(
+            f"threads: expected 1 in a process that was forked after cnnx was imported, got {count}: a fork has none "
+            "of its parent's threads. Processes started by 'spawn' or 'forkserver' may use several")
     _threads = count
 
 
@@ -53,7 +68,7 @@ cdef int threads_for_product(Py_ssize_t tasks, double operations) noexcept nogil
 
 cdef void *allocate(Py_ssize_t bytes) except NULL nogil:
     """Working memory with any content, which begins with a cache line."""
-    cdef void *memory = take_memory(bytes)
+    cdef void *memory = take_memory(bytes) if bytes >= 0 else NULL
     if memory == NULL:
         with gil:
             raise MemoryError(f"a kernel's working memory: {bytes} bytes")

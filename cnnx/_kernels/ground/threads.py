@@ -31,6 +31,9 @@ def set_num_threads(count: int) -> None:
     ------
     ValueError
         If it is not such a number.
+    RuntimeError
+        If it is more than 1 in a process that was forked after cnnx was imported: a fork has none of its parent's
+        threads.
     """
     if isinstance(count, bool) or not hasattr(count, "__index__") or not 1 <= operator.index(count) <= MOST:
         raise ValueError(f"set_num_threads: expected an integer of 1 or more, up to {MOST}, got {count!r}")
@@ -59,9 +62,9 @@ def tell_number_to(set_threads: Callable[[int], None] | None) -> None:
 
 def _set(count: int, origin: str) -> None:
     global _number, _origin
-    _number, _origin = count, origin
     if _tell is not None:
         _tell(count)
+    _number, _origin = count, origin
 
 
 @contextmanager

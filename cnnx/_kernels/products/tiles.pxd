@@ -6,6 +6,8 @@ from cnnx._kernels.ground.loops cimport pooled_gradient
 cdef enum:
     # A few images are cut into so many bands that several threads have work.
     FEWEST_TASKS = 8
+    # Positions, about, whose gradients are added up in one number of the array's own precision. Longer sums lose digits.
+    LONGEST = 16384
 
 
 cdef struct pair:
@@ -59,6 +61,7 @@ cdef call unpooled(
     const char *name, const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, tuple window) except *
 cdef call with_pooling(
     const char *name, const Py_ssize_t *x, const Py_ssize_t *W, const Py_ssize_t *out, tuple window) except *
+cdef too_far(const call *c)
 cdef geometry measure(nhwc x, nhwc out, sliding s) noexcept nogil
 cdef geometry pooled(geometry g, pair window) noexcept nogil
 cdef geometry reading_pooled(geometry g, pair window, const uint8_t *places) noexcept nogil
@@ -80,6 +83,7 @@ cdef void fill_planes(
     floating *spare,
 ) noexcept nogil
 cdef Py_ssize_t image_blocks(const geometry *g, Py_ssize_t positions) noexcept nogil
+cdef void move_sums(floating *sums, floating *totals, Py_ssize_t count) noexcept nogil
 cdef Py_ssize_t aligned(Py_ssize_t size) noexcept nogil
 cdef Py_ssize_t table_room(Py_ssize_t entries, floating kind) noexcept nogil
 cdef Py_ssize_t spare_size(const geometry *g) noexcept nogil

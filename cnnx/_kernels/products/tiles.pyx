@@ -18,6 +18,7 @@ from libc.string cimport memcpy, memset
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.loops cimport pooled_gradient
+from cnnx._kernels.ground.shapes cimport as_tuple
 
 cdef enum:
     MOST_BLOCKS = 16
@@ -48,6 +49,14 @@ cdef call unpooled(
     return call(
         name=name, x=x, W=W, out=out, stride=w[0], padding=w[1], dilation=w[2], size=pair(out[1], out[2]),
         pool=pair(1, 1))
+
+
+cdef too_far(const call *c):
+    """The error where a product of sizes might be more than an index can hold."""
+    return ValueError(
+        f"{c.name.decode()}: stride {c.stride.height, c.stride.width}, "
+        f"padding {c.padding.height, c.padding.width} or dilation {c.dilation.height, c.dilation.width} "
+        f"reaches too far beyond images {as_tuple(c.x, 4)}")
 
 
 cdef call with_pooling(
@@ -140,16 +149,20 @@ cdef Py_ssize_t tile_size(const geometry *g, Py_ssize_t channels) noexcept nogil
     return tile_rows(g, g.band_rows) * g.tile_width * channels if g.copied else 0
 
 
-cdef bint is_read(const geometry *g, Py_ssize_t h, Py_ssize_t count) noexcept nogil:
-    """Whether row h of those behind `count` output rows lies under a filter's row; dilation leaves some out."""
-    cdef Py_ssize_t i
+cdef Py_ssize_t next_row(const geometry *g, Py_ssize_t h, Py_ssize_t count) noexcept nogil:
+    """The first row from h on of those behind `count` output rows that lies under a filter's row.
+
+    Dilation and strides leave some out, which are passed over at once, however many there are."""
+    cdef Py_ssize_t i, row, first, last, found = tile_rows(g, count)
+    if g.row_dilation == 1 and g.row_stride <= g.filter_height:
+        return h
     for i in range(g.filter_height):
-        if h < 0:
-            return False
-        if h % g.row_stride == 0 and h // g.row_stride < count:
-            return True
-        h -= g.row_dilation
-    return False
+        first = i * g.row_dilation
+        last = first + (count - 1) * g.row_stride
+        row = first if h <= first else first + (h - first + g.row_stride - 1) // g.row_stride * g.row_stride
+        if row <= last:
+            found = min(found, row)
+    return found
 
 
 cdef const floating *image_row(
@@ -183,16 +196,16 @@ cdef const floating *view_tile(
     begin = 0 if g.left >= 0 else (-g.left + g.column_spread - 1) // g.column_spread
     end = (g.tile_width - g.left + g.column_spread - 1) // g.column_spread
     end = max(begin, min(end, g.width))
-    for h in range(tile_rows(g, at.count)):
-        if g.row_dilation > 1 and not is_read(g, h, at.count):
-            continue
+    h = next_row(g, 0, at.count)
+    while h < tile_rows(g, at.count):
         source_row = origin + h
         if source_row < 0 or source_row % g.row_spread or source_row // g.row_spread >= g.height or begin == end:
             memset(tile + h * row_size, 0, row_size * sizeof(floating))
-            continue
-        copy_columns(
-            g, image_row(g, x, at.image, source_row // g.row_spread, spare) + channel, begin, end, channels,
-            tile + h * row_size)
+        else:
+            copy_columns(
+                g, image_row(g, x, at.image, source_row // g.row_spread, spare) + channel, begin, end, channels,
+                tile + h * row_size)
+        h = next_row(g, h + 1, at.count)
     return tile
 
 
@@ -240,15 +253,17 @@ cdef void fill_planes(
     cdef Py_ssize_t h, begin = max(0, -g.left), end = min(g.width, g.tile_width - g.left)
     cdef const floating *source
     cdef floating *row
-    for h in range(tile_rows(g, at.count)):
-        if not 0 <= origin + h < g.height or begin >= end or g.row_dilation > 1 and not is_read(g, h, at.count):
-            continue
+    if begin >= end:
+        return
+    h = next_row(g, max(0, -origin), at.count)
+    while h < min(tile_rows(g, at.count), g.height - origin):
         source = image_row(g, x, at.image, origin + h, spare) + begin * C
         row = planes + h * plane_row + g.left + begin
         if C == 1:
             memcpy(row, source, (end - begin) * sizeof(floating))
         else:
             loops_for(sizeof(floating)).split_row(source, end - begin, C, plane, row)
+        h = next_row(g, h + 1, at.count)
 
 
 cdef Py_ssize_t image_blocks(const geometry *g, Py_ssize_t positions) noexcept nogil:
@@ -257,6 +272,14 @@ cdef Py_ssize_t image_blocks(const geometry *g, Py_ssize_t positions) noexcept n
     More would let more threads work, and cost memory and a longer final sum; so a block has at least so many positions.
     """
     return max(1, min(min(g.images, MOST_BLOCKS), g.images * positions // BLOCK_POSITIONS))
+
+
+cdef void move_sums(floating *sums, floating *totals, Py_ssize_t count) noexcept nogil:
+    """Add sums to totals, and begin them again."""
+    cdef Py_ssize_t i
+    for i in range(count):
+        totals[i] += sums[i]
+        sums[i] = 0
 
 
 cdef Py_ssize_t aligned(Py_ssize_t size) noexcept nogil:

@@ -19,8 +19,8 @@ from cnnx._kernels.products.gemm cimport (
 )
 from cnnx._kernels.products.plane_gradient cimport gradient_by_planes, plane_gradient
 from cnnx._kernels.products.tiles cimport (
-    FEWEST_TASKS, aligned, band, band_of, bands, even_rows, geometry, image_blocks, lists_size, pair, pooled_offset,
-    table_room, tile_size, view_tile, windows_of, with_bands, with_copies,
+    FEWEST_TASKS, LONGEST, aligned, band, band_of, bands, even_rows, geometry, image_blocks, lists_size, move_sums, pair,
+    pooled_offset, table_room, tile_size, view_tile, windows_of, with_bands, with_copies,
 )
 from cnnx._kernels.products.window_gradient cimport gradient_by_windows, window_gradient
 from cnnx._kernels.products.winograd cimport winograd_is_faster, winograd_weight_gradient
@@ -41,6 +41,7 @@ cdef struct weight_sums:
     const void *grad
     const uint8_t *places       # NULL where the gradient is not a pooled one
     void *partial               # for each block its sums, filter by filter of a pooled gradient, else in panels
+    void *totals                # those of LONGEST positions each, where a block has more, or NULL
     Py_ssize_t blocks, sums     # blocks of images, and how far their sums are apart
     Py_ssize_t parts            # of the panels, a task each
     Py_ssize_t tile_room, right_room    # a thread's buffers; tables of runs follow
@@ -63,19 +64,22 @@ cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept no
     """Gradients of some filters' weights and biases, summed over a block of images."""
     cdef const weight_sums *s = <const weight_sums *>job
     cdef const geometry *g = &s.g
-    cdef Py_ssize_t block = task // s.parts, F = g.filters, number, position, f
+    cdef Py_ssize_t block = task // s.parts, F = g.filters, number, position, f, summed = 0
     cdef part p = part_of(s, task % s.parts)
     cdef floating *sums = <floating *>s.partial + block * s.sums
     cdef floating *b_sums = sums + s.cut.size
+    cdef floating *totals = <floating *>s.totals + block * s.sums if s.totals != NULL else NULL
     cdef const floating *grad
     cdef band at
-    memset(
-        sums + panel_offset(s.cut, p.begin), 0,
-        ((s.cut.size if p.end == s.cut.count else panel_offset(s.cut, p.end)) - panel_offset(s.cut, p.begin))
-        * sizeof(floating))
-    memset(b_sums + p.first_filter, 0, (p.end_filter - p.first_filter) * sizeof(floating))
+    clear_part(s, p, sums)
+    if totals != NULL:
+        clear_part(s, p, totals)
     for number in range(g.images * block // s.blocks * bands(g), g.images * (block + 1) // s.blocks * bands(g)):
         at = band_of(g, number)
+        if totals != NULL and summed >= LONGEST:
+            move_part(s, p, sums, totals)
+            summed = 0
+        summed += at.count * g.columns
         if s.places != NULL:
             add_listed(s, at, p, sums, tile)
             continue
@@ -87,6 +91,24 @@ cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept no
             add_in_place(s, at, p, grad, sums, tile)
         else:
             add_packed(s, at, p, grad, sums, tile)
+    if totals != NULL:
+        move_part(s, p, totals, sums)
+
+
+cdef Py_ssize_t part_size(const weight_sums *s, part p) noexcept nogil:
+    """Elements of its panels."""
+    return (s.cut.size if p.end == s.cut.count else panel_offset(s.cut, p.end)) - panel_offset(s.cut, p.begin)
+
+
+cdef void clear_part(const weight_sums *s, part p, floating *sums) noexcept nogil:
+    memset(sums + panel_offset(s.cut, p.begin), 0, part_size(s, p) * sizeof(floating))
+    memset(sums + s.cut.size + p.first_filter, 0, (p.end_filter - p.first_filter) * sizeof(floating))
+
+
+cdef void move_part(const weight_sums *s, part p, floating *sums, floating *totals) noexcept nogil:
+    cdef Py_ssize_t first = panel_offset(s.cut, p.begin), bias = s.cut.size + p.first_filter
+    move_sums(sums + first, totals + first, part_size(s, p))
+    move_sums(sums + bias, totals + bias, p.end_filter - p.first_filter)
 
 
 cdef void add_listed(const weight_sums *s, band at, part p, floating *sums, floating *tile) noexcept nogil:
@@ -226,11 +248,13 @@ cdef int weight_gradient(
         s.right_room = lists_size[floating](g, band_positions + 1, 0)
     cdef Py_ssize_t private = s.tile_room + s.right_room + table_room[floating](2 * s.g.band_rows, 0)
     cdef int threads = threads_for_product(s.blocks * s.parts, operations)
+    cdef Py_ssize_t all_sums = s.blocks * s.sums
+    cdef bint long_sums = g.images * positions // s.blocks > LONGEST
     cdef floating *partial = <floating *>allocate(
-        (s.blocks * s.sums + threads * private) * <Py_ssize_t>sizeof(floating))
-    s.partial = partial
-    for_each_task(add_part[floating], &s, s.blocks * s.parts, threads, partial + s.blocks * s.sums, private)
-    add_blocks(cut, listed, partial, s.blocks, s.sums, W_grad, b_grad)
+        ((2 * all_sums if long_sums else all_sums) + threads * private) * <Py_ssize_t>sizeof(floating))
+    s.partial, s.totals = partial + threads * private, partial + threads * private + all_sums if long_sums else NULL
+    for_each_task(add_part[floating], &s, s.blocks * s.parts, threads, partial, private)
+    add_blocks(cut, listed, <const floating *>s.partial, s.blocks, s.sums, W_grad, b_grad)
     release(partial)
     return 0
 

@@ -13,8 +13,8 @@ from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for
 from cnnx._kernels.ground.loops cimport window_band
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for_product
 from cnnx._kernels.products.tiles cimport (
-    aligned, band, band_of, bands, even_rows, fill_planes, geometry, image_blocks, pooled_offset, tile_size, with_bands,
-    with_copies,
+    LONGEST, aligned, band, band_of, bands, even_rows, fill_planes, geometry, image_blocks, move_sums, pooled_offset,
+    tile_size, with_bands, with_copies,
 )
 
 cdef enum:
@@ -32,6 +32,7 @@ cdef struct window_sums:
     const void *grad
     const uint8_t *places
     void *partial
+    void *totals                # where a block has more than LONGEST positions, whose sums are added to these; or NULL
     Py_ssize_t blocks, sums     # of images, and how far their sums are apart
     Py_ssize_t parts            # of the filters, a task each
 
@@ -75,7 +76,8 @@ cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept no
     cdef Py_ssize_t begin = g.images * block // s.blocks * bands(g), end = g.images * (block + 1) // s.blocks * bands(g)
     cdef Py_ssize_t filter = g.filters * part // s.parts, size = g.filter_height * s.windows.sums_row
     cdef floating *sums = <floating *>s.partial + block * s.sums
-    cdef floating *totals = sums + g.filters * size
+    cdef floating *b_sums = sums + g.filters * size
+    cdef Py_ssize_t summed = 0, further = <floating *>s.totals - <floating *>s.partial if s.totals != NULL else 0
     cdef window_band p = s.windows
     cdef band at
     p.filters = g.filters * (part + 1) // s.parts - filter
@@ -87,7 +89,12 @@ cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept no
         pooled = pooled_offset(g, at.image, at.first) + filter
         p.rows = at.count // g.pool_height
         loops_for(sizeof(floating)).window_gradient(
-            &p, <const floating *>s.grad + pooled, s.places + pooled, tile, sums + filter * size, totals + filter)
+            &p, <const floating *>s.grad + pooled, s.places + pooled, tile, sums + filter * size, b_sums + filter)
+        summed += at.count * g.columns
+        if further and (summed >= LONGEST or number == end - 1):
+            move_sums(sums + filter * size, sums + further + filter * size, p.filters * size)
+            move_sums(b_sums + filter, b_sums + further + filter, p.filters)
+            summed = 0
 
 
 cdef int window_gradient(
@@ -110,12 +117,14 @@ cdef int window_gradient(
         2.0 * g.images * positions * g.filters * g.filter_height * s.windows.filter_columns)
     s.parts = min(g.filters, (2 * threads + s.blocks - 1) // s.blocks)
     cdef Py_ssize_t private = aligned(tile_size(&s.g, g.channels) + 2 * in_use().vector_bytes)
-    cdef floating *partial = <floating *>allocate(
-        (s.blocks * s.sums + threads * private) * <Py_ssize_t>sizeof(floating))
-    memset(partial, 0, s.blocks * s.sums * sizeof(floating))
-    s.partial = partial
-    for_each_task(add_part[floating], &s, s.blocks * s.parts, threads, partial + s.blocks * s.sums, private)
-    add_blocks(&s, <const floating *>partial, W_grad, b_grad)
+    cdef Py_ssize_t all_sums = s.blocks * s.sums
+    cdef bint long_sums = g.images * positions // s.blocks > LONGEST
+    cdef Py_ssize_t shared = 2 * all_sums if long_sums else all_sums
+    cdef floating *partial = <floating *>allocate((shared + threads * private) * <Py_ssize_t>sizeof(floating))
+    memset(partial, 0, shared * sizeof(floating))
+    s.partial, s.totals = partial, partial + all_sums if long_sums else NULL
+    for_each_task(add_part[floating], &s, s.blocks * s.parts, threads, partial + shared, private)
+    add_blocks(&s, <const floating *>(s.totals if long_sums else s.partial), W_grad, b_grad)
     release(partial)
     return 0
 

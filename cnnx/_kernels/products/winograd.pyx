@@ -23,7 +23,7 @@ from cnnx._kernels.products.gemm cimport (
     bias_room, cut_panels, multiply, padded_columns, panel_columns, panel_offset, panel_width, panels, widen_bias,
 )
 from cnnx._kernels.products.tiles cimport (
-    FEWEST_TASKS, aligned, band, geometry, measure, nhwc, pair, sliding, tile_rows, view_tile, with_copies,
+    FEWEST_TASKS, LONGEST, aligned, band, geometry, measure, nhwc, pair, sliding, tile_rows, view_tile, with_copies,
 )
 
 cdef enum:
@@ -428,6 +428,7 @@ cdef int winograd_weight_gradient(
     cdef Py_ssize_t C = g.channels, F = g.filters, tiles = line_tiles(&s.p), width = padded_columns(s.cut)
     cdef Py_ssize_t all_lines = g.images * image_lines(&s.p), block, i
     s.blocks = max(1, min(min(all_lines, MOST_BLOCKS), all_lines * tiles // BLOCK_TILES))
+    s.blocks = max(s.blocks, min(all_lines, all_lines * tiles // LONGEST))  # long sums in one number lose digits
     s.sums = aligned(TAPS * C * F + F)
     s.lines = min((all_lines + s.blocks - 1) // s.blocks, lines_at_a_time(tiles, C + width, sizeof(floating)))
     s.sums_plane = plane_size(1, s.cut.size)

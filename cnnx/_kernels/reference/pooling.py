@@ -30,7 +30,7 @@ def max_pool_backward(grad: Array, argmax: Array, filter_size: Pair, stride: Pai
 
 def _window_sizes(x: Array, filter_size: Pair, stride: Pair, padding: Pair, out: Array) -> Array:
     """How many pixels of the image each window covers."""
-    pixels = padded(np.ones((1, *x.shape[1:3], 1), dtype=out.dtype), filter_size, stride, padding, out)
+    pixels = padded(np.ones((1, *x.shape[1:3], 1), dtype=np.int64), filter_size, stride, padding, out)
     sizes: Array = sum(pixels_at(pixels, tap, stride, out) for tap in taps(filter_size))  # type: ignore[assignment]
     return sizes
 
@@ -38,10 +38,10 @@ def _window_sizes(x: Array, filter_size: Pair, stride: Pair, padding: Pair, out:
 def average_pool_forward(x: Array, filter_size: Pair, stride: Pair, padding: Pair, out: Array) -> None:
     """The mean of each window's pixels; padding is not counted."""
     canvas = padded(x, filter_size, stride, padding, out)
-    out[...] = 0
+    total = np.zeros(out.shape)  # in double precision, for windows may have many pixels
     for tap in taps(filter_size):
-        out += pixels_at(canvas, tap, stride, out)
-    out /= _window_sizes(x, filter_size, stride, padding, out)
+        total += pixels_at(canvas, tap, stride, out)
+    out[...] = total / _window_sizes(x, filter_size, stride, padding, out)
 
 
 def average_pool_backward(grad: Array, filter_size: Pair, stride: Pair, padding: Pair, out: Array) -> None:

@@ -131,7 +131,12 @@ def test_apply_depends_on_the_seed_alone_and_may_be_called_again_with_it(backend
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     results = []
-    thread = threading.Thread(target=lambda: results.append(apply(augmentations, images, labels, seed(1, 2))[0]))
+
+    def apply_again():
+        cnnx.use_backend(backend)
+        results.append(apply(augmentations, images, labels, seed(1, 2))[0])
+
+    thread = threading.Thread(target=apply_again)
     thread.start()
     thread.join()
     np.testing.assert_array_equal(results[0], first)

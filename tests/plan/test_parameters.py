@@ -61,7 +61,7 @@ def test_many_threads_can_make_the_first_prediction(models, dtype):
     fixed, model = models
     X, _ = data(2, dtype)
     expected = model.predict_proba(X)
-    with ThreadPoolExecutor(8) as threads:
+    with ThreadPoolExecutor(8, "", cnnx.use_backend, (cnnx.backend_in_use(),)) as threads:
         for predictions in threads.map(fixed.predict_proba, [X] * 32):
             np.testing.assert_array_equal(predictions, expected)
 

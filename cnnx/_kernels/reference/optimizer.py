@@ -99,7 +99,8 @@ def moving_average(average: Array, params: Array, keep: float) -> None:
 
 def sum_of_squares(x: Array, out: Array) -> None:
     """out (1,) = sum of x^2, in float64."""
-    out[0] = (x.astype(np.float64) ** 2).sum()
+    with np.errstate(over="ignore"):
+        out[0] = (x.astype(np.float64) ** 2).sum()
 
 
 def penalty(params: Array, grads: Array, decaying: Array, l1: float, l2: float, out: Array) -> None:

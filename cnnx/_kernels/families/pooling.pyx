@@ -5,14 +5,16 @@ compared side by side. The backward passes split over images: windows may overla
 gradient is summed in the order of its output positions.
 """
 
+from cpython.buffer cimport PyBUF_WRITABLE
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset
 
 from cnnx._kernels.ground.dtypes import by_dtype
+from cnnx._kernels.ground.elementwise cimport elements, elements_of
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
-from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
+from cnnx._kernels.ground.shapes cimport as_tuple
 
 ctypedef fused place:
     # A window of up to 256 cells needs one byte to name its largest.
@@ -27,7 +29,7 @@ cdef struct windows:
 
 
 cdef windows measure(
-    const char *name, Py_ssize_t[4] x, Py_ssize_t[4] out, filter_size, stride, padding,
+    str name, Py_ssize_t[4] x, Py_ssize_t[4] out, filter_size, stride, padding,
 ) except *:
     """The geometry, checked: a kernel trusts it without bounds checks. Every window holds a pixel."""
     cdef windows w
@@ -44,7 +46,7 @@ cdef windows measure(
         or (w.columns - 1) * w.column_stride - w.left >= w.width
     ):
         raise ValueError(
-            f"{name.decode()}: shapes do not fit: images {as_tuple(x, 4)}, "
+            f"{name}: shapes do not fit: images {as_tuple(x, 4)}, "
             f"outputs {as_tuple(out, 4)}, window {filter_size}, stride {stride}, padding {padding}")
     return w
 
@@ -205,44 +207,32 @@ cdef const floating *image_of(const pooling *p, Py_ssize_t image, const floating
     return images + image * p.w.height * p.w.width * p.w.channels
 
 
-cdef void pool(
+cdef int pool(
     void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, windows w, Py_ssize_t tasks,
-    const floating *source, void *places, bint wide, floating *out,
-) noexcept nogil:
+    const floating[:, :, :, ::1] source, floating[:, :, :, ::1] out, const elements *places=NULL,
+) except -1:
     cdef pooling p
-    p.w, p.source, p.places, p.wide, p.out = w, source, places, wide, out
     cdef double operations = <double>w.images * w.rows * w.columns * w.channels * w.filter_height * w.filter_width
-    for_each_task(run, &p, tasks, threads_for(tasks, operations), <floating *>NULL, 0)
+    if tasks == 0:
+        return 0
+    p.w, p.source, p.out, p.places = w, &source[0, 0, 0, 0], &out[0, 0, 0, 0], NULL
+    if places:
+        p.places, p.wide = places.first, places.itemsize > 1
+    with nogil:
+        for_each_task(run, &p, tasks, threads_for(tasks, operations), <floating *>NULL, 0)
+    return 0
 
 
 # -- The door -----------------------------------------------------------------------------------------
 
-cdef _max_forward(
-    const floating[:, :, :, ::1] x, windows w, floating[:, :, :, ::1] out, place[:, :, :, ::1] argmax,
-):
-    if not same_shape(argmax.shape, out.shape, 4):
-        raise ValueError(
-            f"max_pool_forward: shapes do not fit: outputs {as_tuple(out.shape, 4)}, "
-            f"argmax {as_tuple(argmax.shape, 4)}")
-    if w.images:
-        with nogil:
-            pool(
-                max_task[floating], w, w.images * w.rows, &x[0, 0, 0, 0], &argmax[0, 0, 0, 0], place is int32_t,
-                &out[0, 0, 0, 0])
-
-
-cdef _max_backward(
-    const floating[:, :, :, ::1] grad, const place[:, :, :, ::1] argmax, windows w, floating[:, :, :, ::1] out,
-):
-    if not same_shape(argmax.shape, grad.shape, 4):
-        raise ValueError(
-            f"max_pool_backward: shapes do not fit: gradients {as_tuple(grad.shape, 4)}, "
-            f"argmax {as_tuple(argmax.shape, 4)}")
-    if w.images:
-        with nogil:
-            pool(
-                max_backward_task[floating], w, w.images, &grad[0, 0, 0, 0], <void *>&argmax[0, 0, 0, 0],
-                place is int32_t, &out[0, 0, 0, 0])
+cdef elements places_of(str name, argmax, Py_ssize_t[4] outputs, int flags) except *:
+    """The memory of an array of uint8 or int32."""
+    cdef elements e = elements_of(argmax, flags)
+    if not (e.type == c"B" or e.type in (c"i", c"l") and e.itemsize == sizeof(int32_t)):
+        raise ValueError(f"{name}: argmax: expected uint8 or int32, got {argmax.dtype}")
+    if e.count != outputs[0] * outputs[1] * outputs[2] * outputs[3] or e.last != outputs[3]:
+        raise ValueError(f"{name}: shapes do not fit: outputs {as_tuple(outputs, 4)}, argmax {argmax.shape}")
+    return e
 
 
 @by_dtype
@@ -250,10 +240,8 @@ def max_pool_forward(
     const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out, argmax,
 ):
     cdef windows w = measure("max_pool_forward", x.shape, out.shape, filter_size, stride, padding)
-    if argmax.itemsize == 1:
-        _max_forward[floating, uint8_t](x, w, out, argmax)
-    else:
-        _max_forward[floating, int32_t](x, w, out, argmax)
+    cdef elements places = places_of("max_pool_forward", argmax, out.shape, PyBUF_WRITABLE)
+    pool(max_task[floating], w, w.images * w.rows, x, out, &places)
 
 
 @by_dtype
@@ -261,10 +249,8 @@ def max_pool_backward(
     const floating[:, :, :, ::1] grad, argmax, filter_size, stride, padding, floating[:, :, :, ::1] out,
 ):
     cdef windows w = measure("max_pool_backward", out.shape, grad.shape, filter_size, stride, padding)
-    if argmax.itemsize == 1:
-        _max_backward[floating, uint8_t](grad, argmax, w, out)
-    else:
-        _max_backward[floating, int32_t](grad, argmax, w, out)
+    cdef elements places = places_of("max_pool_backward", argmax, grad.shape, 0)
+    pool(max_backward_task[floating], w, w.images, grad, out, &places)
 
 
 @by_dtype
@@ -272,10 +258,7 @@ def average_pool_forward(
     const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out,
 ):
     cdef windows w = measure("average_pool_forward", x.shape, out.shape, filter_size, stride, padding)
-    if w.images:
-        with nogil:
-            pool(
-                average_task[floating], w, w.images * w.rows, &x[0, 0, 0, 0], NULL, False, &out[0, 0, 0, 0])
+    pool(average_task[floating], w, w.images * w.rows, x, out)
 
 
 @by_dtype
@@ -283,6 +266,4 @@ def average_pool_backward(
     const floating[:, :, :, ::1] grad, filter_size, stride, padding, floating[:, :, :, ::1] out,
 ):
     cdef windows w = measure("average_pool_backward", out.shape, grad.shape, filter_size, stride, padding)
-    if w.images:
-        with nogil:
-            pool(average_backward_task[floating], w, w.images, &grad[0, 0, 0, 0], NULL, False, &out[0, 0, 0, 0])
+    pool(average_backward_task[floating], w, w.images, grad, out)

@@ -23,14 +23,14 @@ cdef struct place:
     double way
 
 
-cdef geometry measure(const char *name, Py_ssize_t[4] small, Py_ssize_t[4] large) except *:
+cdef geometry measure(str name, Py_ssize_t[4] small, Py_ssize_t[4] large) except *:
     cdef geometry g
     g.images, g.height, g.width, g.channels = small[0], small[1], small[2], small[3]
     if (
         min(g.height, min(g.width, g.channels)) < 1 or large[0] != g.images or large[3] != g.channels
         or large[1] < g.height or large[1] % g.height or large[2] < g.width or large[2] % g.width
     ):
-        raise ValueError(f"{name.decode()}: shapes do not fit: {as_tuple(small, 4)}, {as_tuple(large, 4)}")
+        raise ValueError(f"{name}: shapes do not fit: {as_tuple(small, 4)}, {as_tuple(large, 4)}")
     g.rows, g.columns = large[1] // g.height, large[2] // g.width
     return g
 
@@ -42,19 +42,28 @@ cdef struct upsampling:
     void *out
 
 
-cdef void upsample(
+cdef int upsample(
     void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, geometry g, Py_ssize_t tasks,
-    double operations, const floating *source, const place *places, floating *out, floating *memory,
-) noexcept nogil:
-    """`operations` are those of an element; each thread has one row of pixels of the memory."""
+    const floating[:, :, :, ::1] source, floating[:, :, :, ::1] out, bint between=False,
+) except -1:
+    """`between` pixels, tasks have the places of outputs, and each thread a row of pixels."""
     cdef upsampling u
-    u.g, u.source, u.places, u.out = g, source, places, out
-    for_each_task(
-        run, &u, tasks, threads_for_upsampling(g, tasks, operations), memory, g.width * g.channels if memory else 0)
-
-
-cdef int threads_for_upsampling(geometry g, Py_ssize_t tasks, double operations) noexcept nogil:
-    return threads_for(tasks, operations * g.images * g.height * g.width * g.channels * g.rows * g.columns)
+    cdef Py_ssize_t positions = g.height * g.rows + g.width * g.columns, row = g.width * g.channels
+    cdef double operations = (4.0 if between else 1.0) * g.images * g.height * row * g.rows * g.columns
+    cdef int threads = threads_for(tasks, operations)
+    cdef place *places = NULL
+    if tasks == 0:
+        return 0
+    if between:
+        places = <place *>allocate(positions * sizeof(place) + threads * row * sizeof(floating))
+        locate(g.height, g.rows, row, places)
+        locate(g.width, g.columns, g.channels, places + g.height * g.rows)
+    u.g, u.source, u.places, u.out = g, &source[0, 0, 0, 0], places, &out[0, 0, 0, 0]
+    with nogil:
+        for_each_task(run, &u, tasks, threads, <floating *>(places + positions) if between else NULL, row)
+    if between:
+        release(places)
+    return 0
 
 
 # -- Nearest ------------------------------------------------------------------------------------------
@@ -95,21 +104,13 @@ cdef void sum_row(const void *job, Py_ssize_t task, floating *unused) noexcept n
 @by_dtype
 def nearest_upsample_forward(const floating[:, :, :, ::1] x, floating[:, :, :, ::1] out):
     cdef geometry g = measure("nearest_upsample_forward", x.shape, out.shape)
-    if g.images:
-        with nogil:
-            upsample(
-                repeat_row[floating], g, g.images * g.height, 1, &x[0, 0, 0, 0], NULL, &out[0, 0, 0, 0],
-                <floating *>NULL)
+    upsample(repeat_row[floating], g, g.images * g.height, x, out)
 
 
 @by_dtype
 def nearest_upsample_backward(const floating[:, :, :, ::1] grad, floating[:, :, :, ::1] out):
     cdef geometry g = measure("nearest_upsample_backward", out.shape, grad.shape)
-    if g.images:
-        with nogil:
-            upsample(
-                sum_row[floating], g, g.images * g.height, 1, &grad[0, 0, 0, 0], NULL, &out[0, 0, 0, 0],
-                <floating *>NULL)
+    upsample(sum_row[floating], g, g.images * g.height, grad, out)
 
 
 # -- Bilinear -----------------------------------------------------------------------------------------
@@ -124,14 +125,6 @@ cdef void locate(Py_ssize_t size, Py_ssize_t factor, Py_ssize_t stride, place *p
         places[i].first = first * stride
         places[i].second = min(first + 1, size - 1) * stride
         places[i].way = at - first
-
-
-cdef place *located(geometry g, Py_ssize_t room) except NULL:
-    """The places of the rows, after them those of the columns, and after them so many bytes."""
-    cdef place *places = <place *>allocate((g.height * g.rows + g.width * g.columns) * sizeof(place) + room)
-    locate(g.height, g.rows, g.width * g.channels, places)
-    locate(g.width, g.columns, g.channels, places + g.height * g.rows)
-    return places
 
 
 cdef void interpolate_row(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
@@ -191,25 +184,10 @@ cdef void distribute_image(const void *job, Py_ssize_t image, floating *row) noe
 @by_dtype
 def bilinear_upsample_forward(const floating[:, :, :, ::1] x, floating[:, :, :, ::1] out):
     cdef geometry g = measure("bilinear_upsample_forward", x.shape, out.shape)
-    if g.images == 0:
-        return
-    cdef place *places = located(g, 0)
-    with nogil:
-        upsample(
-            interpolate_row[floating], g, g.images * g.height * g.rows, 4, &x[0, 0, 0, 0], places, &out[0, 0, 0, 0],
-            <floating *>NULL)
-    release(places)
+    upsample(interpolate_row[floating], g, g.images * g.height * g.rows, x, out, True)
 
 
 @by_dtype
 def bilinear_upsample_backward(const floating[:, :, :, ::1] grad, floating[:, :, :, ::1] out):
     cdef geometry g = measure("bilinear_upsample_backward", out.shape, grad.shape)
-    if g.images == 0:
-        return
-    cdef Py_ssize_t room = threads_for_upsampling(g, g.images, 4) * g.width * g.channels * sizeof(floating)
-    cdef place *places = located(g, room)
-    with nogil:
-        upsample(
-            distribute_image[floating], g, g.images, 4, &grad[0, 0, 0, 0], places, &out[0, 0, 0, 0],
-            <floating *>(places + g.height * g.rows + g.width * g.columns))
-    release(places)
+    upsample(distribute_image[floating], g, g.images, grad, out, True)

@@ -12,6 +12,7 @@ cdef struct elements:
     char type
 
 
+cdef elements elements_of(array, int flags) except *
 cdef wrong_types(str name, tuple arrays)
 cdef int take_elements(str name, tuple inputs, tuple outputs, elements *found, char second_type=*) except -1
 cdef int take_channels(

@@ -77,6 +77,14 @@ def test_what_is_transparent_lies_on_white(tmp_path, channels):
     np.testing.assert_allclose(read_image(tmp_path / "c.png", (1, 2, 3))[0], [[[1, 1, 1], [1, 0, 0]]])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_grey_that_stands_for_transparency_is_white(tmp_path, dtype):
+    values = np.array([[0, 100], [200, 255]], dtype) << (8 * np.dtype(dtype).itemsize - 8)
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=int(values[0, 1]))
+    pixels, _ = read_image(tmp_path / "a.png", (2, 2, 1))
+    np.testing.assert_array_equal(pixels[..., 0] * 255, [[0, 255], [200, 255]])
+
+
 def damaged():
     file = io.BytesIO()
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(file, "PNG")

@@ -408,7 +408,7 @@ def main(arguments):
     parser.add_argument("--keep", help="folder for files that were not treated as they should be")
     chosen = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
-    folder, watch, failed = Path(chosen.keep or tempfile.mkdtemp(prefix="cnnx-soak-")), Watch(), 0
+    folder, watch, failed = Path(chosen.keep or tempfile.mkdtemp(prefix="cnnx-soak-")).resolve(), Watch(), 0
     cnnx.set_num_threads(1)
     for kind in chosen.kinds:
         began = time.perf_counter()

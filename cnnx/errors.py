@@ -2,4 +2,4 @@
 
 
 class DivergenceError(FloatingPointError):
-    """The loss became NaN or infinite; the model has the weights it had before that batch."""
+    """The loss, a gradient or an update became NaN or infinite; the model has the weights it had before that batch."""

@@ -275,7 +275,8 @@ class Model:
         OSError
             If the file to resume from cannot be read.
         DivergenceError
-            If the loss becomes NaN or infinite; the model keeps the weights from before that batch.
+            If the loss, a gradient or an update becomes NaN or infinite; the model keeps the weights from before that
+            batch.
         """
         from cnnx.callbacks import History, ProgressBar
         from cnnx.training import given, loop, options, sources
@@ -415,7 +416,8 @@ class Model:
         """One step for a training loop: the batch's mean loss and metric before it.
 
         `X`, `y` and, where examples have them, `weights` are checked arrays of one length; a number is the learning
-        rate of plain gradient descent. `DivergenceError` is raised before any weight changes.
+        rate of plain gradient descent. If the loss, a gradient, the update or a running average is not finite,
+        `DivergenceError` says so, and weights, running averages and optimizer are as before.
         """
         self._output_layer("step")
         if isinstance(optimizer, NUMBERS):
@@ -431,13 +433,18 @@ class Model:
                 for regularizer in regularizers:
                     loss += regularizer.penalize(self.parameters, self.gradients, self.decaying)
             if not math.isfinite(loss):
-                raise DivergenceError(_divergence(loss, X, optimizer.rate))
-        except BaseException:
+                raise FloatingPointError(f"the loss became {loss}")
+            for layer, state in zip(self.layers, states, strict=True):
+                if layer.state is not state and not _finite(layer.state):
+                    raise FloatingPointError(f"{layer.name}: a running average became NaN or infinite")
+            optimizer.step(self.parameters, self.gradients, self.decaying)
+        except BaseException as error:
             self.plan.forget()
             for layer, state in zip(self.layers, states, strict=True):
                 layer.state = state
+            if type(error) is FloatingPointError:
+                raise DivergenceError(_divergence(str(error), X, optimizer.rate)) from None
             raise
-        optimizer.step(self.parameters, self.gradients, self.decaying)
         for regularizer in regularizers:
             regularizer.constrain(self.layers)
         return loss, metric
@@ -733,10 +740,15 @@ def _is_source(X: Any) -> bool:
     return isinstance(X, Batches)
 
 
-def _divergence(loss: float, X: Array, learning_rate: float) -> str:
+def _finite(state: Mapping[str, Array]) -> bool:
+    """Whether all values are finite; seldom is there more to do than to see that sums of their squares are."""
+    return all(math.isfinite(np.vdot(value, value)) or np.isfinite(value).all() for value in state.values())
+
+
+def _divergence(what: str, X: Array, learning_rate: float) -> str:
     if not np.isfinite(X).all():
-        return f"the loss became {loss} because X has NaN or infinite values; remove or replace them"
+        return f"{what} because X has NaN or infinite values; remove or replace them"
     return (
-        f"the loss became {loss}; try a smaller learning rate (it is {learning_rate:g}), inputs scaled to about "
+        f"{what}; try a smaller learning rate (it is {learning_rate:g}), inputs scaled to about "
         "[0, 1] or [-1, 1], or check the labels"
     )

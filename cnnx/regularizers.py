@@ -103,5 +103,8 @@ class MaxNorm(Regularizer):
             if decays:
                 weights = value.reshape(-1, value.shape[-1])
                 norms = np.sqrt(np.einsum("iu,iu->u", weights, weights))
+                if not np.isfinite(norms.max()):  # the squares are too large
+                    largest = np.abs(weights).max(axis=0)
+                    norms = largest * np.linalg.norm(weights / np.maximum(largest, 1), axis=0)
                 if norms.max() > self.limit:
                     weights *= (self.limit / np.maximum(norms, self.limit)).astype(value.dtype)

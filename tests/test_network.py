@@ -424,11 +424,13 @@ def test_training_works_outside_the_main_thread(data):
 
 @pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value encountered")
 @pytest.mark.usefixtures("backend")
-def test_a_loss_that_is_not_finite_stops_with_where_and_what_to_try(data):
+def test_a_step_that_is_not_finite_stops_with_where_and_what_to_try(data):
     X, y = data
     model = tiny()
-    with pytest.raises(DivergenceError, match=r"epoch \d+, batch \d of 4: the loss became (nan|inf); try a smaller"):
+    with pytest.raises(DivergenceError, match=r"epoch 1, batch 1 of 4: the update gives NaN .*; try a smaller"):
         model.train(X * 1e3, y, 1e36, batch_size=16, epochs=20, seed=0, verbose=False)
+    with pytest.raises(DivergenceError, match=r"epoch \d+, batch \d of 4: the loss became (nan|inf); try a smaller"):
+        model.train(X * 1e3, y, 1e30, batch_size=16, epochs=20, seed=0, verbose=False)
     X = X.copy()
     X[20, 3, 3, 0] = np.nan
     model = tiny()
@@ -595,3 +597,37 @@ def test_an_error_inside_the_network_names_the_layer_by_its_place():
     with pytest.raises(ValueError, match=r"layers\[1\] \(ConvolutionLayer\): expected examples of shape"):
         model.build((4, 4, 1))
     assert not model.built
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize(
+    "output",
+    [
+        lambda: SoftmaxLayer(),
+        lambda: SoftmaxLayer(label_smoothing=0.1, focal=2),
+        lambda: cnnx.SigmoidLayer(),
+        lambda: cnnx.SigmoidLayer(focal=1.5),
+        lambda: cnnx.HingeLayer(),
+        lambda: cnnx.RegressionLayer(),
+    ],
+)
+def test_forward_and_backward_by_hand_give_the_bits_of_a_step(output, dtype, rng):
+    X, y = rng.standard_normal((40, 30)), rng.integers(0, 2, (40, 7))
+    models = [Model(DenseLayer(7), output()) for _ in range(3)]
+    labels = y.argmax(axis=1) if isinstance(models[0].layers[-1], SoftmaxLayer | cnnx.HingeLayer) else y
+    for model in models:
+        model.build((30,), seed=0, dtype=dtype)
+    taken, by_hand, by_layers = models
+    for _ in range(3):
+        taken.train_on_batch(X, labels, 0.125)
+        by_hand.forward(X, training=True)
+        by_hand.backward(labels)
+        by_hand.parameters -= dtype.type(0.125) * by_hand.gradients
+        dense, last = by_layers.layers
+        targets = last.targets(labels)
+        predictions, _ = last.loss(dense.forward(X, training=True), targets, training=True)
+        np.testing.assert_array_equal(predictions, by_layers.forward(X))
+        dense.backward(last.loss_backward(targets))
+        by_layers.parameters -= dtype.type(0.125) * by_layers.gradients
+        np.testing.assert_array_equal(by_hand.gradients, taken.gradients)
+        np.testing.assert_array_equal(by_layers.gradients, taken.gradients)

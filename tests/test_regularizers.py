@@ -82,6 +82,15 @@ def test_no_unit_or_filter_has_weights_with_a_larger_norm(model, data):
     assert min(norms) < 2.5 < max(norms)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weights_whose_squares_overflow_are_scaled_down_and_not_lost(dtype):
+    layer = DenseLayer(units=2)
+    layer.build((2,), dtype=dtype)
+    layer.params["W"][...] = np.array([[3e30, 0], [4e30, 1]]) * (1 if dtype == np.float32 else 1e170)
+    MaxNorm(5).constrain([layer])
+    np.testing.assert_allclose(layer.params["W"], [[3, 0], [4, 1 if dtype == np.float32 else 5]], rtol=1e-6)
+
+
 def test_config_makes_the_same_regularizer():
     for regularizer in (L1(1e-5), L2(1e-4), MaxNorm(3)):
         config = json.loads(json.dumps(regularizer.config()))

@@ -37,7 +37,7 @@ OTHER_MEMORY = {
     "transposed:TransposedConvolutionLayer.create": "a constant, made by build",
     "base:": "an optimizer's constant",
     "base:Optimizer.start": "an optimizer's state",
-    "base:_clip_norm": "a sum, one number",
+    "base:_norm": "a sum, one number",
     "regularizers:L1.penalize": "two sums",
     "regularizers:L2.penalize": "two sums",
     "normalization:BatchNormLayer._batch_statistics": "state: each step puts new arrays in the old ones' place",
@@ -54,6 +54,7 @@ OTHER_MEMORY = {
     "metrics:_quotient": "figures for the user",
     "metrics:_weights_or_ones": "figures for the user",
     "verification:_compare_block.sums": "twins are compared on arrays of their own",
+    "verification:_compare.loss_and_gradient": "twins are compared on an array of their own",
 }
 
 ROOT = Path(cnnx.__file__).parent

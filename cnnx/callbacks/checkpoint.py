@@ -16,8 +16,9 @@ UNITS = ("epoch", "step")
 class Checkpoint(Callback):
     """Write a file from which the run can be resumed, with ``train(..., resume=path)``.
 
-    The file is replaced as a whole each time; an interruption leaves the last one. It is written after all other
-    callbacks have heard of the same event.
+    The file is replaced as a whole each time; an interruption leaves the last one. The one before stays beside it, as
+    ``PATH.previous``, for the case that the newest is damaged. It is written after all other callbacks have heard of
+    the same event.
 
     Parameters
     ----------

@@ -117,16 +117,16 @@ def _train(arguments: argparse.Namespace) -> int:
         options["callbacks"].append(termination)
         with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
             history = model.train(X_train, y_train, **options)
-        if termination.requested and not options["optimizer"].steps:
-            return termination.status
-        # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
-        model.save(output)
+            if termination.requested is not None and not options["optimizer"].steps:
+                return termination.status
+            # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
+            model.save(output)
     if history.interrupted is not None:
         epoch, batch = history.interrupted
         say(f"interrupted in epoch {epoch} after batch {batch}; this is the model so far")
     if history.stopped is not None:
         say(f"stopped after epoch {len(history.get('loss', ()))}: {history.stopped}")
-    if not termination.requested:  # who asks for the end does not want to wait
+    if termination.requested is None:  # who asks for the end does not want to wait
         _print_test(model, X_test, y_test)
     say(f"saved to {output}")
     return termination.status

@@ -1,4 +1,4 @@
-"""A request that the process end, as `kill` and batch systems make it."""
+"""A request that the process end, as `kill`, batch systems and a terminal that is closed make it."""
 
 from __future__ import annotations
 
@@ -9,46 +9,53 @@ from typing import Any
 
 from cnnx.callbacks import Callback
 
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 class Termination(Callback):
-    """While active, SIGTERM ends the training run that this is a callback of, after its batch; and then nothing else.
+    """While active, these signals end the training run that this is a callback of, after its batch, and nothing else.
+
+    Those that the process ignores, as under nohup, stay ignored.
 
     Attributes
     ----------
-    requested : bool
-        Whether the signal has come.
+    requested : int or None
+        The signal that has come.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested: int | None = None
         self._run: Any = None
-        self._previous = signal.getsignal(signal.SIGTERM)
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        self._active = in_main_thread and self._previous not in (None, signal.SIG_IGN)
+        self._previous: dict[int, Any] = {}
 
     @property
     def status(self) -> int:
         """The exit status that the shell expects."""
-        return 128 + signal.SIGTERM if self.requested else 0
+        return 0 if self.requested is None else 128 + self.requested
 
     def __enter__(self) -> Termination:
-        if self._active:
-            signal.signal(signal.SIGTERM, self._request)
+        if threading.current_thread() is threading.main_thread():
+            previous = {number: signal.getsignal(number) for number in SIGNALS}
+            self._previous = {
+                number: handler for number, handler in previous.items() if handler not in (None, signal.SIG_IGN)
+            }
+        for number in self._previous:
+            signal.signal(number, self._request)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._active:
-            signal.signal(signal.SIGTERM, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def on_train_begin(self, run: Any) -> None:
         """It may have come before."""
         self._run = run
-        if self.requested:
-            self._request(signal.SIGTERM, None)
+        if self.requested is not None:
+            self._request(self.requested, None)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
+        self.requested = number
         if self._run is not None:
             self._run.stop("the process was asked to end")

@@ -14,6 +14,7 @@ from itertools import count, repeat
 
 import numpy as np
 
+from cnnx import _kernels
 from cnnx._typing import DTypeLike
 from cnnx.augmentation.base import AnyAugmentation
 from cnnx.augmentation.mixing import MixUp
@@ -105,7 +106,8 @@ class Prefetched(Batches):
 
         process = os.getpid()
         # Of all ways to have a worker, this one also ends by itself when the interpreter does.
-        executor = ThreadPoolExecutor(1, thread_name_prefix="cnnx-batches")
+        backend = _kernels.backend_in_use()
+        executor = ThreadPoolExecutor(1, "cnnx-batches", _kernels.use_backend, (backend,))
         try:
             waiting = deque(executor.submit(next, prepared, None) for _ in range(self.ahead))
             while (batch := waiting.popleft().result()) is not None:

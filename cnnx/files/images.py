@@ -86,7 +86,8 @@ def _convert(image: Any, mode: str) -> Any:
     from PIL import Image
 
     if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image, np.int64) >> 8).astype(np.uint8))
+        values, transparent = np.asarray(image, np.int64), image.info.get("transparency")
+        image = Image.fromarray(np.where(values == transparent, 255, values >> 8).astype(np.uint8))
     if "transparency" in image.info or image.mode.upper().endswith("A"):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -36,6 +36,11 @@ class Adagrad(Optimizer):
         super().__post_init__()
         self.epsilon = check_positive(self.epsilon, "Adagrad: epsilon")
 
+    @property
+    def leverage(self) -> float:
+        """The gradient is divided by epsilon at least."""
+        return 1 / self.epsilon
+
     def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
         """p = p - eta g / (sqrt(s) + epsilon)."""
         squares, decay = self.state["squares"], self.weight_decay

@@ -35,7 +35,6 @@ class Adam(Optimizer):
     """
 
     arrays: ClassVar[tuple[str, ...]] = ("mean", "square")
-    decoupled: ClassVar[bool] = False
     learning_rate: float | Schedule = step_size(1e-3)
     beta1: float = 0.9
     beta2: float = 0.999
@@ -46,6 +45,11 @@ class Adam(Optimizer):
         name = type(self).__name__
         self.beta1, self.beta2 = check_share(self.beta1, f"{name}: beta1"), check_share(self.beta2, f"{name}: beta2")
         self.epsilon = check_positive(self.epsilon, f"{name}: epsilon")
+
+    @property
+    def leverage(self) -> float:
+        """The mean is corrected by 1 - b1 at most, and divided by epsilon at least; Nadam adds the gradient."""
+        return 2 / ((1 - self.beta1) * self.epsilon)
 
     def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
         """p = p - eta m' / (sqrt(v') + epsilon)."""

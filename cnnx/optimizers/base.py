@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +16,9 @@ from cnnx.checks.arguments import check_not_negative, check_positive, check_shar
 from cnnx.schedules import Schedule
 
 NO_RANGES = np.empty((0, 2), np.intp)
+# Where gradients and state are no larger, their squares and sums of squares do not overflow; nor does a parameter that
+# moves by no more than the square of this, which is below half the distance of the largest numbers of the dtype.
+CALM = {4: 1e15, 8: 1e145}  # by the size of a number
 
 
 class _StepSize:
@@ -87,6 +91,7 @@ class Optimizer(Configured):
     ema: float | None = None
 
     arrays: ClassVar[tuple[str, ...]] = ()
+    decoupled: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -101,6 +106,15 @@ class Optimizer(Configured):
         self.progress = 0.0
         self.state: dict[str, Array] = {}
         self._parameters: Array | None = None
+        self._reach = 0.0  # no value of the state is larger, and of those that are sums of squares no root
+
+    @property
+    def leverage(self) -> float:
+        """No step is longer than this times the learning rate times the largest value of gradients and state, or 1.
+
+        It is infinite where that is not known; then each step is checked after it is taken.
+        """
+        return math.inf
 
     @property
     def rate(self) -> float:
@@ -124,19 +138,53 @@ class Optimizer(Configured):
         ------
         ValueError
             If this optimizer has taken steps for other parameters.
+        FloatingPointError
+            If the gradient, or what the step would make of the parameters or the state, is not finite; `parameters`
+            and `state` are as before.
         """
         if self._parameters is not parameters:
             self._begin(parameters)
-        if self.clip_value is not None:
-            _kernels.clip_elements(self.clip_value, gradients)
-        if self.clip_norm is not None:
-            _clip_norm(gradients, self.clip_norm)
+        largest = self._clip(gradients)
         rate = self.rate
-        self.steps += 1
         if not self.weight_decay:
             decaying = NO_RANGES
         elif decaying is None:
             decaying = np.array([[0, parameters.size]], np.intp)
+        if self.weight_decay and not self.decoupled:
+            largest += self.weight_decay * _norm(parameters, "parameter", _kernels.rough_square)
+        self._reach += largest
+        calm, furthest = CALM[parameters.itemsize], self.leverage * rate * max(self._reach, 1.0)
+        if self._reach <= calm and furthest <= calm**2 and rate * self.weight_decay <= 1:
+            self._take(parameters, gradients, decaying, rate)
+        else:
+            self._take_checked(parameters, gradients, decaying, rate)
+
+    def _clip(self, gradients: Array) -> float:
+        """Clip the gradients, which must be finite; returns a number that none of them is larger than."""
+        if self.clip_norm is None or self.clip_value is not None:
+            largest = _norm(gradients, "gradient", _kernels.rough_square)
+        if self.clip_value is not None:
+            _kernels.clip_elements(self.clip_value, gradients)
+        if self.clip_norm is not None:
+            largest = _norm(gradients, "gradient", _kernels.sum_of_squares)
+            if largest > self.clip_norm:
+                _kernels.scale_elements(self.clip_norm / largest, gradients)
+        return largest
+
+    def _take_checked(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
+        """Take a step that may overflow, and take it back if it does."""
+        before, state, steps = parameters.copy(), {name: value.copy() for name, value in self.state.items()}, self.steps
+        with np.errstate(all="ignore"):
+            self._take(parameters, gradients, decaying, rate)
+        spoilt = [name for name, value in {"parameters": parameters, **self.state}.items() if not _finite(value)]
+        if spoilt:
+            parameters[...], self.state, self.steps = before, state, steps
+        self._reach = _largest(self.state)
+        if spoilt:
+            raise FloatingPointError(f"the update gives NaN or infinite values ({', '.join(spoilt)})")
+
+    def _take(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
+        self.steps += 1
         self.update(parameters, gradients, decaying, rate)
         if self.ema is not None:
             keep = min(self.ema, (1 + self.steps) / (10 + self.steps))
@@ -191,12 +239,27 @@ class Optimizer(Configured):
         expected = {name: (value.shape, value.dtype) for name, value in start.items()}
         if {name: (value.shape, value.dtype) for name, value in self.state.items()} != expected:
             raise ValueError(f"{type(self).__name__}: its state does not fit {parameters.size} {parameters.dtype}s")
-        self._parameters = parameters
+        self._parameters, self._reach = parameters, _largest(self.state)
 
 
-def _clip_norm(gradients: Array, limit: float) -> None:
+def _finite(values: Array) -> bool:
+    return bool(np.isfinite(values).all())
+
+
+def _largest(state: dict[str, Array]) -> float:
+    """The largest value of all, or 1: of what is a sum of squares, it bounds the root, too."""
+    return max([1.0, *(float(np.abs(value).max(initial=0)) for value in state.values())])
+
+
+def _norm(values: Array, name: str, sum_of_squares: Callable[[Array, Array], None]) -> float:
+    """The Euclidean norm, which no value is larger than; they must be finite."""
     total = np.empty(1)
-    _kernels.sum_of_squares(gradients, total)
+    sum_of_squares(values, total)
     norm = math.sqrt(total[0])
-    if norm > limit:
-        _kernels.scale_elements(limit / norm, gradients)
+    if math.isfinite(norm):
+        return norm
+    wrong = int(values.size - np.isfinite(values).sum())
+    if wrong:
+        raise FloatingPointError(f"the {name} became NaN or infinite for {wrong} of {values.size} parameters")
+    largest = float(np.abs(values).max())
+    return largest * float(np.linalg.norm(values / largest))

@@ -32,6 +32,7 @@ class Lion(Optimizer):
     """
 
     arrays: ClassVar[tuple[str, ...]] = ("mean",)
+    decoupled: ClassVar[bool] = True
     learning_rate: float | Schedule = step_size(1e-4)
     beta1: float = 0.9
     beta2: float = 0.99
@@ -39,6 +40,11 @@ class Lion(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.beta1, self.beta2 = check_share(self.beta1, "Lion: beta1"), check_share(self.beta2, "Lion: beta2")
+
+    @property
+    def leverage(self) -> float:
+        """A step is as long as the learning rate."""
+        return 1.0
 
     def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
         """p = p - eta sign(b1 m + (1 - b1) g)."""

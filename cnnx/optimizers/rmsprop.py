@@ -42,6 +42,11 @@ class RMSprop(Optimizer):
         self.smoothing = check_share(self.smoothing, "RMSprop: smoothing")
         self.epsilon = check_positive(self.epsilon, "RMSprop: epsilon")
 
+    @property
+    def leverage(self) -> float:
+        """The gradient is divided by epsilon at least."""
+        return 1 / self.epsilon
+
     def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
         """p = p - eta g / (sqrt(s) + epsilon)."""
         shares = (self.smoothing, 1 - self.smoothing)

@@ -54,6 +54,11 @@ class SGD(Optimizer):
         """The velocity, where there is one."""
         return {} if self.plain else {"velocity": np.zeros_like(parameters)}
 
+    @property
+    def leverage(self) -> float:
+        """Nesterov's step has the gradient and the velocity."""
+        return 2.0
+
     def update(self, parameters: Array, gradients: Array, decaying: Array, rate: float) -> None:
         """p = p - eta v."""
         if self.plain:

@@ -13,7 +13,7 @@ import os
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
@@ -216,9 +216,10 @@ class SavedRun:
                 with _usable(f"{self.path}: callbacks[{index}] ({type(callback).__name__})"):
                     callback.restore({**self.content["callbacks"][index]["state"], **self._of_callback(index)})
         except ValueError:
-            for callback, state in callbacks:
-                callback.restore(state)
             self._before.take_back(run)
+            for callback, state in callbacks:
+                with suppress(Exception):
+                    callback.restore(state)
             raise
 
     def _check_numbers(self, run: Run, position: Position) -> None:

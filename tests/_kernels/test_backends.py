@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,91 @@ def test_use_backend_switches_every_kernel_and_restores_it():
         assert cnnx.backend_in_use() == "numpy"
         assert _kernels.dense_forward is dense.dense_forward
     assert cnnx.backend_in_use() == before
+
+
+def test_a_backend_is_that_of_a_thread_alone():
+    process, other = cnnx.backend_in_use(), "numpy"
+    seen = []
+
+    def ask(name):
+        with cnnx.use_backend(name):
+            seen.append((cnnx.backend_in_use(), _kernels.dense_forward is dense.dense_forward))
+
+    with cnnx.use_backend(other):
+        thread = threading.Thread(target=lambda: seen.append(cnnx.backend_in_use()))
+        thread.start()
+        thread.join()
+        assert seen.pop() == process
+        for name in _kernels.BACKENDS if _kernels._compiled else ("numpy",):
+            thread = threading.Thread(target=ask, args=(name,))
+            thread.start()
+            thread.join()
+            assert seen.pop() == (name, name == "numpy")
+        assert _kernels.dense_forward is dense.dense_forward
+    assert cnnx.backend_in_use() == process
+
+
+def test_the_choice_of_a_thread_that_ended_is_forgotten():
+    before = _kernels._Choice.count
+    threads = [threading.Thread(target=cnnx.use_backend, args=("numpy",)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert _kernels._Choice.count == before
+    assert _kernels.add is _kernels.add
+    assert ("add" in vars(_kernels)) == (before == 0)
+
+
+def test_batches_are_prepared_with_the_backend_of_the_thread_that_takes_them():
+    seen = []
+
+    class Spy(cnnx.augmentation.Flip):
+        def __call__(self, *given):
+            seen.append((threading.current_thread() is threading.main_thread(), cnnx.backend_in_use()))
+            return super().__call__(*given)
+
+    from cnnx.data import ArrayBatches, Prefetched
+
+    source = Prefetched(ArrayBatches(np.zeros((4, 3, 3, 1)), np.zeros(4, int), batch_size=2), [Spy()], seed=0)
+    with cnnx.use_backend("numpy"):
+        assert len(list(source.epoch(None))) == 2
+    assert seen == [(False, "numpy")] * 2
+
+
+@compiled_only
+def test_predictions_keep_their_bits_while_another_thread_verifies(rng):
+    X, y = rng.standard_normal((4, 12, 12, 3)).astype(np.float32), np.arange(4)
+    served, verified = (
+        cnnx.Model(cnnx.ConvolutionLayer(8, 3), cnnx.BatchNormLayer(), cnnx.GeluLayer(), cnnx.UpsampleLayer(2),
+                   cnnx.PoolLayer(2), cnnx.GlobalPoolLayer(), cnnx.DenseLayer(4), cnnx.SoftmaxLayer())
+        for _ in range(2)
+    )  # fmt: skip
+    for model in (served, verified):
+        model.build((12, 12, 3), seed=0)
+    expected, wrong, stop = served.predict_proba(X), [], threading.Event()
+
+    def serve():
+        while not stop.is_set():
+            try:
+                if not np.array_equal(served.predict_proba(X), expected):
+                    wrong.append("other bits")
+            except Exception as error:
+                wrong.append(repr(error))
+
+    threads = [threading.Thread(target=serve) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        verified.verify(X, y)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    served.predict_proba(X)
+    bound = {name: vars(_kernels)[name].__module__ for name in _kernels.FAMILIES if name in vars(_kernels)}
+    assert bound
+    assert not [name for name, module in bound.items() if "reference" in module]
 
 
 def test_use_backend_as_a_call_lasts():

@@ -19,6 +19,19 @@ def test_a_gradient_is_limited_and_scaled_by_hand(dtype):
     np.testing.assert_array_equal(gradient, [-3, 1, 3, np.nan, 3, -3])
 
 
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, None])
+@pytest.mark.parametrize("size", [0, 1, 33, 16384, 40000])
+def test_a_rough_sum_of_squares_tells_where_something_is_not_finite(dtype, size, wrong, rng):
+    x, out = rng.standard_normal(size).astype(dtype), np.empty(1)
+    if size and wrong is not None:
+        x[rng.integers(size)] = wrong
+    _kernels.rough_square(x, out)
+    assert np.isfinite(out[0]) == (size == 0 or wrong is None)
+    if wrong is None:
+        np.testing.assert_allclose(out[0], (x.astype(np.float64) ** 2).sum(), rtol=1e-4)
+
+
 @pytest.mark.skipif(not _compiled, reason="a build without compiled kernels has nothing to compare")
 @pytest.mark.usefixtures("restored_kernels")
 @given(st.sampled_from([0, 1, 17, 40000]), st.sampled_from([0.1, 1 / 3, 1e3]), dtypes, seeds, st.integers(1, 4))

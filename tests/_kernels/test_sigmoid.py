@@ -13,14 +13,13 @@ from cnnx._kernels.reference import sigmoid
 def test_the_twin_is_the_textbooks_formula(rng):
     x, t = rng.uniform(-5, 5, (2, 6, 4))
     t = (t + 5) / 10
-    y, losses, gradient = np.empty_like(x), np.empty(6), np.empty_like(x)
-    sigmoid.sigmoid_cross_entropy_forward(x, t, y, losses)
+    y, losses, gradient = 1 / (1 + np.exp(-x)), np.empty(6), np.empty_like(x)
+    sigmoid.sigmoid_cross_entropy_forward(x, t, losses)
     sigmoid.sigmoid_cross_entropy_backward(y, t, gradient)
     for n in range(6):
         total = 0.0
         for k in range(4):
             p = 1 / (1 + np.exp(-x[n, k]))
-            assert y[n, k] == pytest.approx(p, rel=1e-14)
             total -= t[n, k] * np.log(p) + (1 - t[n, k]) * np.log(1 - p)
             assert gradient[n, k] == pytest.approx((p - t[n, k]) / 24, rel=1e-12)
         assert losses[n] == pytest.approx(total / 4, rel=1e-12)
@@ -28,9 +27,8 @@ def test_the_twin_is_the_textbooks_formula(rng):
 
 def test_the_twin_at_the_ends_by_hand():
     x = np.array([[1000.0, -1000, 0, np.nan]]).T
-    y, losses = np.empty_like(x), np.empty(4)
-    sigmoid.sigmoid_cross_entropy_forward(x, np.zeros_like(x), y, losses)
-    np.testing.assert_array_equal(y[:, 0], [1, 0, 0.5, np.nan])
+    losses = np.empty(4)
+    sigmoid.sigmoid_cross_entropy_forward(x, np.zeros_like(x), losses)
     np.testing.assert_array_equal(losses, [1000, 0, np.log(2), np.nan])
 
 
@@ -52,5 +50,5 @@ def test_sigmoid_cross_entropy_agrees_with_its_twin(batch, classes, dtype, seed,
     x[rng.random(x.shape) < 0.02] = np.nan
     y = rng.random((batch, classes)).astype(dtype)
     for targets in (rng.integers(0, 2, x.shape).astype(dtype), rng.random(x.shape).astype(dtype)):
-        assert_twins_agree("sigmoid_cross_entropy_forward", [x, targets], [x, np.empty(batch, dtype)])
+        assert_twins_agree("sigmoid_cross_entropy_forward", [x, targets], [np.empty(batch, dtype)])
         assert_twins_agree("sigmoid_cross_entropy_backward", [y, targets], [x])

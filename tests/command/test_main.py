@@ -12,6 +12,7 @@ from cnnx import _kernels
 from cnnx.augmentation import CutOut, MixUp, Shift
 from cnnx.callbacks import Checkpoint
 from cnnx.command.main import main
+from cnnx.command.termination import Termination
 from cnnx.optimizers import AdamW
 from cnnx.schedules import CosineDecay
 
@@ -229,23 +230,37 @@ def test_a_model_is_saved_before_anything_is_said_of_it(monkeypatch):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that could be handled")
 @pytest.mark.parametrize("steps", [1, 100, 180])  # an epoch has 180
-def test_a_run_that_is_asked_to_end_stops_after_its_batch_and_saves(steps, capsys, monkeypatch):
-    handler, taken = signal.getsignal(signal.SIGTERM), []
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_run_that_is_asked_to_end_stops_after_its_batch_and_saves(steps, name, capsys, monkeypatch):
+    number = getattr(signal, name)
+    handler, taken = signal.getsignal(number), []
     take = cnnx.Model.step
 
     def step(self, *arguments):
         taken.append(1)
         if len(taken) == steps:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return take(self, *arguments)
 
     monkeypatch.setattr(cnnx.Model, "step", step)
-    assert main(["train", "digits", "--epochs", "100", "--quiet", "--output", "m.safetensors"]) == 128 + 15
+    assert main(["train", "digits", "--epochs", "100", "--quiet", "--output", "m.safetensors"]) == 128 + number
     assert len(taken) == steps
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [f"stopped after epoch {steps // 180}: the process was asked to end", "saved to m.safetensors"]
     cnnx.Model.load("m.safetensors")
-    assert signal.getsignal(signal.SIGTERM) is handler
+    assert signal.getsignal(number) is handler
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that could be handled")
+def test_an_ignored_request_to_end_stays_ignored(monkeypatch):
+    handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with Termination() as termination:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, handler)
+    assert termination.requested is None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that could be handled")

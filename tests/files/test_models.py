@@ -1,10 +1,21 @@
 import json
+import time
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
-from cnnx import ConvolutionLayer, DenseLayer, Flatten, Model, PoolLayer, ReluLayer, ResidualLayer, SoftmaxLayer
+from cnnx import (
+    ConvolutionLayer,
+    DenseLayer,
+    Flatten,
+    Model,
+    PoolLayer,
+    PReluLayer,
+    ReluLayer,
+    ResidualLayer,
+    SoftmaxLayer,
+)
 from cnnx.files.models import FORMAT
 from cnnx.files.tensors import read_tensors, write_tensors
 
@@ -126,6 +137,65 @@ def change_layer(index, **values):
         (lambda a: a.update(dtype=7), "dtype: expected float32 or float64"),
         (lambda a: a.update(format=FORMAT + 1), f"format: expected {FORMAT}, got {FORMAT + 1}"),
         (lambda a: a.pop("input_shape"), "missing 'input_shape'"),
+        (lambda a: a.pop("dtype"), "missing 'dtype'"),
+        (lambda a: a.pop("format"), "format: expected 2, got None"),
+        (lambda a: a.update(format=True), "format: expected 2, got True"),
+        (lambda a: a.update(format=[2]), "format: expected 2"),
+        (lambda a: a.update(more=1), r"expected the entries .*, got \['more'\], too"),
+        (lambda a: a.update(dtype="(,)f4"), r"dtype: expected float32 or float64, got '\(,\)f4'"),
+        (lambda a: a.update(dtype="(" + "1," * 100_000 + ")f4"), "dtype: expected float32 or float64, got"),
+        (lambda a: a.update(dtype="<f4"), "dtype: expected float32 or float64, got '<f4'"),
+        (lambda a: a.update(dtype="float16"), "dtype: expected float32 or float64, got 'float16'"),
+        (lambda a: a.update(dtype=None), "dtype: expected float32 or float64, got None"),
+        (lambda a: a.update(dtype=["float32"]), "dtype: expected float32 or float64, got"),
+        (lambda a: a.update(input_shape=None), "input_shape: expected an integer of 1 or more for each axis"),
+        (lambda a: a.update(input_shape=[6, 5, 0]), "input_shape: expected an integer of 1 or more for each axis"),
+        (lambda a: a.update(input_shape=[6, 5, 3.0]), "input_shape: expected an integer of 1 or more"),
+        (lambda a: a.update(input_shape=[6, 5, True]), "input_shape: expected an integer of 1 or more"),
+        (lambda a: a.update(input_shape={"6": 5}), "input_shape: expected an integer of 1 or more"),
+        (lambda a: a.update(input_shape=[]), "expected examples of shape"),
+        (lambda a: a.update(input_shape=[6, 5, 3, 1]), "expected examples of shape"),
+        (lambda a: a.update(input_shape=[10**400, 5, 3]), ""),
+        (lambda a: a.update(layers=None), "list of layers"),
+        (lambda a: a.update(layers=["ReluLayer"]), r"layers\[0\]: layer: expected one of .* got 'ReluLayer'"),
+        (lambda a: a.update(layers=[None]), r"layers\[0\]: layer: expected one of .* got None"),
+        (lambda a: a.update(layers=[True]), r"layers\[0\]: layer: expected one of"),
+        (lambda a: a.update(layers=[{}]), r"layers\[0\]: layer: expected one of .* got None"),
+        (lambda a: a.update(layers=[{"layer": 3}]), r"layers\[0\]: layer: expected one of .* got 3"),
+        (lambda a: a.update(layers=[{"layer": {}}]), r"layers\[0\]: layer: expected one of"),
+        (lambda a: a.update(layers=a["layers"] * 2000), "at most 10000, got 12000"),
+        (lambda a: a["layers"].insert(2, "ReluLayer"), r"layers\[2\]: layer: expected one of"),
+        (lambda a: a["layers"].append(relu()), "the output layer must be last"),
+        (lambda a: a["layers"].append({"layer": "StandardizeLayer"}), ""),
+        (change_layer(0, filters=None), "filters: expected an integer"),
+        (change_layer(0, filters=1.0), "filters: expected an integer"),
+        (change_layer(0, filters=[2]), "filters: expected an integer"),
+        (change_layer(0, filters=10**400), ""),
+        (change_layer(0, filter_size=[3, 2, 1]), "filter_size: expected"),
+        (change_layer(0, filter_size="32"), "filter_size: expected"),
+        (change_layer(0, filter_size=[3, 0]), "filter_size"),
+        (change_layer(0, filter_size={"3": 2}), "filter_size: expected"),
+        (change_layer(0, stride=0), "stride: expected"),
+        (change_layer(0, stride=[[1]]), "stride: expected"),
+        (change_layer(0, padding="most"), "padding: expected"),
+        (change_layer(0, padding=-1), "padding: expected"),
+        (change_layer(0, dilation="x"), "dilation: expected"),
+        (change_layer(0, groups=2), "groups"),
+        (change_layer(0, groups=0), "groups: expected"),
+        (change_layer(0, initializer="os.system"), "initializer: expected"),
+        (change_layer(0, initializer=["he_uniform"]), "initializer"),
+        (change_layer(0, name="x"), "unexpected keyword argument"),
+        (change_layer(0, self=1), "self"),
+        (change_layer(0, layer="DenseLayer"), "unexpected keyword argument|got multiple values"),
+        (change_layer(2, mode=None), "mode: expected one of"),
+        (change_layer(2, mode=["max"]), "mode: expected one of"),
+        (change_layer(2, filter_size=None), "filter_size: expected"),
+        (change_layer(3, units=4), "argument"),
+        (change_layer(5, label_smoothing="much"), "label_smoothing: expected a number"),
+        (change_layer(5, label_smoothing=2), "label_smoothing: expected a number from 0"),
+        (change_layer(5, focal=-1), "focal: expected"),
+        (lambda a: a["layers"][0].pop("filters"), "missing 1 required positional argument: 'filters'"),
+        (lambda a: a["layers"].reverse(), ""),
     ],
 )
 def test_an_architecture_that_cannot_be_is_refused(path, change, message):
@@ -187,7 +257,14 @@ def test_tensors_of_layers_inside_a_block_have_its_path(tmp_path, dtype):
         Model.load(path)
 
 
-@pytest.mark.parametrize("metadata", [{}, {"cnnx": "{"}, {"cnnx": "[" * 99_000}, {"cnnx": "7"}])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        *({}, {"CNNX": "{}"}, {"cnnx": ""}, {"cnnx": "{"}, {"cnnx": "[" * 99_000}, {"cnnx": '{"a":' * 50_000}),
+        *({"cnnx": "7"}, {"cnnx": "null"}, {"cnnx": "[]"}, {"cnnx": "{}"}, {"cnnx": '{"layers": 1, "layers": []}'}),
+        *({"cnnx": "{'layers': []}"}, {"cnnx": "1" * 5000}, {"cnnx": '{"layers": [' + "9" * 5000 + "]}"}),
+    ],
+)
 def test_metadata_that_is_no_architecture_is_refused(path, metadata):
     rewrite(path, metadata=metadata)
     with pytest.raises(ValueError, match="not a usable cnnx model"):
@@ -202,11 +279,83 @@ def test_tensors_that_do_not_fit_are_refused(path):
     turned = {**tensors, "4.W": np.ascontiguousarray(tensors["4.W"].T)}
     integers = {**tensors, "4.b": tensors["4.b"].astype(np.int32)}
     intact = path.read_bytes()
-    for changed in (missing, stray, nameless, turned, integers):
+    dtypes = {**tensors, "4.b": tensors["4.b"].astype(np.float16)}
+    names = [
+        f"00.{'W'}",
+        "04.W",
+        "4 .W",
+        "+4.W",
+        "-1.W",
+        "\u0664.W",
+        "4",
+        "",
+        ".W",
+        "4..W",
+        "4.W.",
+        "4.w",
+        "x.W",
+        "4.0.W",
+    ]
+    named = [{**missing, name: tensors["4.W"]} for name in names]
+    twice = [{**tensors, name: tensors["4.W"]} for name in names]
+    for changed in (missing, stray, nameless, turned, integers, dtypes, *named, *twice):
         path.write_bytes(intact)
         rewrite(path, tensors=changed)
         with pytest.raises(ValueError, match=r"not a usable cnnx model: .*(parameter|belongs to none)"):
             Model.load(path)
+
+
+def test_every_flipped_bit_and_every_truncation_of_a_model_is_refused(tmp_path):
+    model, path = Model(DenseLayer(units=2), SoftmaxLayer()), tmp_path / "model"
+    model.build((2,), seed=0)
+    model.save(path)
+    content = path.read_bytes()
+    with open(path, "r+b", buffering=0) as file:
+        for place, byte in enumerate(content):
+            for bit in range(8):
+                file.seek(place)
+                file.write(bytes([byte ^ 1 << bit]))
+                with pytest.raises(ValueError, match="model: not a"):
+                    Model.load(path)
+            file.seek(place)
+            file.write(bytes([byte]))
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="model: not a"):
+            Model.load(path)
+
+
+def test_a_file_from_before_there_were_checksums_is_read_and_one_of_today_needs_its_own(path, model):
+    metadata, tensors = read_tensors(path)
+    content = json.loads(metadata["cnnx"])
+    save_file(tensors, path, {"cnnx": json.dumps({**content, "format": 1})})
+    np.testing.assert_array_equal(Model.load(path).parameters, model.parameters)
+    save_file(tensors, path, {"cnnx": metadata["cnnx"]})
+    with pytest.raises(ValueError, match="its metadata has no entry 'checksum', as files of format 2 have"):
+        Model.load(path)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_ten_thousand_layers_are_read_within_a_second(tmp_path, inside):
+    layers, path = [PReluLayer() for _ in range(2000)], tmp_path / "model"
+    model = Model(
+        *([ResidualLayer(*layers)] if inside else layers),
+        *(ReluLayer() for _ in range(7_990)),
+        Flatten(),
+        SoftmaxLayer(),
+    )
+    model.build((2, 2, 1))
+    model.save(path)
+    began = time.perf_counter()
+    Model.load(path)
+    assert time.perf_counter() - began < 2  # a slow machine may be busy
+
+
+def test_build_refuses_what_is_no_dtype():
+    model = Model(DenseLayer(units=2), SoftmaxLayer())
+    for dtype in (None, "(,)f4", "float16", "object", 7, [("a", "f4")]):
+        with pytest.raises(ValueError, match="dtype: expected float32 or float64, got"):
+            model.build((2,), dtype=dtype)
 
 
 class Scaled(DenseLayer):

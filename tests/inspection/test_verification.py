@@ -84,3 +84,91 @@ def test_the_report_prints_as_a_table(digits):
     text = str(models.small().verify(X[:32], y[:32], tolerance=1e-3))
     assert text.splitlines()[0].split() == ["Layer", "Array", "Difference"]
     assert "within the tolerance 1e-03" in text
+
+
+@pytest.mark.parametrize("margin", [2, 6, 10, 14, 16, 40])
+@pytest.mark.parametrize("output", [cnnx.SoftmaxLayer, cnnx.SigmoidLayer, lambda: cnnx.SoftmaxLayer(focal=2)])
+def test_a_well_trained_model_is_no_difference(margin, output, dtype):
+    model = cnnx.Model(cnnx.DenseLayer(units=3), output())
+    model.build((3,), seed=0, dtype=dtype)
+    model.parameters[:9] = (np.eye(3) * 2 - 1).ravel() * margin * 1.01
+    model.parameters[9:] = 0.01
+    labels = np.eye(3) if isinstance(model.layers[-1], cnnx.SigmoidLayer) else [0, 1, 2]
+    model.verify(np.eye(3), labels)
+
+
+def test_no_batch_of_a_trained_model_is_a_difference(digits):
+    X, y = digits[0][:400], digits[1][:400]
+    layers = [cnnx.ConvolutionLayer(8, 3), cnnx.ReluLayer(), cnnx.PoolLayer(2), cnnx.Flatten(), cnnx.DenseLayer(10)]
+    model = cnnx.Model(*layers, cnnx.SoftmaxLayer())
+    model.train(X, y, 1e-2, batch_size=16, epochs=60, optimizer="adam", seed=0, verbose=False)
+    assert model.evaluate(X, y)[0] < 2e-3
+    for first in range(0, 400, 8):
+        model.verify(X[first : first + 8], y[first : first + 8])
+
+
+def composed():
+    return cnnx.Model(
+        cnnx.ConvolutionLayer(4, 3),
+        cnnx.ReluLayer(),
+        cnnx.PoolLayer(2),
+        cnnx.ConvolutionLayer(4, 3, padding=1),
+        cnnx.BatchNormLayer(),
+        cnnx.ReluLayer(),
+        cnnx.PoolLayer(2, mode="average"),
+        cnnx.Flatten(),
+        cnnx.DenseLayer(8),
+        cnnx.ReluLayer(),
+        cnnx.DenseLayer(3),
+        cnnx.SoftmaxLayer(),
+    )
+
+
+def planted(kernel, called, fault=1e-3):
+    """The kernel, whose results are wrong by a thousandth."""
+
+    def wrong(*given):
+        arrays = [array for array in given if isinstance(array, np.ndarray)]
+        before = [array.copy() for array in arrays]
+        kernel(*given)
+        called.append(kernel.__name__)
+        pairs = list(zip(arrays, before, strict=True))
+        changed = [array for array, old in pairs if not np.array_equal(array, old, equal_nan=True)]
+        for array in changed or arrays[-1:]:  # fresh memory may hold the results of the last call
+            if array.dtype.kind == "f":
+                array *= 1 + fault
+
+    return wrong
+
+
+def used_kernels(X, y):
+    """Names of the compiled kernels that a step of training calls."""
+    called = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name, family in _kernels.FAMILIES.items():
+            module = _kernels._compiled[family]
+            patch.setattr(_kernels, name, planted(getattr(module, name), called, fault=0.0), raising=False)
+        composed().train_on_batch(X, y, 0.1)
+    return sorted(set(called) - {"sgd_step", "rough_square"})  # an optimizer's, of which `verify` knows nothing
+
+
+def test_a_fault_of_a_thousandth_in_any_kernel_of_a_step_is_found(rng, monkeypatch):
+    X, y = rng.standard_normal((16, 10, 10, 1)), rng.integers(0, 3, 16)
+    model = composed()
+    model.build((10, 10, 1), seed=0)
+    model.verify(X, y)
+    kernels = used_kernels(X, y)
+    assert len(kernels) > 15
+    missed = []
+    for name in kernels:
+        module = _kernels._compiled[_kernels.FAMILIES[name]]
+        called = []
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, planted(getattr(module, name), called))
+            with cnnx.use_backend("numpy"):  # no kernel's name is bound then
+                try:
+                    model.verify(X, y)
+                    missed.append((name, len(called)))
+                except VerificationError:
+                    pass
+    assert missed == []

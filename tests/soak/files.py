@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import numpy.ma  # NumPy's own, which it imports when it is first needed
 
 import cnnx
 from cnnx.callbacks import Checkpoint, EarlyStopping
@@ -107,7 +108,7 @@ def change_tree(rng, tree):
                 other, place = rng.choice(places)
                 holder[key] = copy.deepcopy(other[place])
             case 4 if type(value) in (int, float):
-                holder[key] = rng.choice((value + 1, value - 1, -value, value * 2, float(value) / 2, str(value)))
+                holder[key] = rng.choice((value + 1, value - 1, -value, value * 2, value // 2, str(value)))
             case 5:
                 for _ in range(rng.choice((1, 20, 300))):
                     value = [value] if rng.random() < 0.5 else {"layer": "ResidualLayer", "layers": [value]}

@@ -15,10 +15,12 @@ from cnnx import (
     ResidualLayer,
     SoftmaxLayer,
 )
-from cnnx.callbacks import Callback, Checkpoint, EarlyStopping
+from cnnx.callbacks import Callback, Checkpoint, EarlyStopping, History
+from cnnx.files.tensors import read_tensors, write_tensors
 from cnnx.optimizers import SGD, Adam, Nadam, RMSprop
 from cnnx.regularizers import L2
 from cnnx.schedules import CosineDecay, ReduceOnPlateau
+from cnnx.training.checkpoints import read_checkpoint
 
 
 class PowerCutError(Exception):
@@ -249,34 +251,260 @@ def test_files_that_are_no_checkpoints_are_refused_with_their_names(data, tmp_pa
         cnnx.Model.load(tmp_path / "run")
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda content: content.pop("position"), "missing .*position"),
-        (lambda content: content["position"].update(batch="two"), "expected a count"),
-        (lambda content: content["position"].update(epoch=-1), "expected a count"),
-        (lambda content: content.update(steps=None), "expected a count"),
-        (lambda content: content.update(generators=[]), "expected 2 generators, got 0"),
-        (lambda content: content.update(before="soon"), "not a usable checkpoint"),
-        (lambda content: content.update(format=3), "expected a checkpoint of format 2, got 3"),
-        (lambda content: content.update(callbacks=[7]), "not a usable checkpoint"),
-    ],
-)
-def test_damaged_checkpoints_are_refused_and_leave_the_model_as_it_was(data, tmp_path, damage, message):
-    from cnnx.files.tensors import read_tensors, write_tensors
-
-    X, y = data
-    path, options = tmp_path / "run", {"batch_size": 4, "epochs": 2, "verbose": False}
-    make_model().train(X, y, 0.1, **options, callbacks=[Checkpoint(path)])
+def change(path, damage):
+    """The checkpoint with its content changed, and its checksum made right."""
     metadata, tensors = read_tensors(path)
     content = json.loads(metadata["cnnx_checkpoint"])
-    damage(content)
+    damage(content, tensors)
     write_tensors(path, tensors, {"cnnx_checkpoint": json.dumps(content)})
+
+
+def put(*path, value):
+    """Put a value at a place of the content, of which those on the way are made if need be."""
+
+    def damage(content, tensors):
+        for key in path[:-1]:
+            content = content[key]
+        content[path[-1]] = value
+
+    return damage
+
+
+def drop(*path):
+    def damage(content, tensors):
+        for key in path[:-1]:
+            content = content[key]
+        del content[path[-1]]
+
+    return damage
+
+
+def put_tensor(name, value):
+    def damage(content, tensors):
+        tensors[name] = value
+
+    return damage
+
+
+def drop_tensor(name):
+    return lambda content, tensors: tensors.pop(name)
+
+
+def resume(data, path, epochs=3):
+    """A run that goes on from a file; of one that is refused, that nothing has changed is tested."""
+    model, optimizer = make_model(), Adam(ReduceOnPlateau(0.1, monitor="loss"), ema=0.9)
+    stopping = EarlyStopping("loss")
+    model.build((4, 4, 1), seed=0)
+    options = {"optimizer": optimizer, "batch_size": 4, "epochs": epochs, "verbose": False, "seed": 1}
+    if path.exists():
+        before = everything(model, History()), vars(optimizer).copy(), optimizer.learning_rate.state()
+        try:
+            model.train(*data, **options, callbacks=[stopping], resume=path)
+        except ValueError:
+            assert everything(model, History()) == before[0]
+            assert (vars(optimizer), optimizer.learning_rate.state()) == before[1:]
+            assert stopping.state() == {"best": None, "waited": 0}
+            raise
+        return model
+    model.train(*data, **options, callbacks=[stopping, Checkpoint(path)])
+    return model
+
+
+BAD = [
+    (drop("position"), "missing 'position'"),
+    (drop("callbacks", 1, "state"), r"missing 'callbacks\[1\]: state'"),
+    (drop("schedule"), "missing 'schedule'"),
+    (drop("generators"), "missing 'generators'"),
+    (drop("position", "seen"), "missing 'position: seen'"),
+    (put("more", value=1), r"expected the entries .*, got \['more'\], too"),
+    (put("position", "more", value=1), "position: expected the entries"),
+    (put("callbacks", 0, "more", value=1), r"callbacks\[0\]: expected the entries"),
+    (put("position", "batch", value="two"), "position: batch: expected a count, got 'two'"),
+    (put("position", "batch", value=10**6), "position: expected at most 6 batches"),
+    (put("position", "epoch", value=-1), "position: epoch: expected a count, got -1"),
+    (put("position", "epoch", value=0), "position: expected"),
+    (put("position", "epoch", value=True), "position: epoch: expected a count"),
+    (put("position", "epoch", value=2**62), "position: epoch: expected a count"),
+    (put("position", "epoch", value=99), "epochs: 3 are fewer than those that are done"),
+    (put("position", "loss", value=[]), r"position: loss: expected a finite number, got \[\]"),
+    (put("position", "loss", value=float("nan")), "position: loss: expected a finite number, got nan"),
+    (put("position", "metric", value=10**400), "position: metric: expected a finite number"),
+    (put("position", "seconds", value="x"), "position: seconds: expected a finite number of 0 or more, got 'x'"),
+    (put("position", "weight", value=-1), "position: weight: expected a finite number of 0 or more, got -1"),
+    (put("position", "order", value=5), "position: order: expected entries with names, or null, got 5"),
+    (put("position", value=None), "position: expected entries with names, got None"),
+    (put("steps", value=None), "steps: expected a count, got None"),
+    (put("steps", value=1.0), "steps: expected a count, got 1.0"),
+    (put("progress", value="1"), "progress: expected a finite number of 0 or more, got '1'"),
+    (put("progress", value=float("inf")), "progress: expected a finite number"),
+    (put("before", value="soon"), "before: expected a finite number of 0 or more, got 'soon'"),
+    (put("before", value=[]), "before: expected a finite number"),
+    (put("format", value=3), "expected a checkpoint of format 2, got 3"),
+    (put("format", value=1), "expected a checkpoint of format 2, got 1"),
+    (put("format", value=True), "expected a checkpoint of format 2, got True"),
+    (put("arguments", value=[]), r"arguments: expected entries with names, got \[\]"),
+    (put("arguments", value={}), "model: expected None, as saved"),
+    (put("arguments", "model", "dtype", value="(,)f4"), "model: expected"),
+    (put("generators", value=[]), "expected 2 generators, got 0"),
+    (put("generators", value={}), "generators: expected a list"),
+    (put("generators", 0, value=7), "another kind of random generator was saved: expected PCG64, got None"),
+    (put("generators", 0, "bit_generator", value="MT19937"), "another kind of random generator was saved"),
+    (put("generators", 0, "uinteger", value=2**40), "expected a state of a generator PCG64, got"),
+    (put("generators", 1, "has_uint32", value=2), "expected a state of a generator PCG64"),
+    (put("generators", 1, "state", "state", value=-(10**50)), "expected a state of a generator PCG64"),
+    (put("generators", 1, "state", "state", value=2**128), "expected a state of a generator PCG64"),
+    (put("generators", 1, "state", "inc", value="1"), "expected a state of a generator PCG64"),
+    (drop("generators", 1, "state", "inc"), "expected a state of a generator PCG64"),
+    (put("order", value=None), "another kind of random generator was saved: expected PCG64, got None"),
+    (put("order", value=[]), "order: expected entries with names, or null"),
+    (put("order", value={"array": [1], "dtype": "(,)f4"}), r"array: dtype: expected one of .* got '\(,\)f4'"),
+    (put("order", value={"array": ["a"], "dtype": "U400000000000"}), "array: dtype: expected one of"),
+    (put("order", value={"array": ["a"], "dtype": "|O"}), "array: dtype: expected one of"),
+    (put("order", value={"array": ["a"], "dtype": ["<u4"]}), "array: dtype: expected one of"),
+    (put("order", value={"array": [10**30], "dtype": "<i4"}), "not a usable checkpoint: "),
+    (put("order", value={"array": [[1], [1, 2]], "dtype": "<i4"}), "not a usable checkpoint: "),
+    (put("order", value={"array": {}, "dtype": "<i4"}), "not a usable checkpoint: "),
+    (put("augmentation_seed", value="seed"), "augmentation_seed: expected a list of counts, or null"),
+    (put("augmentation_seed", value=[-1, 2]), "augmentation_seed: expected a list of counts, or null"),
+    (put("schedule", value=None), "schedule: expected entries with names, got None"),
+    (put("schedule", value={}), "not a usable checkpoint: missing 'best'"),
+    (put("schedule", "drops", value="x"), "drops: expected an integer, got 'x'"),
+    (put("schedule", "drops", value=10**400), "drops: expected"),
+    (put("schedule", "best", value="x"), "expected a best value and a count of epochs, got 'x'"),
+    (put("schedule", "best", value=10**400), "too large to convert"),
+    (put("schedule", "waited", value=-1), "expected a best value and a count of epochs"),
+    (put("callbacks", value=None), "callbacks: expected a list, got None"),
+    (put("callbacks", value=[7]), r"callbacks\[0\]: expected the entries .*, got 7"),
+    (put("callbacks", value=[]), r"callbacks: expected \[\], as saved, got \['History', 'EarlyStopping'\]"),
+    (put("callbacks", 0, "callback", value=7), r"callbacks\[0\]: callback: expected a name, got 7"),
+    (put("callbacks", 0, "state", value=[]), r"callbacks\[0\]: state: expected entries with names"),
+    (put("callbacks", 0, "state", value={}), r"callbacks\[0\] \(History\): not a usable checkpoint: missing 'figures'"),
+    (
+        put("callbacks", 0, "state", "figures", value={"loss": 1.0}),
+        "History: expected a list of numbers for each figure",
+    ),
+    (put("callbacks", 0, "state", "figures", value={"loss": ["x"]}), "History: expected a list of numbers"),
+    (put("callbacks", 0, "state", "figures", value=[1]), "History: expected a list of numbers"),
+    (put("callbacks", 1, "state", "best", value="x"), r"\(EarlyStopping\): .* expected a best value and a count"),
+    (put("callbacks", 1, "state", "waited", value=1.5), r"\(EarlyStopping\): .* expected a best value and a count"),
+    (put("callbacks", 1, "state", "more", value=1), r"\(EarlyStopping\): not a usable checkpoint"),
+    (put_tensor("model.parameters", np.zeros(3, np.float32)), "expected the arrays .* of this model"),
+    (put_tensor("model.more", np.zeros(3, np.float32)), "expected the arrays .* of this model"),
+    (put_tensor("model.layers.1.mean", np.zeros(2)), "expected the arrays .* of this model"),
+    (drop_tensor("model.parameters"), "expected the arrays .* of this model"),
+    (drop_tensor("model.layers.1.mean"), "expected the arrays .* of this model"),
+    (drop_tensor("optimizer.mean"), "expected the arrays .* of the optimizer"),
+    (drop_tensor("optimizer.average"), "expected the arrays .* of the optimizer"),
+    (put_tensor("optimizer.mean", np.zeros(3, np.float32)), "expected the arrays .* of the optimizer"),
+    (put_tensor("optimizer.more", np.zeros(3, np.float32)), "expected the arrays .* of the optimizer"),
+    (put_tensor("more", np.zeros(3)), "tensor 'more': belongs to nothing in this run"),
+    (put_tensor("callbacks.2.parameters", np.zeros(3)), "tensor 'callbacks.2.parameters': belongs to nothing"),
+    (put_tensor("callbacks.01.parameters", np.zeros(3)), "belongs to nothing in this run"),
+    (put_tensor("callbacks.1.parameters", np.zeros(3)), r"\(EarlyStopping\): .* expected the arrays"),
+    (put_tensor("callbacks.1.more", np.zeros(3)), r"\(EarlyStopping\): .* expected the arrays"),
+    (drop_tensor("callbacks.1.parameters"), r"\(EarlyStopping\): .* expected the arrays"),
+]
+
+
+@pytest.fixture(scope="module")
+def good_checkpoint(tmp_path_factory):
+    """The bytes of one, and the data that it was made of."""
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((22, 4, 4, 1)).astype(np.float32), rng.integers(0, 3, 22)
+    path = tmp_path_factory.mktemp("good") / "run"
+    resume(data, path, epochs=2)
+    return path.read_bytes(), data
+
+
+@pytest.mark.parametrize(("damage", "message"), BAD)
+def test_damaged_checkpoints_are_refused_and_leave_everything_as_it_was(good_checkpoint, tmp_path, damage, message):
+    content, data = good_checkpoint
+    path = tmp_path / "run"
+    path.write_bytes(content)
+    change(path, lambda content, tensors: None)
+    resume(data, path)
+    change(path, damage)
+    with pytest.raises(ValueError, match=f"(?s)resume: .*run: .*{message}"):
+        resume(data, path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("state", "pos"), 10**6),
+        (("state", "pos"), -1),
+        (("state", "key"), {"array": [1, 2], "dtype": "<u4"}),
+        (("state", "key"), {"array": [1] * 624, "dtype": "<u8"}),
+        (("state", "key"), [1] * 624),
+    ],
+)
+def test_a_generator_is_never_given_a_place_outside_its_array(data, tmp_path, place, value):
+    options = {"batch_size": 8, "epochs": 2, "verbose": False}
+    seed = np.random.Generator(np.random.MT19937(7))
+    make_model().train(*data, 0.1, **options, seed=seed, callbacks=[Checkpoint(tmp_path / "run")])
+    change(tmp_path / "run", put("order", *place, value=value))
+    with pytest.raises(ValueError, match="expected a state of a generator MT19937"):
+        make_model().train(*data, 0.1, **options, seed=seed, resume=tmp_path / "run")
+
+
+def is_refused(path):
+    try:
+        read_checkpoint(path)
+    except ValueError as error:
+        return str(error).startswith(f"resume: {path}: ")
+    return False
+
+
+def test_every_flipped_bit_and_every_truncation_of_a_checkpoint_is_refused(tmp_path):
+    X, y = np.eye(4, 2), np.arange(4) % 2
+    model, path = Model(DenseLayer(units=2), SoftmaxLayer()), tmp_path / "run"
+    model.train(X, y, 0.1, callbacks=[Checkpoint(path)], verbose=False)
+    content = path.read_bytes()
+    with open(path, "r+b", buffering=0) as file:
+        for place, byte in enumerate(content):
+            for bit in range(8):
+                file.seek(place)
+                file.write(bytes([byte ^ 1 << bit]))
+                assert is_refused(path), (place, bit)
+            file.seek(place)
+            file.write(bytes([byte]))
+    read_checkpoint(path)
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        assert is_refused(path), length
+
+
+def test_of_a_damaged_checkpoint_the_one_before_is_taken_with_a_warning(data, tmp_path):
+    path, options = tmp_path / "run", {"batch_size": 8, "verbose": False, "seed": 0}
+    expected = make_model()
+    expected.train(*data, 0.1, epochs=3, **options, callbacks=[Checkpoint(path)])
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    model = make_model()
+    with pytest.warns(RuntimeWarning, match=r"resume: .*run: .* damaged; going on from .* before, .*run\.previous"):
+        model.train(*data, 0.1, epochs=3, **options, resume=path)
+    np.testing.assert_array_equal(model.parameters, expected.parameters)
+    (tmp_path / "run.previous").write_bytes(content)
+    with pytest.raises(ValueError, match=r"resume: .*run: .*the file is damaged"):
+        model.train(*data, 0.1, epochs=3, **options, resume=path)
+
+
+def test_a_callback_that_cannot_use_its_state_leaves_everything_as_it_was(data, tmp_path):
+    class Counting(Callback):
+        def state(self):
+            return {"count": 1}
+
+        def restore(self, state):
+            raise AttributeError("no count")
+
+    path, options = tmp_path / "run", {"batch_size": 8, "verbose": False, "seed": 0}
+    make_model().train(*data, 0.1, **options, callbacks=[Counting(), Checkpoint(path)])
     model = make_model()
     model.build((4, 4, 1), seed=0)
     before = model.parameters.copy()
-    with pytest.raises(ValueError, match=f"resume: .*{message}"):
-        model.train(X, y, 0.1, **options, resume=path)
+    with pytest.raises(ValueError, match=r"callbacks\[1\] \(Counting\): not a usable checkpoint: no count"):
+        model.train(*data, 0.1, epochs=2, **options, callbacks=[Counting()], resume=path)
     np.testing.assert_array_equal(model.parameters, before)
 
 

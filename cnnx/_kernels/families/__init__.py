@@ -42,7 +42,7 @@ KERNELS = {
     "depthwise": ("depthwise_forward", "depthwise_input_gradient", "depthwise_weight_gradient"),
     "dropout": ("dropout", "spatial_dropout"),
     "focal": ("softmax_focal_forward", "softmax_focal_backward", "sigmoid_focal_forward", "sigmoid_focal_backward"),
-    "gradient": ("clip_elements", "scale_elements"),
+    "gradient": ("clip_elements", "rough_square", "scale_elements"),
     "group_normalization": ("group_norm_forward", "group_norm_parameter_gradient", "group_norm_input_gradient"),
     "grouped_convolution": (
         "grouped_convolution_forward",

@@ -109,15 +109,12 @@ cdef inline double sigmoid_slope(floating z, floating small, double t, double ga
 
 
 cdef double sigmoid_forward_example(
-    const floating *z, const floating *targets, floating *out, Py_ssize_t classes, Py_ssize_t batch, double gamma,
+    const floating *z, const floating *targets, floating *unused, Py_ssize_t classes, Py_ssize_t batch, double gamma,
 ) noexcept nogil:
-    """Probabilities into `out`; returns the loss."""
     cdef Py_ssize_t k
-    cdef double small, loss = 0
+    cdef double loss = 0
     for k in range(classes):
-        small = exponential(z[k])
-        loss += sigmoid_loss(z[k], small, targets[k], gamma)
-        out[k] = <floating>logistic(z[k], small)
+        loss += sigmoid_loss(z[k], exponential(z[k]), targets[k], gamma)
     return loss / classes
 
 
@@ -130,9 +127,9 @@ cdef double sigmoid_backward_example(
     return 0
 
 
-def sigmoid_focal_forward(x, targets, double gamma, out, losses):
+def sigmoid_focal_forward(x, targets, double gamma, losses):
     for_each_example(
-        "sigmoid_focal_forward", x, targets, out, losses, <example_function>sigmoid_forward_example[float],
+        "sigmoid_focal_forward", x, targets, None, losses, <example_function>sigmoid_forward_example[float],
         <example_function>sigmoid_forward_example[double], OPERATIONS, gamma)
 
 

@@ -10,23 +10,22 @@ cdef enum:
 
 
 cdef double cross_entropy_example(
-    const floating *z, const floating *targets, floating *out, Py_ssize_t classes, Py_ssize_t batch, double p,
+    const floating *z, const floating *targets, floating *unused, Py_ssize_t classes, Py_ssize_t batch, double p,
 ) noexcept nogil:
-    """Probabilities into `out`; returns the mean cross-entropy, from the scores."""
+    """The mean cross-entropy, from the scores."""
     cdef Py_ssize_t k
     cdef double total = 0, small, most
     for k in range(classes):
-        # Neither the exponential nor the quotient can overflow, and NaN is in `small`.
+        # The exponential cannot overflow, and NaN is in `small`.
         small = expf(-<float>fabs(z[k])) if floating is float else exp(-fabs(z[k]))
         most = z[k] if z[k] > 0 else 0
         total += most - <double>z[k] * targets[k] + log1p(small)
-        out[k] = <floating>((small if z[k] < 0 else 1) / (1 + small))
     return total / classes
 
 
-def sigmoid_cross_entropy_forward(x, targets, out, losses):
+def sigmoid_cross_entropy_forward(x, targets, losses):
     for_each_example(
-        "sigmoid_cross_entropy_forward", x, targets, out, losses, <example_function>cross_entropy_example[float],
+        "sigmoid_cross_entropy_forward", x, targets, None, losses, <example_function>cross_entropy_example[float],
         <example_function>cross_entropy_example[double], OPERATIONS)
 
 

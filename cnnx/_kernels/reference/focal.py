@@ -38,10 +38,10 @@ def _where_targeted(targets: Array, terms: Array) -> Array:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def sigmoid_focal_forward(x: Array, targets: Array, gamma: float, out: Array, losses: Array) -> None:
-    """Probabilities y, and the mean over each row of -t (1 - y)^gamma log(y) - (1 - t) y^gamma log(1 - y)."""
-    out[...], log_y, log_rest = _logistic(x)
-    terms = targets * np.exp(log_rest) ** gamma * log_y + (1 - targets) * out**gamma * log_rest
+def sigmoid_focal_forward(x: Array, targets: Array, gamma: float, losses: Array) -> None:
+    """The mean over each row of -t (1 - y)^gamma log(y) - (1 - t) y^gamma log(1 - y)."""
+    y, log_y, log_rest = _logistic(x)
+    terms = targets * np.exp(log_rest) ** gamma * log_y + (1 - targets) * y**gamma * log_rest
     losses[...] = -terms.mean(axis=1)
 
 

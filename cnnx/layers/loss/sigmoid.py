@@ -114,13 +114,11 @@ class SigmoidLayer(OutputLayer):
     def fill_losses(self, x: Array, targets: Array, context: Context, losses: Array) -> Array:
         """The cross-entropy, or focal loss, of each example (batch,), and the probabilities (batch, classes)."""
         self._classes()
-        y = context.array("output", len(x))
         if self.focal:
-            _kernels.sigmoid_focal_forward(x, targets, self.focal, y, losses)
+            _kernels.sigmoid_focal_forward(x, targets, self.focal, losses)
         else:
-            _kernels.sigmoid_cross_entropy_forward(x, targets, y, losses)
-        context.keep(y, x)
-        return y
+            _kernels.sigmoid_cross_entropy_forward(x, targets, losses)
+        return self.compute(x, context)  # the same bits with a loss and without
 
     def fill_gradient(self, targets: Array, context: Context, out: Array) -> None:
         """(y - t) / (classes * batch), or the focal loss's gradient, (batch, classes)."""

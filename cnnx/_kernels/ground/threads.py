@@ -2,6 +2,7 @@
 
 import operator
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ MOST = 4096
 
 _number = 1
 _origin = ""
+_forked = False
 _tell: Callable[[int], None] | None = None
 
 
@@ -31,13 +33,25 @@ def set_num_threads(count: int) -> None:
     ------
     ValueError
         If it is not such a number.
-    RuntimeError
+
+    Warns
+    -----
+    RuntimeWarning
         If it is more than 1 in a process that was forked after cnnx was imported: a fork has none of its parent's
-        threads.
+        threads, and so uses one.
     """
     if isinstance(count, bool) or not hasattr(count, "__index__") or not 1 <= operator.index(count) <= MOST:
         raise ValueError(f"set_num_threads: expected an integer of 1 or more, up to {MOST}, got {count!r}")
-    _set(operator.index(count), "set_num_threads")
+    count = operator.index(count)
+    if count > 1 and _forked:
+        warnings.warn(
+            f"set_num_threads({count}): this process was forked after cnnx was imported, without its parent's threads, "
+            "and uses one. Processes that are started by 'spawn' or 'forkserver' may use several.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        count = 1
+    _set(count, "set_num_threads")
 
 
 def get_num_threads() -> int:
@@ -57,7 +71,13 @@ def tell_number_to(set_threads: Callable[[int], None] | None) -> None:
     _set(*default_threads())
     # A forked child has none of its parent's OpenMP threads; waiting for them would hang it.
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: _set(1, "this process was forked"))
+        os.register_at_fork(after_in_child=_after_fork)
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+    _set(1, "this process was forked")
 
 
 def _set(count: int, origin: str) -> None:

@@ -1,5 +1,6 @@
 """Checks of arrays that users hand in, made once at the door; messages say what was expected and what came."""
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,7 +25,8 @@ def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 def check_numbers(x: Any, name: str) -> Array:
     """An array of real numbers: objects, strings, dates, complex numbers and masked values are refused."""
-    if isinstance(x, np.ma.MaskedArray) and (masked := int(np.sum(x.mask))):
+    ma = sys.modules.get("numpy.ma")  # who has a masked array has imported it; that takes milliseconds
+    if ma is not None and isinstance(x, ma.MaskedArray) and (masked := int(np.sum(x.mask))):
         raise ValueError(
             f"{name}: expected a number everywhere, got {masked} masked values; give X.filled(value) or leave these "
             "examples out"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ Run = Callable[..., Any]
 
 # Bytes. A vector across two cache lines takes two loads.
 CACHE_LINE = 64
+LARGEST_KEPT = 2**25 - 2**13
 NOTHING = np.empty(0, np.uint8)
 
 
@@ -150,6 +152,17 @@ class Arrays:
     def watch(self, run: Run, owner: str, moment: int, shape: Shape | None) -> Run:
         """What stands for a pass's function, where it is checked: called at a moment, it may give arrays of `shape`."""
         return run
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep memory that is let go for the next array, instead of giving it back to the system.
+
+    To get it again, page by page and each filled with zeros, takes as long as the arithmetic of a small network. The
+    GNU library keeps what is no larger than the largest array that was let go before, of at most 32 MiB (mallopt(3),
+    "Dynamic mmap threshold"): this is one, which is never written to and so takes no memory.
+    """
+    with suppress(MemoryError):
+        np.empty(LARGEST_KEPT, np.uint8)
 
 
 class KeptArrays(Arrays):

@@ -10,7 +10,7 @@ import numpy as np
 from cnnx._typing import Array
 from cnnx.layers.base import Layer
 from cnnx.layers.loss import OutputLayer
-from cnnx.memory.arrays import Arrays, Block, KeptArrays, WorkingArray
+from cnnx.memory.arrays import Arrays, Block, KeptArrays, WorkingArray, keep_freed_memory
 from cnnx.memory.context import FRESH, Context
 from cnnx.plan.fusion import fuse
 from cnnx.plan.lifetimes import choose_recomputed, place, walk_through
@@ -65,6 +65,8 @@ class Plan:
             pass_.prepared = {} if fixed and pass_.layers[0].uses.prepares else None
         self.moments = walk_through(self._chain, self.output, training)
         self.blocks: list[Block] = place(self.working_arrays()) if training else []
+        if not training:
+            keep_freed_memory()
         if arrays is None:
             arrays = KeptArrays() if training else FRESH
         self._chain.bind(arrays)

@@ -132,8 +132,14 @@ def test_a_convolution_that_would_need_endless_working_memory_is_refused_when_it
         layer().build((4, 4, 3))
 
 
+@pytest.fixture
+def compiled():
+    with cnnx.use_backend("compiled"):
+        yield
+
+
 @needs_compiled
-def test_a_depthwise_layer_takes_the_largest_dilation_and_stride_at_once():
+def test_a_depthwise_layer_takes_the_largest_dilation_and_stride_at_once(compiled):
     for arguments in ({"dilation": (2**31 - 1, 1), "padding": "same"}, {"stride": 2**31 - 1}):
         layer = cnnx.DepthwiseConvolutionLayer(3, multiplier=2, **arguments)
         layer.build((5, 5, 3), seed=0)
@@ -145,7 +151,7 @@ def test_a_depthwise_layer_takes_the_largest_dilation_and_stride_at_once():
 
 @needs_compiled
 @pytest.mark.parametrize("size", [40_000, 50_000])
-def test_places_in_windows_of_more_pixels_than_an_int32_has_numbers_are_found_again(size):
+def test_places_in_windows_of_more_pixels_than_an_int32_has_numbers_are_found_again(size, compiled):
     layer = cnnx.PoolLayer(size, padding=size - 1)
     layer.build((4, 4, 1))
     out = layer.forward(np.arange(16.0).reshape(1, 4, 4, 1), training=True)

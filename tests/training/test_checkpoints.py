@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from accidents import PowerCut, PowerCutError, flip_each_bit, truncate_everywhere
 
 import cnnx
 from cnnx import (
@@ -21,24 +22,6 @@ from cnnx.optimizers import SGD, Adam, Nadam, RMSprop
 from cnnx.regularizers import L2
 from cnnx.schedules import CosineDecay, ReduceOnPlateau
 from cnnx.training.checkpoints import read_checkpoint
-
-
-class PowerCutError(Exception):
-    """The machine went away."""
-
-
-class PowerCut(Callback):
-    """Ends a run in the middle, after so many steps; it comes after the checkpoint."""
-
-    comes_last = True
-
-    def __init__(self, steps):
-        self.steps = steps
-
-    def on_batch_end(self, batch, figures):
-        self.steps -= 1
-        if self.steps == 0:
-            raise PowerCutError
 
 
 class PowerCutBetweenEpochs(PowerCut):
@@ -459,18 +442,10 @@ def test_every_flipped_bit_and_every_truncation_of_a_checkpoint_is_refused(tmp_p
     X, y = np.eye(4, 2), np.arange(4) % 2
     model, path = Model(DenseLayer(units=2), SoftmaxLayer()), tmp_path / "run"
     model.train(X, y, 0.1, callbacks=[Checkpoint(path)], verbose=False)
-    content = path.read_bytes()
-    with open(path, "r+b", buffering=0) as file:
-        for place, byte in enumerate(content):
-            for bit in range(8):
-                file.seek(place)
-                file.write(bytes([byte ^ 1 << bit]))
-                assert is_refused(path), (place, bit)
-            file.seek(place)
-            file.write(bytes([byte]))
+    for place, bit in flip_each_bit(path):
+        assert is_refused(path), (place, bit)
     read_checkpoint(path)
-    for length in range(len(content)):
-        path.write_bytes(content[:length])
+    for length in truncate_everywhere(path):
         assert is_refused(path), length
 
 

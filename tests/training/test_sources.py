@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from accidents import PowerCut, PowerCutError
 
 import cnnx
 from cnnx import (
@@ -57,24 +58,6 @@ def test_the_order_of_the_examples_and_every_bit_are_those_recorded(name, option
     model = Model(Flatten(), DenseLayer(units=1), RegressionLayer("absolute"))
     model.train(X, y, 0.125, batch_size=4, epochs=2, seed=0, verbose=False, **options)
     assert [value.hex() for value in model.parameters.tolist()] == RECORDED[name].split()
-
-
-class PowerCutError(Exception):
-    """The machine went away."""
-
-
-class PowerCut(Callback):
-    """Ends a run after so many steps; it comes after the checkpoint."""
-
-    comes_last = True
-
-    def __init__(self, steps):
-        self.steps = steps
-
-    def on_batch_end(self, batch, figures):
-        self.steps -= 1
-        if self.steps == 0:
-            raise PowerCutError
 
 
 @pytest.fixture(autouse=True)

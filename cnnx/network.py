@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks.arguments import check_count
-from cnnx.checks.arrays import ALLOW_NAN, check_batch, check_dtype, check_finite, check_numbers, check_shape
+from cnnx.checks.arrays import ALLOW_NAN, check_batch, check_dtype, check_finite, check_numbers, check_shape, is_finite
 from cnnx.errors import DivergenceError
 from cnnx.layers import check_known
 from cnnx.layers.base import Layer, check_free, choose_initializers
@@ -435,7 +435,7 @@ class Model:
             if not math.isfinite(loss):
                 raise FloatingPointError(f"the loss became {loss}")
             for layer, state in zip(self.layers, states, strict=True):
-                if layer.state is not state and not _finite(layer.state):
+                if layer.state is not state and not all(map(is_finite, layer.state.values())):
                     raise FloatingPointError(f"{layer.name}: a running average became NaN or infinite")
             optimizer.step(self.parameters, self.gradients, self.decaying)
         except BaseException as error:
@@ -740,13 +740,8 @@ def _is_source(X: Any) -> bool:
     return isinstance(X, Batches)
 
 
-def _finite(state: Mapping[str, Array]) -> bool:
-    """Whether all values are finite; seldom is there more to do than to see that sums of their squares are."""
-    return all(math.isfinite(np.vdot(value, value)) or np.isfinite(value).all() for value in state.values())
-
-
 def _divergence(what: str, X: Array, learning_rate: float) -> str:
-    if not np.isfinite(X).all():
+    if not is_finite(X):
         return f"{what} because X has NaN or infinite values; remove or replace them"
     return (
         f"{what}; try a smaller learning rate (it is {learning_rate:g}), inputs scaled to about "

@@ -58,13 +58,17 @@ def _table_of_numbers(table: Any, as_objects: Array) -> Array:
     return integers
 
 
+def is_finite(array: Array) -> bool:
+    """Whether there is no NaN and no infinite value."""
+    if array.size <= FEW and array.dtype.kind == "f" and math.isfinite(np.vdot(array, array)):
+        return True
+    return bool(np.isfinite(array).all())
+
+
 def check_finite(array: Array, name: str, first: int = 0, instead: str = "") -> None:
     """No NaN and no infinite value in the examples from number `first` on; what there is `instead` of replacing it."""
-    if array.size <= FEW and array.dtype.kind == "f" and math.isfinite(np.vdot(array, array)):
-        return
-    finite = np.isfinite(array)
-    if not finite.all():
-        place = np.unravel_index(int(finite.argmin()), array.shape)
+    if not is_finite(array):
+        place = np.unravel_index(int(np.isfinite(array).argmin()), array.shape)
         index = first + int(place[0]), *map(int, place[1:])
         raise ValueError(f"{name}: expected finite numbers, got {array[place]} at index {index}; replace it{instead}")
 

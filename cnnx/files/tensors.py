@@ -108,7 +108,7 @@ def _read(raw: bytes) -> Content:
     header = parse_json(raw[8:start].decode())
     if not isinstance(header, dict):
         raise ValueError("header: expected a JSON object")
-    metadata = header.pop(METADATA, {})
+    metadata = header.get(METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("metadata: expected a text for each key")
     saved = metadata.get(CHECKSUM)

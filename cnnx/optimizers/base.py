@@ -13,6 +13,7 @@ from cnnx import _kernels
 from cnnx._configured import Configured
 from cnnx._typing import Array
 from cnnx.checks.arguments import check_not_negative, check_positive, check_share
+from cnnx.checks.arrays import is_finite
 from cnnx.schedules import Schedule
 
 NO_RANGES = np.empty((0, 2), np.intp)
@@ -176,7 +177,7 @@ class Optimizer(Configured):
         before, state, steps = parameters.copy(), {name: value.copy() for name, value in self.state.items()}, self.steps
         with np.errstate(all="ignore"):
             self._take(parameters, gradients, decaying, rate)
-        spoilt = [name for name, value in {"parameters": parameters, **self.state}.items() if not _finite(value)]
+        spoilt = [name for name, value in {"parameters": parameters, **self.state}.items() if not is_finite(value)]
         if spoilt:
             parameters[...], self.state, self.steps = before, state, steps
         self._reach = _largest(self.state)
@@ -240,10 +241,6 @@ class Optimizer(Configured):
         if {name: (value.shape, value.dtype) for name, value in self.state.items()} != expected:
             raise ValueError(f"{type(self).__name__}: its state does not fit {parameters.size} {parameters.dtype}s")
         self._parameters, self._reach = parameters, _largest(self.state)
-
-
-def _finite(values: Array) -> bool:
-    return bool(np.isfinite(values).all())
 
 
 def _largest(state: dict[str, Array]) -> float:

@@ -65,10 +65,10 @@ class Plan:
             pass_.prepared = {} if fixed and pass_.layers[0].uses.prepares else None
         self.moments = walk_through(self._chain, self.output, training)
         self.blocks: list[Block] = place(self.working_arrays()) if training else []
-        if not training:
-            keep_freed_memory()
         if arrays is None:
             arrays = KeptArrays() if training else FRESH
+        if arrays is FRESH:
+            keep_freed_memory()
         self._chain.bind(arrays)
         if self.output is not None:
             self.output.bind(arrays)

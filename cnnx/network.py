@@ -233,6 +233,10 @@ class Model:
         if data.class_names is not None and len(data.class_names) == self._classes():
             self.class_names = data.class_names
 
+    def _description(self) -> dict[str, Any]:
+        """What files keep of it, as plain JSON values."""
+        return {"class_names": self.class_names, "pixel_max": self.pixel_max}
+
     # -- Training ------------------------------------------------------------------------------------
 
     def train(
@@ -739,16 +743,16 @@ class Model:
 
         self._require_built("save")
         check_known(self.layers, "Model.save")
-        data = {"class_names": self.class_names, "pixel_max": self.pixel_max}
-        save(path, self.layers, self.input_shape, self.dtype, data)
+        save(path, self.layers, self.input_shape, self.dtype, self._description())
 
     def to_onnx(
         self, path: str | os.PathLike[str], output: Literal["probabilities", "logits"] | None = None
     ) -> Signature:
         """Write an ONNX file, which other programs run.
 
-        It has operator set 17 and IR version 8, the input (batch, *input_shape) of this model, in single precision
-        also where this model has double, and the batch as an axis of any length. Needs onnx, the extra ``onnx``.
+        It has operator set 17 and IR version 8, takes what this model takes, (batch, *input_shape) with any length of
+        the batch, and computes in single precision, also where this model does not. `class_names`, a list as JSON,
+        and `pixel_max` are in its metadata, where they are known. Needs onnx, the extra ``onnx``.
 
         Parameters
         ----------
@@ -779,7 +783,7 @@ class Model:
         from cnnx.export.model import write_model
 
         self._require_built("to_onnx")
-        return write_model(path, self.layers, self.input_shape, output, {})
+        return write_model(path, self.layers, self.input_shape, output, self._description())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Model:

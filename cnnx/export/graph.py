@@ -1,7 +1,7 @@
 """The ONNX graph that layers add their operators to. Needs onnx, the extra `onnx`.
 
 Operators take images as (batch, channels, height, width), layers as (batch, height, width, channels). A `Value` says
-which of the two it is, and is turned round where it has to be: as seldom as possible, and never twice.
+which of the two it is, and is turned round where it has to be, which is as seldom as possible.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ class Graph:
         self.input = Value(INPUT, input_shape)
         self.model.graph.input.append(_described(INPUT, input_shape))
         self._names: dict[str, int] = {}
-        self._turned: dict[str, Value] = {}
         self._layer, self._prefix, self._bytes = "", "", 0
 
     def enter(self, layer: str) -> None:
@@ -111,10 +110,6 @@ class Graph:
         """The same as layers take it, (batch, height, width, channels)."""
         return self._turn(value, TO_CHANNELS_LAST) if value.channels_first else value
 
-    def like(self, value: Value, other: Value) -> Value:
-        """The same in the layout of another."""
-        return self.channels_first(value) if other.channels_first else self.channels_last(value)
-
     def finish(self, value: Value, name: str) -> None:
         """Make a value the model's output, under this name and with the axes in our order."""
         value = self.channels_last(value)
@@ -126,10 +121,8 @@ class Graph:
         self.model.graph.output.append(_described(name, value.shape))
 
     def _turn(self, value: Value, order: Shape) -> Value:
-        if value.name not in self._turned:
-            turned = self.add("Transpose", value.name, perm=order)
-            self._turned[value.name] = Value(turned, value.shape, not value.channels_first)
-        return self._turned[value.name]
+        turned = self.add("Transpose", value.name, perm=order)
+        return Value(turned, value.shape, not value.channels_first)
 
     def _new_name(self, key: str) -> str:
         """The key behind that of the layer, and a number where that is taken."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -53,8 +54,12 @@ class Signature(NamedTuple):
     output_shape: Shape
 
     def __str__(self) -> str:
-        names = ((self.input, self.input_shape), (self.output, self.output_shape))
-        return "\n".join(f"{name}: float32 ({', '.join(map(str, ('batch', *shape)))})" for name, shape in names)
+        sides = (("takes", self.input, self.input_shape), ("gives", self.output, self.output_shape))
+        return "\n".join(f"{verb} {name}: float32 {_with_batch(shape)}" for verb, name, shape in sides)
+
+
+def _with_batch(shape: Shape) -> str:
+    return f"(batch, {', '.join(map(str, shape))})"
 
 
 def write_model(
@@ -62,12 +67,13 @@ def write_model(
     layers: Sequence[Layer],
     input_shape: Shape,
     output: str | None,
-    metadata: Mapping[str, str],
+    data: Mapping[str, Any],
 ) -> Signature:
-    """Write a model's file, of its built layers; arguments and errors as in `Model.to_onnx`."""
+    """Write a model's file, of its built layers and of what it says of its data; else as `Model.to_onnx`."""
     graph, signature = make_graph(layers, input_shape, output)
-    for key, text in metadata.items():
-        graph.model.metadata_props.add(key=key, value=text)
+    for key, value in data.items():
+        if value is not None:
+            graph.model.metadata_props.add(key=key, value=json.dumps(value))
     write_file(path, [graph.model.SerializeToString()])
     return signature
 
@@ -107,10 +113,10 @@ def _as_it_is(graph: Graph, layer: Layer, value: Value) -> Value:
 
 
 def _residual(graph: Graph, layer: ResidualLayer, value: Value) -> Value:
-    """Add."""
+    """Add; an image is turned round before the ways part, so that both end in the same order of axes."""
+    value = graph.channels_first(value)
     through, past = _convert_row(graph, layer.layers, value), _convert_row(graph, layer.shortcut, value)
     graph.enter(layer.name)
-    past = graph.like(past, through)
     return through._replace(name=graph.add("Add", through.name, past.name))
 
 

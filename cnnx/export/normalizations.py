@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from cnnx.export.graph import Graph, Value
 from cnnx.layers.group_normalization import GroupNormLayer, LayerNormLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.standardize import StandardizeLayer
+
+# In single precision, 1 / deviation is finite from here on.
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def standardization(graph: Graph, layer: StandardizeLayer, value: Value) -> Value:
@@ -18,6 +23,8 @@ def standardization(graph: Graph, layer: StandardizeLayer, value: Value) -> Valu
             "exported"
         )
     state = layer.state
+    if (state["deviation"] < SMALLEST).any():
+        raise ValueError(f"{layer.name}: deviation: expected numbers within float32, from {SMALLEST:.4g}, got smaller")
     mean, deviation = (graph.constant(key, state[key]) for key in ("mean", "deviation"))
     return value._replace(name=graph.add("Div", graph.add("Sub", value.name, mean), deviation))
 

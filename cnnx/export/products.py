@@ -57,7 +57,7 @@ def _convolution(
 
 
 def transposed_convolution(graph: Graph, layer: TransposedConvolutionLayer, value: Value) -> Value:
-    """ConvTranspose; where more is added to the output than a stride, some of it as inputs of 0, as runtimes want it."""
+    """ConvTranspose; a stride or more of additional output comes of inputs of 0, for runtimes want less than that."""
     value = graph.channels_first(value)
     (below, output_below), (right, output_right) = map(divmod, layer.output_padding, layer.stride)
     x = value.name

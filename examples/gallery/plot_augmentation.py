@@ -11,11 +11,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import cnnx
-from cnnx.augmentation import Contrast, CutOut, MixUp, Noise, Rotate, Scale, Shift
+from cnnx.augmentation import Augmentation, Contrast, CutOut, MixUp, Noise, Rotate, Scale, Shift
 
 (X, y), _ = cnnx.datasets.load_digits()
 rng = np.random.default_rng(0)
-rows = {
+rows: dict[str, list[Augmentation]] = {
     "Rotate(20)": [Rotate(20)],
     "Scale(0.7, 1.3)": [Scale(0.7, 1.3)],
     "Shift(2)": [Shift(2)],

@@ -44,8 +44,8 @@ _, _, directions = np.linalg.svd(centred, full_matrices=False)
 flat = centred @ directions[:2].T
 
 figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-axes.plot(*flat.T, color="lightgray", zorder=0)
-points = axes.scatter(*flat.T, c=np.log10(losses))
+axes.plot(flat[:, 0], flat[:, 1], color="lightgray", zorder=0)
+points = axes.scatter(flat[:, 0], flat[:, 1], c=np.log10(losses))
 figure.colorbar(points, label="log10 of the test loss")
 axes.set(xlabel="first direction", ylabel="second direction")
 plt.show()

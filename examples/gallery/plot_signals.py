@@ -21,8 +21,8 @@ def pulse(shape: str) -> np.ndarray:
     place, width = rng.uniform(30, 98), rng.uniform(4, 9)
     t = (TIME - place) / width
     inside = np.abs(t) < 2
-    clean = {"bell": np.exp(-(t**2)), "saw": inside * t / 2, "burst": np.exp(-(t**2)) * np.cos(6 * t)}[shape]
-    return clean + rng.normal(0, 0.25, TIME.size)
+    clean = {"bell": np.exp(-(t**2)), "saw": inside * t / 2, "burst": np.exp(-(t**2)) * np.cos(6 * t)}
+    return np.asarray(clean[shape] + rng.normal(0, 0.25, TIME.size))
 
 
 def draw(examples: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,12 +13,6 @@ import pytest
 
 import cnnx
 
-# What extras bring, and what that brings.
-EXTRAS = {
-    *("PIL", "dask", "google", "jinja2", "joblib", "matplotlib", "mpi4py", "onnx", "onnxruntime", "pandas", "pooch"),
-    *("requests", "scipy", "sklearn", "tensorboardX", "tifffile"),
-}
-
 
 def test_every_public_name_is_there_and_documented():
     for name in cnnx.__all__:
@@ -36,25 +30,6 @@ def test_import_leaves_for_later_what_only_some_use(heavy):
     code = f"import numpy, sys; known = set(sys.modules); import cnnx; print({heavy!r} in set(sys.modules) - known)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-
-
-def test_no_extra_is_imported_by_who_trains_saves_and_predicts(tmp_path):
-    """In a process of its own; what NumPy or tqdm import for themselves is no extra."""
-    code = f"""
-import sys
-import cnnx
-from cnnx.callbacks import Checkpoint
-(X, y), (X_test, y_test) = cnnx.datasets.load_digits()
-model = cnnx.models.small()
-model.train(X[:64], y[:64], 0.1, callbacks=[Checkpoint({str(tmp_path / "run.ckpt")!r})])
-model.save({str(tmp_path / "model")!r})
-model = cnnx.Model.load({str(tmp_path / "model")!r})
-model.predict(X_test), model.predict_proba(X_test), model.evaluate(X_test, y_test), model.folded().predict(X_test)
-model.summary()
-print(*sorted({EXTRAS!r} & {{name.partition(".")[0] for name in sys.modules}}), sep=", ")
-"""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == ""
 
 
 @pytest.mark.parametrize(

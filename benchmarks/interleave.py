@@ -4,6 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from benchmarks.processes import Process
@@ -53,8 +54,10 @@ class Plan(NamedTuple):
 QUICK = Plan(rounds=3, turn_seconds=0.02, fewest=2, most=50, patience=5)
 
 
-def interleave(turns: Mapping[str, tuple[Process, str]], plan: Plan) -> dict[str, Measurement]:
-    """Time each contestant's function, all of them once a round."""
+def interleave(
+    turns: Mapping[str, tuple[Process, str]], plan: Plan, watch: Processors | None = None
+) -> dict[str, Measurement]:
+    """Time each contestant's function, all of them once a round; `watch` for who keeps one from call to call."""
     repetitions = {}
     for name, (process, function) in turns.items():
         time.sleep(plan.pause)
@@ -62,7 +65,8 @@ def interleave(turns: Mapping[str, tuple[Process, str]], plan: Plan) -> dict[str
         repetitions[name] = max(plan.fewest, min(plan.most, math.ceil(plan.turn_seconds / once)))
     measured: dict[str, list[Turn]] = {name: [] for name in turns}
     patience = plan.patience
-    with Processors(max(process.threads for process, _ in turns.values())) as processors:
+    threads = max(process.threads for process, _ in turns.values())
+    with Processors(threads) if watch is None else nullcontext(watch) as processors:
         for _ in range(plan.rounds):
             for name, (process, function) in turns.items():
                 turn, patience = _take_turn(process, function, repetitions[name], processors, plan.pause, patience)

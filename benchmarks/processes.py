@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -50,7 +50,8 @@ class Process:
         return reply["answer"]
 
     def close(self) -> None:
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # of a process that has died with a request unread
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:

@@ -15,6 +15,8 @@ NAMES = {
     "scaling": "Training steps of cnnx: threads and batch sizes",
     "memory": "Peak memory of training, whole process minus import",
     "footprint": "Import and installed size",
+    "random": "Random networks, ms",
+    "random summary": "Random networks: best peer / cnnx of all",
 }
 
 
@@ -43,6 +45,12 @@ def as_markdown(about: dict[str, Any], rows: Sequence[Row]) -> str:
         "Times are medians ± half the interquartile range; * where more than a tenth of the repetitions ran on "
         "processors that hampered each other.\n",
     ]
+    return "\n".join([*parts, tables(rows)])
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """A table for each suite, with its title."""
+    parts = []
     for suite in dict.fromkeys(row.suite for row in rows):
         parts += [f"## {NAMES[suite]}\n", table([row for row in rows if row.suite == suite])]
     return "\n".join(parts)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from benchmarks import networks
 from benchmarks.rows import BEST_PEER, Row
-from benchmarks.suites import convolutions, footprint, inference, memory, scaling
+from benchmarks.suites import convolutions, footprint, inference, memory, random, scaling, training
 
 
 class Target(NamedTuple):
@@ -25,10 +25,16 @@ Place = tuple[str, str, str]  # suite, row, figure
 
 TRAINING = {"deck": (5, 5), "lenet": (3, 3), "mnistnet": (1.7, 1.9), "vggbn": (1.15, 1.3)}  # batches 64, 256
 INFERENCE = {  # batches 1, 64, 256
-    "deck": (1.0, 1.3, 1.3),
-    "lenet": (1.0, 1.3, 1.3),
-    "mnistnet": (0.9, 1.0, 1.0),
-    "vggbn": (0.9, 1.0, 1.0),
+    "deck": (1.2, 1.3, 1.3),
+    "lenet": (1.2, 1.3, 1.3),
+    "mnistnet": (1.2, 1.0, 1.0),
+    "vggbn": (1.2, 1.0, 1.0),
+}
+OTHER_TRAINING, OTHER_INFERENCE = 1.5, 1.2  # of the other networks
+RANDOM = {
+    random.TRAINING: {random.WON: 0.99, random.MEAN: 2.5, random.WORST: 0.95},
+    random.INFERENCE: {random.WON: 0.92, random.MEAN: 1.6, random.WORST: 0.8},
+    random.ONE: {random.FAST: 0.8},
 }
 
 
@@ -54,6 +60,21 @@ TARGETS: dict[Place, Target] = {
         ("inference", f"{network}, batch {batch}", inference.TO_ONNX_RUNTIME): Target(bound)
         for network, bounds in INFERENCE.items()
         for batch, bound in zip((1, 64, 256), bounds, strict=True)
+    },
+    **{
+        ("training", f"{network}, batch {batch}", BEST_PEER): Target(OTHER_TRAINING)
+        for network in networks.OTHER_NETWORKS
+        for batch in training.OTHER_BATCHES
+    },
+    **{
+        ("inference", f"{network}, batch {batch}", BEST_PEER): Target(OTHER_INFERENCE)
+        for network in networks.OTHER_NETWORKS
+        for batch in inference.OTHER_BATCHES
+    },
+    **{
+        (random.SUMMARY, kind, figure): Target(bound)
+        for kind, bounds in RANDOM.items()
+        for figure, bound in bounds.items()
     },
     **_convolutions(),
     **{

@@ -11,14 +11,16 @@ from itertools import product
 from typing import Any
 
 from benchmarks.contestants import CEILING, CNNX, CNNX_BEFORE
+from benchmarks.drawing import draw
 from benchmarks.interleave import Measurement, Plan, interleave
-from benchmarks.networks import ALL_NETWORKS, convolution_cases
+from benchmarks.networks import NETWORKS, convolution_cases
 from benchmarks.processes import Team
 from benchmarks.rows import Row
-from benchmarks.suites import Settings, convolutions, footprint, inference, scaling, training
+from benchmarks.suites import Settings, convolutions, footprint, inference, random, scaling, training
 
 FIGURE = "before / now"
 PEERS = (CNNX_BEFORE, CNNX)
+COMPARED = (*NETWORKS, "resnet8", "mobilenet")
 # Of a row, and of the geometric mean of all.
 FLOOR, MEAN = 0.95, 1.0
 # Neither version spins for long between turns, and short turns in many rounds let drift hit both.
@@ -90,7 +92,7 @@ def _mean(rows: list[Row]) -> float:
 
 def steps(settings: Settings) -> Iterator[Measure]:
     batches = (8, 64) if settings.quick else (8, 64, 256)
-    for network, batch in product(settings.chosen(tuple(ALL_NETWORKS)), batches):
+    for network, batch in product(settings.chosen(COMPARED), batches):
         yield partial(_step, "training", f"{network}, batch {batch}", settings, network, batch)
 
 
@@ -109,12 +111,21 @@ def _step(suite: str, name: str, settings: Settings, network: str, batch: int) -
 
 def predictions(settings: Settings) -> Iterator[Measure]:
     batches = (1, 64) if settings.quick else (1, 8, 64, 256)
-    for network, batch in product(settings.chosen(tuple(ALL_NETWORKS)), batches):
-        yield partial(_prediction, settings, network, batch)
+    for network, batch in product(settings.chosen(COMPARED), batches):
+        yield partial(_prediction, "inference", f"{network}, batch {batch}", settings, network, batch)
 
 
-def _prediction(settings: Settings, network: str, batch: int) -> Row:
-    row = Row("inference", f"{network}, batch {batch}")
+def random_networks(settings: Settings) -> Iterator[Measure]:
+    for number in range(settings.first, settings.first + settings.count):
+        drawn = draw(settings.seed, number)
+        name = partial(random.title, drawn)
+        yield partial(_step, "random", name(random.TRAINING), settings, drawn.name, drawn.training_batch)
+        yield partial(_prediction, "random", name(random.INFERENCE), settings, drawn.name, drawn.inference_batch)
+        yield partial(_prediction, "random", name(random.ONE), settings, drawn.name, 1)
+
+
+def _prediction(suite: str, name: str, settings: Settings, network: str, batch: int) -> Row:
+    row = Row(suite, name)
     with _team(settings) as team:
         _timed(row, team, "infer", settings.plan, "inference", network=network, batch=batch)
         if row.seconds:
@@ -123,7 +134,7 @@ def _prediction(settings: Settings, network: str, batch: int) -> Row:
 
 
 def products(settings: Settings) -> Iterator[Measure]:
-    cases = convolution_cases(settings.chosen(tuple(ALL_NETWORKS)))
+    cases = convolution_cases(settings.chosen(tuple(NETWORKS)))
     for (name, case), kind in product(cases.items(), convolutions.PRODUCTS):
         yield partial(_product, convolutions.title(name, case, kind), settings, list(case), kind)
 
@@ -137,7 +148,7 @@ def _product(name: str, settings: Settings, case: list[int], kind: str) -> Row:
 
 
 def memory(settings: Settings) -> Iterator[Measure]:
-    for network in settings.chosen(tuple(ALL_NETWORKS)):
+    for network in settings.chosen(COMPARED):
         yield partial(_working_arrays, settings, network)
         yield partial(_peak, settings, network)
 
@@ -187,6 +198,7 @@ SUITES: dict[str, Callable[[Settings], Iterator[Measure]]] = {
     "scaling": one_thread,
     "memory": memory,
     "footprint": imports,
+    "random": random_networks,
 }
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import contestants
-from benchmarks.networks import ALL_NETWORKS, ConvolutionCase, make_batch, make_weights, without_dropout
+from benchmarks.drawing import find
+from benchmarks.networks import ConvolutionCase, make_batch, make_weights, without_dropout
 
 # Small for timing, so that the numbers stay tame over thousands of steps; larger where losses are compared.
 TIMING_RATE, CHECKING_RATE = 1e-4, 0.005
@@ -33,13 +34,15 @@ class Worker:
     def training(self, network: str, batch: int) -> list[str]:
         """Prepare training steps."""
         self.functions = {}
-        built, (X, y) = ALL_NETWORKS[network], make_batch(ALL_NETWORKS[network], batch)
+        built = find(network)
+        X, y = make_batch(built, batch)
         return self._take(step=self._method("training")(built, make_weights(built), X, y, TIMING_RATE))
 
     def inference(self, network: str, batch: int) -> list[str]:
         """Prepare the inference of one batch."""
         self.functions = {}
-        built, (X, _) = ALL_NETWORKS[network], make_batch(ALL_NETWORKS[network], batch)
+        built = find(network)
+        X, _ = make_batch(built, batch)
         return self._take(infer=self._method("inference")(built, make_weights(built), X))
 
     def convolution(self, case: list[int]) -> list[str]:
@@ -69,7 +72,7 @@ class Worker:
 
     def losses(self, network: str, batch: int, steps: int) -> list[float]:
         """The losses of the first steps, without dropout: they tell whether all do the same work."""
-        built = without_dropout(ALL_NETWORKS[network])
+        built = without_dropout(find(network))
         step = self._method("training")(built, make_weights(built), *make_batch(built, batch), CHECKING_RATE)
         return [step() for _ in range(steps)]
 
@@ -101,7 +104,7 @@ class Worker:
 
     def working_bytes(self, network: str, batch: int) -> int:
         """What the arrays of a training step take."""
-        built = ALL_NETWORKS[network]
+        built = find(network)
         size: int = self._method("working_bytes")(built, make_weights(built), batch)
         return size
 

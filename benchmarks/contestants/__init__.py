@@ -27,6 +27,7 @@ CEILING = "NumPy product"
 ONNX_RUNTIME = "ONNX Runtime"
 PYTORCH = "PyTorch"
 PYTORCH_CHANNELS_LAST = "PyTorch channels_last"
+TENSORFLOW = "TensorFlow"
 
 CONTESTANTS = {
     CNNX: Entry("cnnx_", ("cnnx",)),
@@ -35,7 +36,7 @@ CONTESTANTS = {
     PYTORCH_CHANNELS_LAST: Entry("torch_", ("torch",), {"channels_last": True}),
     "PyTorch compiled": Entry("torch_", ("torch",), {"compiled": True}),
     "PyTorch compiled channels_last": Entry("torch_", ("torch",), {"compiled": True, "channels_last": True}),
-    "TensorFlow": Entry("tensorflow_", ("tensorflow",)),
+    TENSORFLOW: Entry("tensorflow_", ("tensorflow",)),
     "JAX": Entry("jax_", ("jax",)),
     ONNX_RUNTIME: Entry("onnxruntime_", ("onnxruntime", "onnx")),
     CEILING: Entry("numpy_", ("numpy",)),

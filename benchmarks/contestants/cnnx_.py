@@ -5,23 +5,26 @@ With `--against` also versions before this one: their kernels took the window's 
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 import cnnx
 from benchmarks.networks import (
+    AveragePool,
     BatchNorm,
     Convolution,
     ConvolutionCase,
     Dense,
+    Depthwise,
     Dropout,
     Flatten,
+    GlobalPool,
     Layer,
     MaxPool,
     Network,
-    Ready,
     Relu,
+    Residual,
     Weights,
 )
 from cnnx import _kernels
@@ -37,17 +40,17 @@ class Contestant:
     def training(
         self, network: Network, weights: Weights, X: np.ndarray, y: np.ndarray, learning_rate: float
     ) -> Callable[[], float]:
-        model = _build(network, weights)
+        model = build(network, weights)
         return lambda: model.train_on_batch(X, y, learning_rate)
 
     def inference(self, network: Network, weights: Weights, X: np.ndarray) -> Callable[[], np.ndarray]:
         # ONNX Runtime folds batch normalization when it loads a model; here that is a method.
-        model = _build(network, weights).folded()
+        model = build(network, weights).folded()
         return lambda: model.predict_proba(X, batch_size=len(X))
 
     def working_bytes(self, network: Network, weights: Weights, batch: int) -> int:
         """Bytes of the arrays that a training step keeps for its work, without parameters and gradients."""
-        model = _build(network, weights)
+        model = build(network, weights)
         if hasattr(model, "plan"):
             return model.plan.nbytes(batch)
         shared = sum(array.bytes_per_example for array in model.shared_arrays)
@@ -75,32 +78,43 @@ class Contestant:
         return {"forward": forward, "input gradient": input_gradient, "weight gradient": weight_gradient}
 
 
-def _build(network: Network, weights: Weights) -> cnnx.Model:
-    match network.layers:
-        case [Ready(name)]:
-            model = cnnx.models.MODELS[name](10)
-        case layers:
-            model = cnnx.Model(*(_layer(layer) for layer in layers), cnnx.SoftmaxLayer())
+def build(network: Network, weights: Weights) -> cnnx.Model:
+    model = cnnx.Model(*map(_layer, network.layers), cnnx.SoftmaxLayer())
     model.build(network.input_shape, seed=0)
-    for layer, pair in zip(model.layers, weights, strict=False):
-        if pair is not None:
-            layer.params["W"][...], layer.params["b"][...] = pair
+    _fill(model.layers[:-1], weights)
     return model
 
 
-def _layer(layer: Layer) -> object:
+def _fill(layers: Iterable[cnnx.layers.Layer], weights: Weights) -> None:
+    for layer, own in zip(layers, weights, strict=True):
+        if isinstance(layer, cnnx.ResidualLayer):
+            through, shortcut = own
+            _fill(layer.sublayers.values(), [*through, *shortcut])
+        elif own is not None:
+            layer.params["W"][...], layer.params["b"][...] = own
+
+
+def _layer(layer: Layer) -> cnnx.layers.Layer:
     match layer:
-        case Convolution(filters, size, padding):
-            return cnnx.ConvolutionLayer(filters, size, padding=padding)
+        case Convolution(filters, size, padding, stride):
+            return cnnx.ConvolutionLayer(filters, size, padding=padding, stride=stride)
+        case Depthwise(size, padding, stride):
+            return cnnx.DepthwiseConvolutionLayer(size, padding=padding, stride=stride)
         case BatchNorm():
             return cnnx.BatchNormLayer()
         case Relu():
             return cnnx.ReluLayer()
-        case MaxPool(size):
-            return cnnx.PoolLayer(filter_size=size)
+        case MaxPool(size, stride, padding):
+            return cnnx.PoolLayer(size, stride, padding=padding)
+        case AveragePool(size, stride):
+            return cnnx.PoolLayer(size, stride, mode="average")
+        case GlobalPool():
+            return cnnx.GlobalPoolLayer()
         case Flatten():
             return cnnx.Flatten()
         case Dropout(rate):
             return cnnx.DropoutLayer(rate)
         case Dense(units):
             return cnnx.DenseLayer(units)
+        case Residual(through, shortcut):
+            return cnnx.ResidualLayer(*map(_layer, through), shortcut=[*map(_layer, shortcut)] or None)

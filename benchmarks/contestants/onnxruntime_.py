@@ -1,4 +1,9 @@
-"""ONNX Runtime: inference of the graph an exporter would write (NCHW)."""
+"""ONNX Runtime: inference of the graph that an exporter of PyTorch would write.
+
+Images are NCHW, as ONNX's operators take them: a graph for NHWC images, such as `Model.to_onnx` writes, begins with a
+transposition that ONNX Runtime would have to pay for. The batch is fixed, which lets it plan its memory; batch
+normalisation is left to it, which folds it into the convolution when it loads the model.
+"""
 
 from collections.abc import Callable
 
@@ -9,16 +14,22 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.networks import (
     BATCH_NORM_EPSILON,
+    AveragePool,
     BatchNorm,
     Convolution,
     Dense,
-    Dropout,
+    Depthwise,
     Flatten,
+    GlobalPool,
+    Layer,
     MaxPool,
     Network,
     Relu,
+    Residual,
+    Shape,
     Weights,
     channels_first,
+    ways,
     with_input_shapes,
 )
 
@@ -36,42 +47,63 @@ class Contestant:
         return lambda: session.run(None, {"images": images})[0]
 
 
-def _graph(network: Network, weights: Weights, shape: tuple[int, ...]) -> onnx.ModelProto:
-    nodes, constants, last = [], [], "images"
+def _graph(network: Network, weights: Weights, shape: Shape) -> onnx.ModelProto:
+    graph = _Graph()
+    last = graph.append(network, channels_first(network, weights), "images")
+    last = graph.add("Softmax", [last], axis=1)
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)
+    probabilities = helper.make_tensor_value_info(last, TensorProto.FLOAT, None)
+    made = helper.make_graph(graph.nodes, "network", [images], [probabilities], graph.constants)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
-    def add(operation: str, arrays: dict[str, np.ndarray] | None = None, **attributes: object) -> None:
-        nonlocal last
-        number = len(nodes)
-        named = {f"{name}_{number}": array for name, array in (arrays or {}).items()}
-        constants.extend(numpy_helper.from_array(array, name) for name, array in named.items())
-        nodes.append(helper.make_node(operation, [last, *named], [f"y_{number}"], **attributes))
-        last = f"y_{number}"
 
-    pairs = channels_first(network, weights)
-    for (layer, example), pair in zip(with_input_shapes(network), pairs, strict=True):
+class _Graph:
+    """Nodes and constants so far; a node's output is named by its number."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[TensorProto] = []
+
+    def add(self, operator: str, inputs: list[str], *arrays: np.ndarray, **attributes: object) -> str:
+        """The name of the output of a node for these inputs, which are followed by constants."""
+        number = len(self.nodes)
+        named = {f"constant_{number}_{index}": array for index, array in enumerate(arrays)}
+        self.constants.extend(numpy_helper.from_array(array, name) for name, array in named.items())
+        self.nodes.append(helper.make_node(operator, [*inputs, *named], [f"y_{number}"], **attributes))
+        return f"y_{number}"
+
+    def append(self, network: Network, weights: Weights, x: str) -> str:
+        for (layer, shape), own in zip(with_input_shapes(network), weights, strict=True):
+            if isinstance(layer, Residual):
+                both = zip(ways(layer, shape), own, strict=True)
+                x = self.add("Add", [self.append(way, its, x) for way, its in both])
+            else:
+                x = self.layer(layer, shape, own or (), x)
+        return x
+
+    def layer(self, layer: Layer, shape: Shape, own: tuple[np.ndarray, ...], x: str) -> str:
         match layer:
-            case Convolution(_, size, padding):
-                add("Conv", {"W": pair[0], "b": pair[1]}, kernel_shape=[size] * 2, pads=[padding] * 4)
+            case Convolution(_, size, padding, stride):
+                return self.add("Conv", [x], *own, **_window(size, stride, padding))
+            case Depthwise(size, padding, stride):
+                return self.add("Conv", [x], *own, group=shape[2], **_window(size, stride, padding))
             case BatchNorm():
-                zeros, ones = np.zeros(example[2], np.float32), np.ones(example[2], np.float32)
-                statistics = {"scale": ones, "shift": zeros, "mean": zeros, "variance": ones}
-                add("BatchNormalization", statistics, epsilon=BATCH_NORM_EPSILON)
+                zeros, ones = np.zeros(shape[2], np.float32), np.ones(shape[2], np.float32)
+                return self.add("BatchNormalization", [x], ones, zeros, zeros, ones, epsilon=BATCH_NORM_EPSILON)
             case Relu():
-                add("Relu")
-            case MaxPool(size):
-                add("MaxPool", kernel_shape=[size] * 2, strides=[size] * 2)
+                return self.add("Relu", [x])
+            case MaxPool(size, stride, padding):
+                return self.add("MaxPool", [x], **_window(size, stride, padding))
+            case AveragePool(size, stride):
+                return self.add("AveragePool", [x], **_window(size, stride, 0))
+            case GlobalPool():
+                return self.add("Flatten", [self.add("GlobalAveragePool", [x])])
             case Flatten():
-                add("Flatten")
-            case Dropout():
-                pass  # nothing at inference
+                return self.add("Flatten", [x])
             case Dense():
-                add("Gemm", {"W": pair[0], "b": pair[1]})
-    add("Softmax", axis=1)
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(last, TensorProto.FLOAT, None)],
-        constants,
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+                return self.add("Gemm", [x], *own)
+        return x  # dropout does nothing at inference
+
+
+def _window(size: int, stride: int, padding: int) -> dict[str, list[int]]:
+    return {"kernel_shape": [size] * 2, "strides": [stride] * 2, "pads": [padding] * 4}

@@ -7,15 +7,21 @@ import tensorflow as tf
 
 from benchmarks.networks import (
     BATCH_NORM_EPSILON,
+    AveragePool,
     BatchNorm,
     Convolution,
     Dense,
+    Depthwise,
     Dropout,
     Flatten,
+    GlobalPool,
+    Layer,
     MaxPool,
     Network,
     Relu,
+    Residual,
     Weights,
+    ways,
     with_input_shapes,
 )
 
@@ -59,33 +65,59 @@ class _Network:
         self.layers = network.layers
         self.variables: list[list[tf.Variable]] = []
         self.statistics: list[list[tf.Variable]] = []
-        for (layer, shape), pair in zip(with_input_shapes(network), weights, strict=True):
+        self.ways: list[list[_Network]] = []
+        for (layer, shape), own in zip(with_input_shapes(network), weights, strict=True):
+            block = isinstance(layer, Residual)
+            both = zip(ways(layer, shape), own, strict=True) if block else ()
+            self.ways.append([_Network(way, its) for way, its in both])
             zeros, ones = np.zeros(shape[-1], np.float32), np.ones(shape[-1], np.float32)
             normalizes = isinstance(layer, BatchNorm)
-            values = pair or ((ones, zeros) if normalizes else ())
+            values = (ones, zeros) if normalizes else () if block or own is None else own
             self.variables.append([tf.Variable(value) for value in values])
             self.statistics.append([tf.Variable(value) for value in (zeros, ones)] if normalizes else [])
-        self.trained = [variable for group in self.variables for variable in group]
+        inner = [variable for both in self.ways for way in both for variable in way.trained]
+        self.trained = [variable for group in self.variables for variable in group] + inner
 
     def __call__(self, x: tf.Tensor, training: bool) -> tf.Tensor:
-        for layer, variables, statistics in zip(self.layers, self.variables, self.statistics, strict=True):
+        parts = zip(self.layers, self.variables, self.statistics, self.ways, strict=True)
+        for layer, variables, statistics, both in parts:
             match layer:
-                case Convolution(_, _, padding):
-                    pads = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
-                    x = tf.nn.bias_add(tf.nn.conv2d(x, variables[0], 1, pads), variables[1])
+                case Residual():
+                    through, shortcut = both
+                    x = through(x, training) + shortcut(x, training)
                 case BatchNorm():
                     x = _normalize(x, variables, statistics, training)
-                case Relu():
-                    x = tf.nn.relu(x)
-                case MaxPool(size):
-                    x = tf.nn.max_pool2d(x, size, size, "VALID")
-                case Flatten():
-                    x = tf.reshape(x, [x.shape[0], -1])
                 case Dropout(rate):
                     x = tf.nn.dropout(x, rate) if training else x
-                case Dense():
-                    x = tf.nn.bias_add(tf.matmul(x, variables[0]), variables[1])
+                case _:
+                    x = _apply(layer, x, variables)
         return x
+
+
+def _apply(layer: Layer, x: tf.Tensor, variables: list[tf.Variable]) -> tf.Tensor:
+    match layer:
+        case Convolution(_, _, padding, stride):
+            return tf.nn.bias_add(tf.nn.conv2d(x, variables[0], stride, _pads(padding)), variables[1])
+        case Depthwise(_, padding, stride):
+            # Explicit padding ends the process here, and "SAME" pads in another way where the stride is 2.
+            x, strides = tf.pad(x, _pads(padding)), [1, stride, stride, 1]
+            return tf.nn.bias_add(tf.nn.depthwise_conv2d(x, variables[0], strides, "VALID"), variables[1])
+        case Relu():
+            return tf.nn.relu(x)
+        case MaxPool(size, stride, padding):
+            return tf.nn.max_pool2d(x, size, stride, _pads(padding) if padding else "VALID")
+        case AveragePool(size, stride):
+            return tf.nn.avg_pool2d(x, size, stride, "VALID")
+        case GlobalPool():
+            return tf.reduce_mean(x, axis=[1, 2])
+        case Flatten():
+            return tf.reshape(x, [x.shape[0], -1])
+        case Dense():
+            return tf.nn.bias_add(tf.matmul(x, variables[0]), variables[1])
+
+
+def _pads(padding: int) -> list[list[int]]:
+    return [[0, 0], [padding, padding], [padding, padding], [0, 0]]
 
 
 def _normalize(x: tf.Tensor, variables: list[tf.Variable], statistics: list[tf.Variable], training: bool) -> tf.Tensor:

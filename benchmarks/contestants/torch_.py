@@ -8,19 +8,24 @@ from torch import nn
 
 from benchmarks.networks import (
     BATCH_NORM_EPSILON,
+    AveragePool,
     BatchNorm,
     Convolution,
     ConvolutionCase,
     Dense,
+    Depthwise,
     Dropout,
     Flatten,
+    GlobalPool,
     Layer,
     MaxPool,
     Network,
     Relu,
+    Residual,
     Shape,
     Weights,
     channels_first,
+    ways,
     with_input_shapes,
 )
 
@@ -94,28 +99,49 @@ class Contestant:
         return torch.from_numpy(X).permute(0, 3, 1, 2).contiguous(memory_format=self.format)
 
     def _build(self, network: Network, weights: Weights) -> nn.Sequential:
-        layers = []
-        pairs = channels_first(network, weights)
-        for (layer, shape), pair in zip(with_input_shapes(network), pairs, strict=True):
-            module = _module(layer, shape)
-            if pair is not None:
-                W, b = (torch.from_numpy(array) for array in pair)
-                module.weight.data.copy_(W.T if isinstance(layer, Dense) else W)
-                module.bias.data.copy_(b)
-            layers.append(module)
-        return nn.Sequential(*layers).to(memory_format=self.format)
+        return _sequence(network, channels_first(network, weights)).to(memory_format=self.format)
+
+
+class _Block(nn.Module):
+    def __init__(self, through: nn.Sequential, shortcut: nn.Sequential) -> None:
+        super().__init__()
+        self.through, self.shortcut = through, shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.through(x) + self.shortcut(x)
+
+
+def _sequence(network: Network, weights: Weights) -> nn.Sequential:
+    modules: list[nn.Module] = []
+    for (layer, shape), own in zip(with_input_shapes(network), weights, strict=True):
+        if isinstance(layer, Residual):
+            modules.append(_Block(*(_sequence(way, its) for way, its in zip(ways(layer, shape), own, strict=True))))
+            continue
+        module = _module(layer, shape)
+        if own is not None:
+            W, b = (torch.from_numpy(array) for array in own)
+            module.weight.data.copy_(W.T if isinstance(layer, Dense) else W)
+            module.bias.data.copy_(b)
+        modules.append(module)
+    return nn.Sequential(*modules)
 
 
 def _module(layer: Layer, shape: Shape) -> nn.Module:
     match layer:
-        case Convolution(filters, size, padding):
-            return nn.Conv2d(shape[2], filters, size, padding=padding)
+        case Convolution(filters, size, padding, stride):
+            return nn.Conv2d(shape[2], filters, size, stride, padding)
+        case Depthwise(size, padding, stride):
+            return nn.Conv2d(shape[2], shape[2], size, stride, padding, groups=shape[2])
         case BatchNorm():
             return nn.BatchNorm2d(shape[2], eps=BATCH_NORM_EPSILON)
         case Relu():
             return nn.ReLU()
-        case MaxPool(size):
-            return nn.MaxPool2d(size)
+        case MaxPool(size, stride, padding):
+            return nn.MaxPool2d(size, stride, padding)
+        case AveragePool(size, stride):
+            return nn.AvgPool2d(size, stride)
+        case GlobalPool():
+            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case Flatten():
             return nn.Flatten()
         case Dropout(rate):

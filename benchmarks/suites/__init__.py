@@ -9,7 +9,8 @@ from benchmarks.interleave import Plan
 from benchmarks.processes import Team
 from benchmarks.rows import Row
 
-SUITES = ("training", "inference", "convolutions", "scaling", "memory", "footprint")
+USUAL = ("training", "inference", "convolutions", "scaling", "memory", "footprint")
+SUITES = (*USUAL, "random")
 
 
 class Settings(NamedTuple):
@@ -19,6 +20,11 @@ class Settings(NamedTuple):
     networks: tuple[str, ...] | None = None  # None: each suite's own choice
     without: tuple[str, ...] = ()
     against: Path | None = None  # a folder with another version of cnnx
+    # Of the random networks: those of a seed from the first one on, and whether TensorFlow trains them, too.
+    seed: int = 0
+    first: int = 0
+    count: int = 60
+    tensorflow: bool = False
 
     def chosen(self, default: tuple[str, ...]) -> tuple[str, ...]:
         return default if self.networks is None else self.networks

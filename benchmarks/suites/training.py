@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 from benchmarks.contestants import CNNX, CNNX_BEFORE, CONTESTANTS, PYTORCH
 from benchmarks.interleave import interleave
-from benchmarks.networks import NETWORKS
+from benchmarks.networks import ALL_NETWORKS, NETWORKS
 from benchmarks.processes import Team
 from benchmarks.rows import Row, compare
 from benchmarks.suites import Settings
 
 BATCHES = (64, 256)
+OTHER_BATCHES = (64,)  # of the other networks, whose steps take longer
 CONTENDERS = tuple(name for name in CONTESTANTS if name == CNNX or name.startswith(("PyTorch", "Tensor", "JAX")))
 PEERS = CONTENDERS[1:]
 CHECKED = (CNNX, CNNX_BEFORE, PYTORCH, "TensorFlow", "JAX")
@@ -17,10 +18,10 @@ TOLERANCE = 1e-3
 
 
 def run(settings: Settings) -> Iterator[Row]:
-    for network in settings.chosen(tuple(NETWORKS)):
+    for network in settings.chosen(tuple(ALL_NETWORKS)):
         with settings.team(CONTENDERS) as team:
             check(team, network)
-            for batch in BATCHES:
+            for batch in BATCHES if network in NETWORKS else OTHER_BATCHES:
                 # Ours first: without it there is nothing to compare, and no peer needs to compile.
                 answers, skipped = team.only(CNNX).ask("training", network=network, batch=batch)
                 if answers:

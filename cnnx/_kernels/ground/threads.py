@@ -28,9 +28,13 @@ def set_num_threads(count: int) -> None:
     ValueError
         If it is not such a number.
     """
-    if isinstance(count, bool) or not hasattr(count, "__index__") or not 1 <= operator.index(count) <= MOST:
+    try:
+        number = 0 if isinstance(count, bool) else operator.index(count)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= MOST:
         raise ValueError(f"set_num_threads: expected an integer of 1 or more, up to {MOST}, got {count!r}")
-    _set(operator.index(count), "set_num_threads")
+    _set(number, "set_num_threads")
 
 
 def get_num_threads() -> int:

@@ -92,7 +92,7 @@ def test_eight_threads_that_predict_with_one_model_get_what_one_gets(rng):
 
 
 def test_a_prediction_while_another_thread_trains_is_one_of_the_model_at_some_moment_and_disturbs_nothing(rng):
-    """Weights change in place: which of them a prediction sees is not said, but it is finite, and the training the same."""
+    """Weights change in place: which of them a prediction sees is not said. It is finite, and the training the same."""
     X, y = rng.standard_normal((64, 8, 8, 2)).astype(np.float32), rng.integers(0, 3, 64)
 
     def run(*callbacks):

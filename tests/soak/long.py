@@ -1,8 +1,8 @@
 """Long runs: `python -m tests.soak long`.
 
-A tiny network takes a million steps, and another is trained, predicts, is saved and loaded ten thousand times. Memory is
-what the process has in the machine, its slope the line through the second half of the readings; speed is counted in the
-process's own processor time, so that what others do on the machine does not count.
+A tiny network takes a million steps, and another is trained, predicts, is saved and loaded ten thousand times. Memory
+is what the process has in the machine, its slope the line through the second half of the readings; speed is counted in
+the process's own processor time, so that what others do on the machine does not count.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The bits of predictions: `python -m tests.soak predictions`.
 
-Every ready network, in both dtypes and on every instruction set of the machine, predicts images alone, in batches of every
-size and on several threads, as it is and folded, as it was trained and after it was saved and loaded.
+Every ready network, in both dtypes and on every instruction set of the machine, predicts images alone, in batches of
+every size and on several threads, as it is and folded, as it was trained and after it was saved and loaded.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Runs that go on from every stopping point: `python -m tests.soak resume`.
 
-A run of 50 steps keeps the checkpoint of each; from every one of them a new process's model goes on to the end, and has
-the same bits. Each optimizer, schedule, augmentation and source of batches takes its turn, and then some drawn together.
+A run of 50 steps keeps the checkpoint of each; from every one of them a new model goes on to the end, and has the same
+bits. Each optimizer, schedule, augmentation and source of batches takes its turn, and then some drawn together.
 """
 
 import argparse
@@ -41,15 +41,18 @@ SCHEDULES = {
 }
 AUGMENTATIONS = {
     "none": lambda: [],
-    **{
-        name: lambda kind=getattr(augmentation, name), arguments=arguments: [kind(*arguments)]
-        for name, arguments in {
-            **{"Brightness": (0.2,), "Contrast": (0.2,), "CutOut": (2,), "Flip": (), "MixUp": (0.4,), "Noise": (0.1,)},
-            **{"RandomCrop": (1,), "Rotate": (20,), "Scale": (0.8, 1.2), "Shift": (1,)},
-        }.items()
-    },
+    "Brightness": lambda: [augmentation.Brightness(0.2)],
+    "Contrast": lambda: [augmentation.Contrast(0.2)],
+    "CutOut": lambda: [augmentation.CutOut(2)],
+    "Flip": lambda: [augmentation.Flip()],
+    "MixUp": lambda: [augmentation.MixUp(0.4)],
+    "Noise": lambda: [augmentation.Noise(0.1)],
+    "RandomCrop": lambda: [augmentation.RandomCrop(1)],
+    "Rotate": lambda: [augmentation.Rotate(20)],
+    "Scale": lambda: [augmentation.Scale(0.8, 1.2)],
+    "Shift": lambda: [augmentation.Shift(1)],
     "one's own": lambda: [lambda X, y, rng: (X + rng.random(X.shape, dtype=np.float32) / 9, y)],
-    "several": lambda: [augmentation.Flip(), augmentation.Shift(1), augmentation.MixUp(0.4)],
+    "Shift and MixUp": lambda: [augmentation.Flip(), augmentation.Shift(1), augmentation.MixUp(0.4)],
 }
 
 
@@ -155,7 +158,6 @@ def main(arguments):
             if wrong := resume_everywhere(names, Path(folder), chosen.points):
                 print(f"{', '.join(names)}: other bits when resumed after steps {wrong}")
                 failed += 1
-    print(
-        f"{len(runs)} runs of {BATCHES * EPOCHS} steps, each resumed from {chosen.points} of them: {failed} with other bits"
-    )
+    steps = BATCHES * EPOCHS
+    print(f"{len(runs)} runs of {steps} steps, each resumed from {chosen.points} of them: {failed} with other bits")
     return int(bool(failed))

@@ -64,7 +64,7 @@ def train(path, pipe):
 
 
 def attempt(path, delay):
-    """Train in a process that is killed after so many seconds, or never; what it said: its steps, and its bits if done."""
+    """Train in a process that is killed after so many seconds, or never; the steps it said, and its bits if done."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -122,7 +122,7 @@ def main(arguments):
         assert bits == whole, f"run {runs}: other bits"
         kills, runs, unsaid = kills + more, runs + 1, unsaid + again
     print(
-        f"{kills} kills in {runs} runs: each ended with the bits of one that was never stopped, and left nothing but its "
-        f"checkpoint and the one before; {unsaid} kills came between a checkpoint and its acknowledgement"
+        f"{kills} kills in {runs} runs: each ended with the bits of one that was never stopped, and left nothing but "
+        f"its checkpoint and the one before; {unsaid} kills came between a checkpoint and its acknowledgement"
     )
     return 0

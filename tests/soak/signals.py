@@ -17,8 +17,8 @@ from pathlib import Path
 
 import cnnx
 
-# Counts the steps that begin before and after the signal. It is sent by a thread of the process, which knows how many had
-# begun, and which gives way to no other thread between looking and sending.
+# Counts the steps that begin before and after the signal. It is sent by a thread of the process, which knows how many
+# had begun, and which gives way to no other thread between looking and sending.
 CODE = """
 import os, runpy, sys, threading, time
 delay, number, report = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -50,7 +50,7 @@ runpy.run_module("cnnx", run_name="__main__")
 
 
 def train(folder, delay, number, epochs):
-    """One process: its exit status, whether the signal came, steps begun after it, and the model files that are there."""
+    """One process; the steps begun before the signal, if it came, and after it; the model files that are there."""
     report, output = folder / "report", folder / "model"
     command = ["train", "digits", "--epochs", str(epochs), "--quiet", "--output", str(output)]
     done = subprocess.run(
@@ -103,7 +103,5 @@ def main(arguments):
                 result = train(Path(folder), rng.random() * longest, int(number), chosen.epochs)
                 outcomes[outcome(result[0], int(number), *result[1:])] += 1
         shown = ", ".join(f"{count} {what}" for what, count in sorted(outcomes.items()))
-        print(
-            f"{chosen.count} times {number.name}: {shown}; no step began after the one at work, every file could be read"
-        )
+        print(f"{chosen.count} times {number.name}: {shown}; none began more than one step, every file could be read")
     return 0

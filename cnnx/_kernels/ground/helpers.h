@@ -79,7 +79,7 @@ typedef int arithmetic;
 
 /* How long one that waits looks again and again, in nanoseconds, before it sleeps: long enough to span the few
  * microseconds between two kernels, short enough to leave the processor to others. */
-#define WATCHING 200000
+#define WATCHING 50000
 #define LOOKS 50 /* before the processor is offered to others */
 #define ALONE 20 /* how many times as long as it has waited in vain a caller works alone */
 

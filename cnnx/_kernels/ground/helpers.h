@@ -27,19 +27,20 @@
 #include <time.h>
 #endif
 
+/* Whoever reads a number sees what was written before the number was. */
 #ifdef _MSC_VER
 #include <intrin.h>
 typedef volatile long shared_number;
 #define SWAP_NUMBER(number, with) _InterlockedExchange((number), (with))
 #define CHANGE_NUMBER(number, from, to) (_InterlockedCompareExchange((number), (to), (from)) == (from))
-#define READ_NUMBER(number) (*(number))
+#define READ_NUMBER(number) _InterlockedCompareExchange((number), 0, 0)
 #else
 typedef int shared_number;
 #define SWAP_NUMBER(number, with) __atomic_exchange_n((number), (with), __ATOMIC_ACQ_REL)
-#define READ_NUMBER(number) __atomic_load_n((number), __ATOMIC_RELAXED)
+#define READ_NUMBER(number) __atomic_load_n((number), __ATOMIC_ACQUIRE)
 static inline int change_number(shared_number *number, int from, int to)
 {
-    return __atomic_compare_exchange_n(number, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(number, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 #define CHANGE_NUMBER(number, from, to) change_number((number), (from), (to))
 #endif
@@ -294,7 +295,6 @@ static inline void withdraw(helper *h)
         return;
     if (!watch(h, WORKING, 1) && CHANGE_NUMBER(&h->state, WORKING, AWAITED))
         sleep_while(h, AWAITED);
-    CHANGE_NUMBER(&h->state, READY, READY); /* what the helper has written is seen from here on */
 }
 
 static void work_with_helpers(work_function work, const void *job, int count, long long begun)

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
         callbacks,
         data,
         datasets,
+        images,
         metrics,
         models,
         optimizers,
         regularizers,
         schedules,
+        verification,
     )
     from cnnx.callbacks import History
     from cnnx.command.configuration import show_config
@@ -39,12 +41,14 @@ LATER = {
     "callbacks": "cnnx",
     "data": "cnnx",
     "datasets": "cnnx",
+    "images": "cnnx",
     "metrics": "cnnx",
     "models": "cnnx",
     "optimizers": "cnnx",
     "regularizers": "cnnx",
     "schedules": "cnnx",
     "show_config": "cnnx.command.configuration",
+    "verification": "cnnx",
 }
 
 __all__ = [
@@ -58,6 +62,7 @@ __all__ = [
     "data",
     "datasets",
     "get_num_threads",
+    "images",
     "metrics",
     "models",
     "optimizers",
@@ -66,6 +71,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "use_backend",
+    "verification",
 ]
 __all__ += layers.__all__
 

@@ -40,6 +40,8 @@ ROOMS = {
     ),
     "models": (*GROUND, "layers", "network"),
     "datasets": GROUND,
+    "images": ("files",),
+    "verification": ("inspection",),
     "command": (
         *(*GROUND, "_version", "files", "metrics", "schedules", "optimizers", "augmentation", "callbacks"),
         *("inspection", "network", "models", "datasets"),

@@ -155,7 +155,7 @@ def _kept_if_it_fails(model: Model, optimizer: Optimizer, path: str) -> Iterator
 def _evaluate(arguments: argparse.Namespace) -> int:
     model = Model.load(arguments.model)
     _, (_, (X_test, y_test)) = datasets.load(arguments.data)
-    _print_test(model, X_test * _brightest(model, X_test), y_test)
+    _print_test(model, X_test * _brightness(model, X_test), y_test)
     return 0
 
 
@@ -163,7 +163,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from cnnx.files.images import read_image
 
     model = Model.load(arguments.model)
-    status, brightest = 0, _brightest(model)
+    status, white = 0, np.float32(model.pixel_max or 1)
     for path in arguments.images:
         try:
             pixels, resized = read_image(path, model.input_shape)
@@ -174,18 +174,16 @@ def _predict(arguments: argparse.Namespace) -> int:
         if resized:
             height, width, _ = model.input_shape
             say(f"{path}: resized to {height}x{width} pixels", error=True)
-        say(f"{path}: {_decision(model, pixels[None] * brightest)}")
+        say(f"{path}: {_decision(model, pixels[None] * white)}")
     return status
 
 
-def _brightest(model: Model, X: Array | None = None) -> np.float32:
-    """What white is for a model: 1; or 255 where its first layer has learned its mean and deviation from bytes."""
-    learned = model.layers[0].state
-    of_bytes = "deviation" in learned and max(float(values.max()) for values in learned.values()) > 1
-    if not of_bytes or (X is not None and X.max() > 1):
+def _brightness(model: Model, X: Array) -> np.float32:
+    """What pictures from 0 to 1 are multiplied by to be as the model knows them."""
+    if model.pixel_max in (None, 1) or X.max() > 1:
         return np.float32(1)
-    say("the model has learned from pixels from 0 to 255: it is given such pixels", error=True)
-    return np.float32(255)
+    say(f"the model has learned from pixels from 0 to {model.pixel_max:g}: it is given such pixels", error=True)
+    return np.float32(model.pixel_max)
 
 
 def _decision(model: Model, image: Array) -> str:
@@ -209,7 +207,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     else:
         model = Model.load(arguments.subject)
         _, ((X, y), _) = datasets.load(arguments.data or "digits")
-        X = X[: arguments.samples] * _brightest(model, X)
+        X = X[: arguments.samples] * _brightness(model, X)
     try:
         say(model.verify(X[: arguments.samples], y[: arguments.samples]))
     except VerificationError as error:

@@ -556,6 +556,11 @@ class Model:
     def predict(self, X: Any | Batches, batch_size: int | None = None, *, allow_nan: bool = False) -> Array:
         """What the output layer decides: class labels, or values; arguments and errors as in `predict_proba`.
 
+        With the compiled kernels a prediction is the same bits alone and in any batch, on any number of threads,
+        before the model is saved and after it is loaded. Several threads may predict with one model at once. While
+        another thread trains it, predictions are finite, and come from weights of which some may already be those of
+        the next step; the training is not disturbed. A copy of the model (`copy.deepcopy`) stays as it was.
+
         Returns
         -------
         ndarray

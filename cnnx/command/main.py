@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from cnnx.optimizers import Optimizer
 DATA_HELP = "the word digits, a folder of IDX files (as MNIST's, gzipped or not), or an .npz file"
 DEFAULTS = {"epochs": 3, "batch_size": 32}
 DIGITS_DEFAULTS = {"epochs": 20, "batch_size": 8}
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0; 1 if an image could not be read or a verification failed; 2 for any other error, which is
-        printed as one line.
+        printed as one line; 128 and the number of the signal that ended it, as shells have it: 130 after Ctrl-C.
     """
     try:
         arguments = _parser().parse_args(argv)
@@ -47,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError, MemoryError) as error:
         say(f"cnnx: error: {error}", error=True)
         return 2
+    except KeyboardInterrupt:
+        say("cnnx: interrupted", error=True)
+        return INTERRUPTED
     finally:
         settle()
     return status
@@ -132,7 +137,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if termination.requested is None:  # who asks for the end does not want to wait
         _print_test(model, X_test, y_test)
     say(f"saved to {output}")
-    return termination.status
+    return termination.status or (0 if history.interrupted is None else INTERRUPTED)
 
 
 @contextmanager

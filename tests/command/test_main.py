@@ -164,7 +164,7 @@ def test_an_interrupted_training_is_still_tested_and_saved(capsys, monkeypatch):
         return history
 
     monkeypatch.setattr(cnnx.Model, "train", interrupted)
-    assert main(["train", "digits", "--epochs", "1", "--quiet"]) == 0
+    assert main(["train", "digits", "--epochs", "1", "--quiet"]) == 130
     out = capsys.readouterr().out
     assert "interrupted in epoch 1 after batch 7; this is the model so far" in out
     assert "saved to digits-small.safetensors" in out
@@ -223,8 +223,7 @@ def test_a_model_is_saved_before_anything_is_said_of_it(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cnnx.Model, "evaluate", cut_off)
-    with pytest.raises(KeyboardInterrupt):
-        main(["train", "digits", "--epochs", "1", "--quiet", "--output", "m.safetensors"])
+    assert main(["train", "digits", "--epochs", "1", "--quiet", "--output", "m.safetensors"]) == 130
     cnnx.Model.load("m.safetensors")
 
 
@@ -283,11 +282,7 @@ def test_training_that_fails_leaves_the_model_so_far_beside(error, monkeypatch, 
 
     monkeypatch.setattr(Checkpoint, "on_epoch_end", fail)
     arguments = ["train", "digits", "--epochs", "1", "--quiet", "--output", "m.safetensors", "--checkpoint", "c"]
-    if isinstance(error, OSError):
-        assert main(arguments) == 2
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            main(arguments)
+    assert main(arguments) == (2 if isinstance(error, OSError) else 130)
     assert "the model so far is saved to m.safetensors.unfinished" in capsys.readouterr().err
     cnnx.Model.load("m.safetensors.unfinished")
     assert not os.path.exists("m.safetensors")

@@ -1,6 +1,7 @@
 """A valid call of every kernel: as drawn networks make it in a step, or by hand for those that no such step needs."""
 
 import functools
+from contextlib import contextmanager
 from copy import deepcopy
 from unittest.mock import patch
 
@@ -27,28 +28,35 @@ def compiled(name):
     return getattr(_compiled[FAMILIES[name]], name)
 
 
+@contextmanager
+def watched(look):
+    """While active, `look` is given the name and the arguments of each kernel that is called."""
+
+    def watching(name):
+        kernel = compiled(name)
+
+        def watch(*arguments):
+            look(name, arguments)
+            return kernel(*arguments)
+
+        return watch
+
+    with patch.multiple(_kernels, create=True, **{name: watching(name) for name in FAMILIES}):
+        yield
+    for name in FAMILIES:
+        vars(_kernels).pop(name, None)  # found again when it is next called
+
+
 @functools.cache
 def calls():
     """The arguments of one call of each kernel, by its name; who gives them to a kernel gives it copies."""
     found = by_hand()
-
-    def recording(name):
-        kernel = compiled(name)
-
-        def record(*arguments):
-            found.setdefault(name, copied(arguments))
-            return kernel(*arguments)
-
-        return record
-
-    with patch.multiple(_kernels, create=True, **{name: recording(name) for name in FAMILIES}):
+    with watched(lambda name, arguments: name in found or found.update({name: copied(arguments)})):
         for number, network in enumerate(draw_networks(NETWORKS)):
             model = network.model()
             X, y = network.batch(8)
             model.train_on_batch(X, y, optimizer=deepcopy(OPTIMIZERS[number % len(OPTIMIZERS)]))
             model.predict(X)
-    for name in FAMILIES:
-        vars(_kernels).pop(name, None)  # found again when it is next called
     return found
 
 

@@ -1,11 +1,13 @@
 """Every array that every kernel takes, in every memory layout: it computes the same, or refuses and writes nothing.
 
 Layers give kernels contiguous arrays (`tests/layers/test_contract.py` has theirs); this is what holds for any caller.
+Only alignment is not looked at by kernels, and so it is a duty of those that call them.
 """
 
 import numpy as np
 import pytest
-from calls import calls, compiled
+from calls import calls, compiled, watched
+from drawing import draw_networks
 from parity import copied
 
 from cnnx._kernels import FAMILIES, _compiled
@@ -37,12 +39,6 @@ def byte_swapped(x):
     return x.astype(x.dtype.newbyteorder())
 
 
-def unaligned(x):
-    memory = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
-    memory[...] = x
-    return memory
-
-
 def broadcast(x):
     """The first element for all: no array may be written that is so."""
     return np.broadcast_to(x.ravel()[0], x.shape) if x.size else x
@@ -53,7 +49,7 @@ def other_type(x):
         return x.astype(np.float64 if x.dtype == np.float32 else np.float32)
 
 
-LAYOUTS = (fortran, strided, reversed_, read_only, byte_swapped, unaligned, broadcast, other_type)
+LAYOUTS = (fortran, strided, reversed_, read_only, byte_swapped, broadcast, other_type)
 
 
 def arrays_in(arguments):
@@ -108,3 +104,32 @@ def test_an_array_in_any_layout_gives_the_same_or_is_refused_and_nothing_written
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_calls_that_are_tried_are_valid(name):
     compiled(name)(*copied(calls()[name]))
+
+
+def unaligned(x):
+    memory = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    memory[...] = x
+    return memory
+
+
+def test_images_labels_and_weights_that_lie_across_numbers_reach_kernels_where_numbers_lie():
+    """A processor, or what a compiler makes of the C code, may fail at numbers that do not begin where they should."""
+
+    def look(name, arguments):
+        for place in arrays_in(arguments):
+            assert at(arguments, place).flags.aligned, f"{name}, {place}"
+
+    with watched(look):
+        for network in draw_networks(30):
+            model, (X, y) = network.model(), network.batch(8)
+            given = [unaligned(a) for a in (X, y, np.ones(8), np.ones(8, np.float32))]
+            assert not any(array.flags.aligned for array in given)
+            for weights in given[2:]:
+                model.train_on_batch(*given[:2], 0.01, sample_weight=weights)
+            if y.ndim == 1 and y.dtype.kind == "i":
+                rows = np.eye(network.outputs)[y]
+                model.train_on_batch(given[0], unaligned(rows.astype(np.float32)), 0.01)
+            model.evaluate(*given[:2])
+            model.predict(given[0])
+            model.forward(given[0], training=True)
+            model.backward(given[1])

@@ -113,7 +113,7 @@ class Plan:
 
     def _measure(self, x: Array, targets: Array, weights: Array | None) -> Sums:
         if weights is not None:
-            weights = np.ascontiguousarray(weights, np.float64)
+            weights = np.require(weights, np.float64, ["C", "A"])
         loss, metric, weight = self._loss().measure(self._chain.forward(x), targets, weights).tolist()
         return loss, metric, weight
 

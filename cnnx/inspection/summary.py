@@ -47,7 +47,7 @@ def summarize(layers: Sequence[Layer], plan: Plan, batch_size: int) -> str:
 def layer_rows(layers: Sequence[Layer], plan: Plan, batch_size: int) -> list[tuple[str, ...]]:
     """The cells of each layer's row, under `HEAD`."""
     own = _own_bytes(plan, batch_size)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for layer in layers:
         count = sum(value.size for value in layer.params.values())
         memory = format_bytes(own[place_of(layer.name)]) if place_of(layer.name) in own else "fused"
@@ -58,6 +58,7 @@ def layer_rows(layers: Sequence[Layer], plan: Plan, batch_size: int) -> list[tup
 
 def summarize_html(layers: Sequence[Layer], plan: Plan | None, batch_size: int = 64) -> str:
     """The same table for notebooks; of layers that are not built, without a plan, their arguments instead."""
+    rows: list[tuple[str, ...]]
     if plan is None:
         head: tuple[str, ...] = ("Layer", "Arguments")
         rows = [(layer.name, repr(layer)) for layer in layers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ class Cells:
         place: dict[int, int] = {}
         wanted = self._wanted()
         while room > 0 and len(shown) < IN_ALL:
-            indices = [index for index, _ in zip(wanted, range(AT_ONCE), strict=False)]
+            indices = list(islice(wanted, AT_ONCE))
             if not indices:
                 break
             pictures = draw(np.array(indices)) if draw is not None else [None] * len(indices)

@@ -73,7 +73,9 @@ class Artist:
         model = self._subject.model
         x = np.ascontiguousarray(X, model.dtype)
         beside = overlay(pictures, grad_cam(model.layers, x, classes))
-        return [(data_uri(picture), data_uri(looked, exact=False)) for picture, looked in zip(pictures, beside, strict=True)]
+        return [
+            (data_uri(picture), data_uri(looked, exact=False)) for picture, looked in zip(pictures, beside, strict=True)
+        ]
 
 
 # -- What stands on top --------------------------------------------------------------------------------

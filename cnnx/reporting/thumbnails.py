@@ -12,7 +12,7 @@ KEPT, SIDE = 64, 96
 
 
 def data_uri(picture: Array, exact: bool = True) -> str:
-    """A picture of bytes, (height, width) or (height, width, 3), in a URI: a PNG where it is small and must be exact."""
+    """A picture of bytes, (height, width) or (height, width, 3), as a URI: a small one as a PNG, unless not `exact`."""
     from PIL import Image
 
     image = Image.fromarray(picture)

@@ -39,10 +39,10 @@ ROOMS = {
         *("augmentation", "data", "training", "callbacks", "inspection"),
     ),
     "models": (*GROUND, "layers", "network"),
-    "datasets": GROUND,
+    "datasets": (*GROUND, "files"),
     "command": (
-        *(*GROUND, "_version", "files", "metrics", "schedules", "optimizers", "augmentation", "callbacks"),
-        *("inspection", "network", "models", "datasets"),
+        *(*GROUND, "_version", "layers", "files", "metrics", "schedules", "optimizers", "augmentation", "data"),
+        *("callbacks", "inspection", "network", "models", "datasets"),
     ),
     "__main__": ("command",),
 }

@@ -38,5 +38,5 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def class_name(folder: Path) -> str:
-    """The name of the class that a folder holds: its own, with bytes that are no UTF-8 as ``\\xe9``."""
+    r"""The name of the class that a folder holds: its own, with bytes that are no UTF-8 as ``\xe9``."""
     return os.fsencode(folder.name).decode("utf-8", "backslashreplace")

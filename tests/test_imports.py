@@ -40,14 +40,14 @@ ROOMS = {
         *("augmentation", "data", "training", "callbacks", "inspection"),
     ),
     "models": (*GROUND, "layers", "network"),
-    "datasets": GROUND,
+    "datasets": (*GROUND, "files"),
     "reporting": (
         *(*GROUND, "_version", "layers", "plan", "files", "metrics", "data"),
         *("inspection", "plots", "network"),
     ),
     "command": (
-        *(*GROUND, "_version", "files", "metrics", "schedules", "optimizers", "augmentation", "callbacks"),
-        *("inspection", "network", "models", "datasets", "reporting"),
+        *(*GROUND, "_version", "layers", "files", "metrics", "schedules", "optimizers", "augmentation", "data"),
+        *("callbacks", "inspection", "network", "models", "datasets", "reporting"),
     ),
     "__main__": ("command",),
 }

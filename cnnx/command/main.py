@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from cnnx._version import __version__
 from cnnx.command import configuration, evaluate, predict, train, verify
-from cnnx.command.output import say, settle
+from cnnx.command.output import say, settle, shown
 
 COMMANDS = (train, evaluate, predict, verify, configuration)
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
         status: int = arguments.run(arguments)
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError, MemoryError) as error:
-        say(f"cnnx: error: {error}", error=True)
+        say(f"cnnx: error: {shown(error)}", error=True)
         return 2
     finally:
         settle()

@@ -2,62 +2,121 @@
 
 import argparse
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from cnnx import datasets
-from cnnx._typing import Array
-from cnnx.checks.arguments import check_count
-from cnnx.command.data import DATA_HELP, count_classes
+import numpy as np
+
+from cnnx.command import data
+from cnnx.command.data import Dataset
 from cnnx.command.figures import print_test
 from cnnx.command.options import add_training_options, training_options
-from cnnx.command.output import say
+from cnnx.command.output import say, shown
+from cnnx.command.recipe import AUTO, Recipe, by_custom, picked
 from cnnx.command.termination import Termination
 from cnnx.inspection.summary import summarize
 from cnnx.models import MODELS
 from cnnx.network import Model
 from cnnx.optimizers import Optimizer
 
-DEFAULTS = {"epochs": 3, "batch_size": 32}
-DIGITS_DEFAULTS = {"epochs": 20, "batch_size": 8}
+# Classes that are named one by one, and characters of a name.
+NAMED, WIDEST = 12, 30
+HELP = (
+    "Train a network, test it and save it. For a folder of pictures, all that is not said is picked from the data: "
+    "their size, the network, which standardizes them, batches, epochs, and how it learns; a part of each class is "
+    "set aside for testing, and another to stop early. What is picked is printed."
+)
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to the others."""
-    train = commands.add_parser("train", help="train a network, test it and save it")
-    train.add_argument("data", metavar="DATA", help=DATA_HELP)
-    train.add_argument("--model", choices=MODELS, default="small", help="network to train (default: %(default)s)")
-    train.add_argument("--epochs", type=int, help="passes over the data (default: 20 for digits, else 3)")
-    train.add_argument("--batch-size", type=int, help="images a step (default: 8 for digits, else 32)")
+    train = commands.add_parser("train", help="train a network, test it and save it", description=HELP)
+    train.add_argument("data", metavar="DATA", help=data.DATA_HELP)
+    train.add_argument(
+        "--model",
+        choices=(AUTO, *MODELS),
+        help="network to train; auto picks one, and how it learns, from the data (default: auto for pictures, else "
+        "small)",
+    )
+    train.add_argument(
+        "--size", metavar="N|HxW", help="height and width of pictures (default: theirs, at most 64 on the longer side)"
+    )
+    train.add_argument(
+        "--epochs", type=int, help="passes over the data (default: 20 for digits, 3 for others, picked for pictures)"
+    )
+    train.add_argument(
+        "--batch-size", type=int, help="images a step (default: 8 for digits, 32 for others, picked for pictures)"
+    )
     add_training_options(train)
-    seed_help = "for weights, order of images and augmentation (default: %(default)s)"
+    data.add_data_options(train)
+    seed_help = "for weights, order of images, augmentation, and what is set aside (default: %(default)s)"
     train.add_argument("--seed", type=int, default=0, help=seed_help)
     train.add_argument("--output", metavar="FILE", help="where to save the model (default: DATA-MODEL.safetensors)")
-    train.add_argument("--quiet", action="store_true", help="no progress bar")
+    train.add_argument("--quiet", action="store_true", help="no progress, but the result")
     train.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train."""
-    name, ((X_train, y_train), (X_test, y_test)) = datasets.load(arguments.data)
-    say(f"{name}: {len(X_train)} images to train on, {len(X_test)} to test on, each {_size(X_train)}")
-    output = arguments.output or f"{name}-{arguments.model}.safetensors"
-    _check_writable(output, "--output")
-    if arguments.checkpoint is not None:
-        _check_writable(arguments.checkpoint, "--checkpoint")
-    model = MODELS[arguments.model](count_classes(y_train, y_test))
-    model.build(X_train.shape[1:], seed=arguments.seed)
-    defaults = DIGITS_DEFAULTS if arguments.data == "digits" else DEFAULTS
-    epochs = defaults["epochs"] if arguments.epochs is None else arguments.epochs
-    batch_size = defaults["batch_size"] if arguments.batch_size is None else arguments.batch_size
-    options = training_options(arguments, epochs, min(X_train.shape[1:3]))
-    say(summarize(model.layers, model.plan, check_count(batch_size, "batch_size")))
-    options |= {"batch_size": batch_size, "epochs": epochs, "seed": arguments.seed, "verbose": not arguments.quiet}
+    kind = data.kind(arguments.data)
+    is_picked = kind == "pictures" or arguments.model == AUTO
+    dataset = _read(arguments, is_picked)
+    X, _ = dataset.parts["train"]
+    name = None if arguments.model == AUTO else arguments.model
+    recipe = picked(dataset, name) if is_picked else by_custom(kind, name)
+    options = training_options(arguments, recipe, min(X.shape[1:3]), dataset.pixel_max or 1, is_picked)
+    model = recipe.make(dataset.classes)
+    model.class_names = dataset.class_names
+    output = arguments.output or f"{dataset.name}-{recipe.model}.safetensors"
+    for path, option in ((output, "--output"), (arguments.checkpoint, "--checkpoint"), (arguments.log, "--log")):
+        if path is not None:
+            _check_writable(path, option)
+    model.build(X.shape[1:], seed=arguments.seed)
+    say(summarize(model.layers, model.plan, options["batch_size"]))
+    if is_picked:
+        _say_what_is_picked(recipe, options)
+    return _train(model, dataset, options, output)
+
+
+def _read(arguments: argparse.Namespace, is_picked: bool) -> Dataset:
+    """The data, once they have been said."""
+    parts = ("train", "validation", "test") if is_picked else ("train", "test")
+    wanted = data.wanted(arguments, *parts)._replace(size=_size(arguments.size), quiet=arguments.quiet)
+    dataset = data.read(arguments.data, wanted)
+    counts = {part: len(y) for part, (_, y) in dataset.parts.items()}
+    first, *others = (
+        f"{count} {'images ' if part == 'train' else ''}to {data.VERBS[part]} on" for part, count in counts.items()
+    )
+    shape = " x ".join(str(n) for n in dataset.parts["train"][0].shape[1:])
+    say(f"{dataset.name}: {', '.join([first, *others])}, each {shape}")
+    if dataset.class_names is not None:
+        numbers = np.bincount(np.concatenate([y for _, y in dataset.parts.values()]), minlength=dataset.classes)
+        named = [f"{shown(name, WIDEST)} ({n})" for name, n in zip(dataset.class_names, numbers, strict=True)]
+        rest = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+        say(f"{len(named)} classes: {', '.join(named[:NAMED])}{rest}")
+    if dataset.origin:
+        say(dataset.origin)
+    return dataset
+
+
+def _say_what_is_picked(recipe: Recipe, options: dict[str, Any]) -> None:
+    """So that it can be said next time."""
+    stopping = "" if recipe.patience is None else "; stops early, and keeps the weights that were best in validation"
+    augment = "; no augmentation: --augment flip,shift may help" if not options["augment"] else ""
+    say(
+        f"{recipe.model}, {options['epochs']} epochs at most, {options['batch_size']} images a step, "
+        f"{options['optimizer']}{stopping}{augment}"
+    )
+
+
+def _train(model: Model, dataset: Dataset, options: dict[str, Any], output: str) -> int:
     with Termination() as termination:
         options["callbacks"].append(termination)
         with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
-            history = model.train(X_train, y_train, **options)
+            history = model.train(*dataset.parts["train"], validation_data=dataset.parts.get("validation"), **options)
             if termination.requested is not None and not options["optimizer"].steps:
                 return termination.status
             # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
@@ -68,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
     if history.stopped is not None:
         say(f"stopped after epoch {len(history.get('loss', ()))}: {history.stopped}")
     if termination.requested is None:  # who asks for the end does not want to wait
-        print_test(model, X_test, y_test)
+        print_test(model, *dataset.parts["test"])
     say(f"saved to {output}")
     return termination.status
 
@@ -95,5 +154,12 @@ def _check_writable(path: str, option: str) -> None:
         raise OSError(f"{option}: {path} cannot be written")
 
 
-def _size(X: Array) -> str:
-    return " x ".join(str(n) for n in X.shape[1:])
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Height and width, of N or HxW."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
+    size = None if found is None else (int(found[1]), int(found[2] or found[1]))
+    if size is None or min(size) < 1:
+        raise ValueError(f"--size: expected a number of pixels or HEIGHTxWIDTH, got {text}")
+    return size

@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Sequence
 
 from cnnx._version import __version__
-from cnnx.command import configuration, evaluate, predict, train, verify
+from cnnx.command import configuration, evaluate, predict, report, train, verify
 from cnnx.command.output import say, settle, shown
 
-COMMANDS = (train, evaluate, predict, verify, configuration)
+COMMANDS = (train, evaluate, predict, report, verify, configuration)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

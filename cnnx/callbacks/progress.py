@@ -18,11 +18,11 @@ USUAL_WIDTH = 80
 
 
 class ProgressBar(Callback):
-    """A tqdm bar for each epoch, with its figures, as many as there is room for; in a notebook a widget,
-    where ipywidgets is there; one plain line where no terminal is.
+    """A tqdm bar for each epoch, with its figures, as many as there is room for; one plain line where no terminal is.
 
-    Where nobody can see it, as with a standard error that is closed, there is none, and training goes on. If the
-    variable NO_COLOR is set, a colour that tqdm's own variables ask for is not used.
+    In a notebook it is tqdm's widget, where ipywidgets is there. Where nobody can see it, as with a standard error that
+    is closed, there is none, and training goes on. If the variable NO_COLOR is set, a colour that tqdm's own variables
+    ask for is not used.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,7 @@
 """The command `cnnx`: each of its commands has a file of its own."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from cnnx._version import __version__
@@ -25,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         printed as one line.
     """
     try:
-        arguments = _parser().parse_args(argv)
+        words = sys.argv[1:] if argv is None else list(argv)
+        arguments = _parser().parse_args(words)
+        arguments.words = words
         status: int = arguments.run(arguments)
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError, MemoryError) as error:
         say(f"cnnx: error: {shown(error)}", error=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnx.command import data
+from cnnx.command import data, report
 from cnnx.command.data import Dataset
 from cnnx.command.figures import print_test
 from cnnx.command.options import add_training_options, training_options
@@ -55,6 +55,14 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     seed_help = "for weights, order of images, augmentation, and what is set aside (default: %(default)s)"
     train.add_argument("--seed", type=int, default=0, help=seed_help)
     train.add_argument("--output", metavar="FILE", help="where to save the model (default: DATA-MODEL.safetensors)")
+    train.add_argument(
+        "--report",
+        metavar="FILE",
+        nargs="?",
+        const=report.DEFAULT,
+        help="write a page on what it gets right and wrong, with the extra: pip install 'cnnx[report]' (default: "
+        f"{report.DEFAULT})",
+    )
     train.add_argument("--quiet", action="store_true", help="no progress, but the result")
     train.set_defaults(run=run)
 
@@ -71,14 +79,20 @@ def run(arguments: argparse.Namespace) -> int:
     model = recipe.make(dataset.classes)
     model.class_names = dataset.class_names
     output = arguments.output or f"{dataset.name}-{recipe.model}.safetensors"
-    for path, option in ((output, "--output"), (arguments.checkpoint, "--checkpoint"), (arguments.log, "--log")):
+    files = {"--output": output, "--checkpoint": arguments.checkpoint, "--log": arguments.log}
+    for option, path in {**files, "--report": arguments.report}.items():
         if path is not None:
             _check_writable(path, option)
+    if arguments.report is not None:
+        from cnnx.reporting.needs import require_extra
+
+        require_extra()
     model.build(X.shape[1:], seed=arguments.seed)
     say(summarize(model.layers, model.plan, options["batch_size"]))
     if is_picked:
         _say_what_is_picked(recipe, options)
-    return _train(model, dataset, options, output)
+    about = report.about_run(arguments, output, dataset)
+    return _train(model, dataset, options, output, (arguments.report, about))
 
 
 def _read(arguments: argparse.Namespace, is_picked: bool) -> Dataset:
@@ -112,7 +126,10 @@ def _say_what_is_picked(recipe: Recipe, options: dict[str, Any]) -> None:
     )
 
 
-def _train(model: Model, dataset: Dataset, options: dict[str, Any], output: str) -> int:
+def _train(
+    model: Model, dataset: Dataset, options: dict[str, Any], output: str, page: tuple[str | None, dict[str, Any]]
+) -> int:
+    """Train, save, test, and write the report, if one is wanted, with what it says of the run."""
     with Termination() as termination:
         options["callbacks"].append(termination)
         with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
@@ -129,6 +146,8 @@ def _train(model: Model, dataset: Dataset, options: dict[str, Any], output: str)
     if termination.requested is None:  # who asks for the end does not want to wait
         print_test(model, *dataset.parts["test"])
     say(f"saved to {output}")
+    if page[0] is not None and termination.requested is None:
+        report.write(model, dataset, page[0], history, page[1])
     return termination.status
 
 

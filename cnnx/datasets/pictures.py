@@ -55,7 +55,7 @@ class Damaged(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """Pictures that were read, (pictures, height, width, channels) of uint8; labels and files of them; what is damaged."""
+    """Pictures that were read, (pictures, height, width, channels) of uint8, labels and files; and what is damaged."""
 
     X: Array
     y: Array

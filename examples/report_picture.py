@@ -7,10 +7,12 @@ Chromium or Chrome on the path. The report itself stays beside the picture as re
 """
 
 import argparse
+import io
 import shutil
 import tempfile
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 import cnnx
@@ -40,14 +42,16 @@ history = model.train(
     validation_data=(X_test, y_test),
 )
 with tempfile.TemporaryDirectory() as folder:
-    report = Path(folder) / "report.html"
-    cnnx.report(model, X_test, y_test, report, history=history, title="Fashion-MNIST, 20,000 pictures to learn from")
+    path = Path(folder) / "report.html"
+    cnnx.report(model, X_test, y_test, path, history=history, title="Fashion-MNIST, 20,000 pictures to learn from")
     if arguments.keep:
-        shutil.copy(report, Path(arguments.picture).with_suffix(".html"))
+        shutil.copy(path, Path(arguments.picture).with_suffix(".html"))
     with sync_playwright() as playwright:
         program = next(filter(None, map(shutil.which, BROWSERS)))
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1120, "height": 1330})
-        page.goto(report.as_uri())
-        page.screenshot(path=arguments.picture)
+        page = browser.new_page(viewport={"width": 1120, "height": 1560})
+        page.goto(path.as_uri())
+        screenshot = page.screenshot()
         browser.close()
+# A hundred colours are enough for it.
+Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(128).save(arguments.picture, optimize=True)

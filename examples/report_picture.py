@@ -53,5 +53,5 @@ with tempfile.TemporaryDirectory() as folder:
         page.goto(path.as_uri())
         screenshot = page.screenshot()
         browser.close()
-# A hundred colours are enough for it.
-Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(128).save(arguments.picture, optimize=True)
+# As many colours are enough for it.
+Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE).save(arguments.picture, optimize=True)

@@ -17,7 +17,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 def whole_percent(share: float) -> str:
     """The same without digits; what is not nothing is not called so."""
-    return "<1\u00a0%" if 0 < share < 0.005 else percent(share, 0)
+    return "<1\u00a0%" if 0 < share <= 0.005 else percent(share, 0)
 
 
 def depth(share: float, right: bool) -> str:

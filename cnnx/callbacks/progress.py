@@ -10,7 +10,6 @@ from typing import Any
 
 from cnnx.training.run import Callback, Figures, Run
 
-
 # Columns that a bar takes beside its title and its figures, at least.
 PERCENTAGE = len(" 100%|#|")
 # Where it is not known how wide a terminal is.

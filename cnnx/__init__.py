@@ -26,11 +26,13 @@ if TYPE_CHECKING:
         metrics,
         models,
         optimizers,
+        plots,
         regularizers,
         schedules,
     )
     from cnnx.callbacks import History
     from cnnx.command.configuration import show_config
+    from cnnx.reporting import report
 
 # Imported at their first use: not everybody needs them, and file formats take longer to import than the kernels.
 LATER = {
@@ -42,7 +44,9 @@ LATER = {
     "metrics": "cnnx",
     "models": "cnnx",
     "optimizers": "cnnx",
+    "plots": "cnnx",
     "regularizers": "cnnx",
+    "report": "cnnx.reporting",
     "schedules": "cnnx",
     "show_config": "cnnx.command.configuration",
 }
@@ -61,7 +65,9 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "plots",
     "regularizers",
+    "report",
     "schedules",
     "set_num_threads",
     "show_config",

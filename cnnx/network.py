@@ -664,6 +664,12 @@ class Model:
         self._require_built("summary")
         print(summarize(self.layers, self.plan, check_count(batch_size, "batch_size")))
 
+    def _repr_html_(self) -> str:
+        """The table of layers, for notebooks."""
+        from cnnx.inspection.summary import summarize_html
+
+        return summarize_html(self.layers, self.plan if self.built else None)
+
     def verify(self, X: Any, y: Any, tolerance: float | None = None) -> Report:
         """Compare the compiled kernels with their NumPy twins on your own data, layer by layer.
 

@@ -32,17 +32,22 @@ ROOMS = {
         *(*GROUND, "errors", "layers", "files", "schedules"),
         *("optimizers", "regularizers", "augmentation", "data"),
     ),
-    "callbacks": (*GROUND, "schedules", "training"),
     "inspection": (*GROUND, "memory", "layers", "plan"),
+    "plots": (*GROUND, "layers", "metrics", "inspection"),
+    "callbacks": (*GROUND, "schedules", "training", "plots"),
     "network": (
         *(*GROUND, "errors", "memory", "layers", "plan", "files", "schedules", "optimizers", "regularizers"),
         *("augmentation", "data", "training", "callbacks", "inspection"),
     ),
     "models": (*GROUND, "layers", "network"),
     "datasets": (*GROUND, "files"),
+    "reporting": (
+        *(*GROUND, "_version", "layers", "plan", "files", "metrics", "data"),
+        *("inspection", "plots", "network"),
+    ),
     "command": (
         *(*GROUND, "_version", "layers", "files", "metrics", "schedules", "optimizers", "augmentation", "data"),
-        *("callbacks", "inspection", "network", "models", "datasets"),
+        *("callbacks", "inspection", "network", "models", "datasets", "reporting"),
     ),
     "__main__": ("command",),
 }

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from cnnx.callbacks.notebook import widget_bar
 from cnnx.training.run import Callback, Figures, Run
 
 # Columns that a bar takes beside its title and its figures, at least.
@@ -19,8 +20,9 @@ USUAL_WIDTH = 80
 class ProgressBar(Callback):
     """A tqdm bar for each epoch, with its figures, as many as there is room for; one plain line where no terminal is.
 
-    Where nobody can see it, as with a standard error that is closed, there is none, and training goes on. If the
-    variable NO_COLOR is set, a colour that tqdm's own variables ask for is not used.
+    In a notebook it is a widget, where ipywidgets is there. Where nobody can see it, as with a standard error that is
+    closed, there is none, and training goes on. If the variable NO_COLOR is set, a colour that tqdm's own variables
+    ask for is not used.
     """
 
     def __init__(self) -> None:
@@ -32,6 +34,10 @@ class ProgressBar(Callback):
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Open a bar."""
+        if (widget := widget_bar()) is not None:
+            done = self._run.position.batch
+            self._bar = widget(total=self._run.batches, initial=done, desc=self._title(epoch), unit="batch")
+            return
         if not _is_terminal(sys.stderr):
             return
         from tqdm import tqdm

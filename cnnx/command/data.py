@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,12 +71,15 @@ class Dataset:
         Value of a white pixel.
     origin : str
         Where the parts come from, if they were drawn here.
+    files : dict of str to list of str
+        Names of the pictures of each part, where they were read from files.
     """
 
     name: str
     parts: dict[str, Split]
     class_names: tuple[str, ...] | None = None
     origin: str = ""
+    files: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def pixel_max(self) -> float | None:
@@ -204,7 +207,8 @@ def _read_pictures(folder: Path, wanted: Wanted) -> Dataset:
     if wanted.model is None:
         _check_none_empty(names, read["train"].y, folder)
     parts = {part: (each.X, each.y) for part, each in read.items()}
-    return Dataset(datasets.name_of(folder), parts, names, origin)
+    named = {part: [f"{path.parent.name}/{path.name}" for path in each.paths] for part, each in read.items()}
+    return Dataset(datasets.name_of(folder), parts, names, origin, named)
 
 
 def _class_names(folder: Path, model: Model | None) -> tuple[str, ...]:

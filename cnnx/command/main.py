@@ -1,13 +1,14 @@
 """The command `cnnx`: each of its commands has a file of its own."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from cnnx._version import __version__
-from cnnx.command import configuration, evaluate, predict, train, verify
+from cnnx.command import configuration, evaluate, predict, report, train, verify
 from cnnx.command.output import say, settle, shown
 
-COMMANDS = (train, evaluate, predict, verify, configuration)
+COMMANDS = (train, evaluate, predict, report, verify, configuration)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         printed as one line.
     """
     try:
-        arguments = _parser().parse_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        arguments = _parser().parse_args(words)
+        arguments.words = ["cnnx", *words]
         status: int = arguments.run(arguments)
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError, MemoryError) as error:
         say(f"cnnx: error: {shown(error)}", error=True)

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnx.command import data
+from cnnx.command import data, report
 from cnnx.command.data import Dataset
 from cnnx.command.figures import print_test
 from cnnx.command.options import add_training_options, training_options
@@ -22,6 +23,7 @@ from cnnx.models import MODELS
 from cnnx.network import Model
 from cnnx.optimizers import Optimizer
 
+REPORT = report.DEFAULT
 # Classes that are named one by one, and characters of a name.
 NAMED, WIDEST = 12, 30
 HELP = (
@@ -55,12 +57,21 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     seed_help = "for weights, order of images, augmentation, and what is set aside (default: %(default)s)"
     train.add_argument("--seed", type=int, default=0, help=seed_help)
     train.add_argument("--output", metavar="FILE", help="where to save the model (default: DATA-MODEL.safetensors)")
+    train.add_argument(
+        "--report",
+        action="store_true",
+        help=f"write {REPORT} beside the model: what it gets right and wrong (needs the extra 'cnnx[report]')",
+    )
     train.add_argument("--quiet", action="store_true", help="no progress, but the result")
     train.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train."""
+    if arguments.report:  # what it lacks is said before an hour of training
+        from cnnx.reporting.writing import require_extra
+
+        require_extra()
     kind = data.kind(arguments.data)
     is_picked = kind == "pictures" or arguments.model == AUTO
     dataset = _read(arguments, is_picked)
@@ -79,7 +90,9 @@ def run(arguments: argparse.Namespace) -> int:
         say(summarize(model.layers, model.plan, options["batch_size"]))
     if is_picked and not arguments.quiet:
         _say_what_is_picked(recipe, options)
-    return _train(model, dataset, options, output)
+    about = {"Data": arguments.data, "Parts": dataset.origin, "Seed": arguments.seed}
+    about["Command"] = shlex.join(arguments.words)
+    return _train(model, dataset, options, output, about if arguments.report else None)
 
 
 def _read(arguments: argparse.Namespace, is_picked: bool) -> Dataset:
@@ -113,7 +126,8 @@ def _say_what_is_picked(recipe: Recipe, options: dict[str, Any]) -> None:
         say("without augmentation; --augment flip,shift may help, where a picture's mirror image is of the same class")
 
 
-def _train(model: Model, dataset: Dataset, options: dict[str, Any], output: str) -> int:
+def _train(model: Model, dataset: Dataset, options: dict[str, Any], output: str, about: dict[str, Any] | None) -> int:
+    """Train, save, test, and write the report that has these lines about the run, if there are any."""
     with Termination() as termination:
         options["callbacks"].append(termination)
         with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
@@ -130,6 +144,8 @@ def _train(model: Model, dataset: Dataset, options: dict[str, Any], output: str)
     if termination.requested is None:  # who asks for the end does not want to wait
         print_test(model, *dataset.parts["test"])
     say(f"saved to {output}")
+    if about is not None and termination.requested is None:
+        report.write(model, dataset, str(Path(output).parent / REPORT), history, about)
     return termination.status
 
 

@@ -53,11 +53,12 @@ class Damaged(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """Pictures that were read, (pictures, height, width, channels) of uint8, their labels, and what is damaged."""
+    """Pictures that were read, (pictures, height, width, channels) of uint8; their labels and files; what is damaged."""
 
     X: Array
     y: Array
     damaged: list[Damaged]
+    paths: list[Path]
 
 
 def find_parts(folder: Path) -> dict[str, Path]:
@@ -188,6 +189,7 @@ def read_pictures(files: PictureFiles, shape: Shape, quiet: bool = True) -> Pict
     """
     damaged: list[Damaged] = []
     labels: list[int] = []
+    paths: list[Path] = []
 
     def intact() -> Iterator[Array]:
         results = zip(files.paths, files.labels, _read_all(files.paths, shape, quiet), strict=True)
@@ -196,10 +198,11 @@ def read_pictures(files: PictureFiles, shape: Shape, quiet: bool = True) -> Pict
                 damaged.append(Damaged(path, pixels))
             else:
                 labels.append(label)
+                paths.append(path)
                 yield pixels
 
     X = _stacked(intact(), len(files.paths), shape)
-    return Pictures(X, np.array(labels, np.int64), damaged)
+    return Pictures(X, np.array(labels, np.int64), damaged, paths)
 
 
 def _stacked(pictures: Iterator[Array], most: int, shape: Shape) -> Array:

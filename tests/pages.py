@@ -17,6 +17,7 @@ HOSTILE = [
     "{{ 7 * 7 }}{% include 'x' %}",
     "\u202eright to left\u202c \u05d0\u05d1",
     "quote ' and \" and \\ and `",
+    "\u732b \U0001f600",
     "$\\frac{broken$ ^_",
     "nul \x00, \x1b[31m, \u2028, half \udc80",
     "&amp;&lt;" * 110,

@@ -20,8 +20,8 @@ USUAL_WIDTH = 80
 class ProgressBar(Callback):
     """A tqdm bar for each epoch, with its figures, as many as there is room for; one plain line where no terminal is.
 
-    In a notebook it is a widget, where ipywidgets is there. Where nobody can see it, as with a standard error that is
-    closed, there is none, and training goes on. If the variable NO_COLOR is set, a colour that tqdm's own variables
+    In a notebook it is tqdm's widget, where ipywidgets is there. Where nobody can see it, as with a standard error that
+    is closed, there is none, and training goes on. If the variable NO_COLOR is set, a colour that tqdm's own variables
     ask for is not used.
     """
 

@@ -26,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         printed as one line.
     """
     try:
-        words = sys.argv[1:] if argv is None else argv
+        words = sys.argv[1:] if argv is None else list(argv)
         arguments = _parser().parse_args(words)
-        arguments.words = ["cnnx", *words]
+        arguments.words = words
         status: int = arguments.run(arguments)
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError, MemoryError) as error:
         say(f"cnnx: error: {shown(error)}", error=True)

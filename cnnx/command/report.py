@@ -39,11 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     history = None if arguments.log is None else read_log(arguments.log)
     model = Model.load(arguments.model)
     dataset = data.read(arguments.data, data.wanted(arguments, "test", model=model))
-    about = {"Model": arguments.model, "Data": arguments.data}
-    if dataset.origin:
-        about["Test part"] = dataset.origin
-    about["Command"] = _command(arguments)
-    write(model, dataset, arguments.output, history, about)
+    write(model, dataset, arguments.output, history, about_run(arguments, arguments.model, dataset))
     return 0
 
 
@@ -63,9 +59,8 @@ def write(
     say(f"the report on {len(y)} test images is saved to {shown(path)}")
 
 
-def _command(arguments: argparse.Namespace) -> str:
-    words = ["cnnx", "report", arguments.model, arguments.data, "--output", arguments.output]
-    for option, default in (("log", None), ("seed", 0), ("test_share", data.TEST_SHARE)):
-        if (value := getattr(arguments, option)) != default:
-            words += [f"--{option.replace('_', '-')}", str(value)]
-    return shlex.join([*words, *(["--skip-damaged"] if arguments.skip_damaged else [])])
+def about_run(arguments: argparse.Namespace, model: str, dataset: Dataset) -> dict[str, Any]:
+    """What a reader should know of how it came about."""
+    about = {"Model": model, "Data": arguments.data, "Test part": dataset.origin, "Seed": arguments.seed}
+    about["Command"] = shlex.join(["cnnx", *arguments.words])
+    return {name: value for name, value in about.items() if value != ""}

@@ -3,7 +3,6 @@
 import argparse
 import os
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,6 @@ from cnnx.models import MODELS
 from cnnx.network import Model
 from cnnx.optimizers import Optimizer
 
-REPORT = report.DEFAULT
 # Classes that are named one by one, and characters of a name.
 NAMED, WIDEST = 12, 30
 HELP = (
@@ -59,8 +57,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     train.add_argument("--output", metavar="FILE", help="where to save the model (default: DATA-MODEL.safetensors)")
     train.add_argument(
         "--report",
-        action="store_true",
-        help=f"write {REPORT} beside the model: what it gets right and wrong (needs the extra 'cnnx[report]')",
+        metavar="FILE",
+        nargs="?",
+        const=report.DEFAULT,
+        help="write a page on what it gets right and wrong, with the extra: pip install 'cnnx[report]' (default: "
+        f"{report.DEFAULT})",
     )
     train.add_argument("--quiet", action="store_true", help="no progress, but the result")
     train.set_defaults(run=run)
@@ -68,8 +69,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Train."""
-    if arguments.report:  # what it lacks is said before an hour of training
-        from cnnx.reporting.writing import require_extra
+    if arguments.report is not None:  # what it lacks is said before an hour of training
+        from cnnx.reporting.needs import require_extra
 
         require_extra()
     kind = data.kind(arguments.data)
@@ -82,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     model = recipe.make(dataset.classes)
     model.class_names = dataset.class_names
     output = arguments.output or f"{dataset.name}-{recipe.model}.safetensors"
-    for path, option in ((output, "--output"), (arguments.checkpoint, "--checkpoint"), (arguments.log, "--log")):
+    files = {"--output": output, "--checkpoint": arguments.checkpoint, "--log": arguments.log}
+    for option, path in {**files, "--report": arguments.report}.items():
         if path is not None:
             _check_writable(path, option)
     model.build(X.shape[1:], seed=arguments.seed)
@@ -90,9 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
         say(summarize(model.layers, model.plan, options["batch_size"]))
     if is_picked and not arguments.quiet:
         _say_what_is_picked(recipe, options)
-    about = {"Data": arguments.data, "Parts": dataset.origin, "Seed": arguments.seed}
-    about["Command"] = shlex.join(arguments.words)
-    return _train(model, dataset, options, output, about if arguments.report else None)
+    about = report.about_run(arguments, output, dataset)
+    return _train(model, dataset, options, output, (arguments.report, about))
 
 
 def _read(arguments: argparse.Namespace, is_picked: bool) -> Dataset:
@@ -126,8 +127,10 @@ def _say_what_is_picked(recipe: Recipe, options: dict[str, Any]) -> None:
         say("without augmentation; --augment flip,shift may help, where a picture's mirror image is of the same class")
 
 
-def _train(model: Model, dataset: Dataset, options: dict[str, Any], output: str, about: dict[str, Any] | None) -> int:
-    """Train, save, test, and write the report that has these lines about the run, if there are any."""
+def _train(
+    model: Model, dataset: Dataset, options: dict[str, Any], output: str, page: tuple[str | None, dict[str, Any]]
+) -> int:
+    """Train, save, test, and write the report, if one is wanted, with what it says of the run."""
     with Termination() as termination:
         options["callbacks"].append(termination)
         with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
@@ -144,8 +147,8 @@ def _train(model: Model, dataset: Dataset, options: dict[str, Any], output: str,
     if termination.requested is None:  # who asks for the end does not want to wait
         print_test(model, *dataset.parts["test"])
     say(f"saved to {output}")
-    if about is not None and termination.requested is None:
-        report.write(model, dataset, str(Path(output).parent / REPORT), history, about)
+    if page[0] is not None and termination.requested is None:
+        report.write(model, dataset, page[0], history, page[1])
     return termination.status
 
 

@@ -53,7 +53,7 @@ class Damaged(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """Pictures that were read, (pictures, height, width, channels) of uint8; their labels and files; what is damaged."""
+    """Pictures that were read, (pictures, height, width, channels) of uint8, labels and files; and what is damaged."""
 
     X: Array
     y: Array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 # Characters of a name that are shown.
@@ -24,5 +25,5 @@ def shown_names(names: Sequence[str] | None, classes: int) -> list[str]:
     if names is None:
         return [str(label) for label in range(classes)]
     shown = [visible(name) for name in names]
-    twice = {name for name in shown if shown.count(name) > 1} if len(set(shown)) < len(shown) else set()
-    return [f"{name} ({label})" if name in twice else name for label, name in enumerate(shown)]
+    times = Counter(shown)
+    return [f"{name} ({label})" if times[name] > 1 else name for label, name in enumerate(shown)]

@@ -15,6 +15,8 @@ from cnnx.reporting.examples import Examples
 
 # Examples that a cell shows, and all cells together.
 IN_A_CELL, IN_ALL = 24, 1500
+# Labels that are named of an example with several.
+LABELS = 20
 # Pictures that are made at a time.
 AT_ONCE = 64
 
@@ -113,7 +115,7 @@ class Cells:
     def _entry(self, index: int, name: str, picture: str | None) -> dict[str, Any]:
         truth, said = self._outcomes.truth[index], self._outcomes.said[index]
         sure = self._outcomes.confidence
-        entry: dict[str, Any] = {"n": visible(name), "t": labels_of(truth), "s": labels_of(said)}
+        entry: dict[str, Any] = {"n": visible(name), "t": labels_of(truth)[:LABELS], "s": labels_of(said)[:LABELS]}
         if sure is not None:
             entry["p"] = round(float(sure[index]), 3)
         if picture is not None:

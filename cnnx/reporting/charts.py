@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,8 @@ def _svg(name: str, draw: Callable[[], Figure]) -> str:
     from matplotlib import rc_context
 
     text = io.StringIO()
-    with rc_context(STYLE):
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has fonts of its own
         draw().savefig(text, format="svg", transparent=True, metadata=NOTHING)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]

@@ -26,8 +26,8 @@ from cnnx.reporting.costs import BATCH, TIMES, layer_costs, totals
 from cnnx.reporting.examples import Examples
 from cnnx.reporting.thumbnails import data_uri
 
-# Classes up to which every cell of the confusion matrix is shown; of more, the commonest mistakes.
-IN_A_GRID, PAIRS = 25, 40
+# Classes up to which every cell of the confusion matrix is shown, or at least its colour; the commonest mistakes.
+IN_A_GRID, IN_AN_OVERVIEW, PAIRS = 25, 2000, 40
 # Rows of the table of classes.
 LISTED = 1000
 # Mistakes, and what was right, with the places where the network looked; filters of the first layer.
@@ -99,21 +99,29 @@ def summary(subject: Subject) -> dict[str, Any]:
 
 
 def _most_confused(subject: Subject) -> dict[str, Any] | None:
-    wrong = ~subject.outcomes.right
-    if not wrong.any():
-        return None
-    classes = subject.outcomes.classes
-    pairs, counts = np.unique(
-        subject.outcomes.truth[wrong] * classes + subject.outcomes.said[wrong], return_counts=True
-    )
-    true, said = divmod(int(pairs[counts.argmax()]), classes)
+    pairs = _commonest_mistakes(subject.outcomes, 1)
+    return _row(subject, *pairs[0]) if pairs else None
+
+
+def _commonest_mistakes(outcomes: Outcomes, count: int) -> list[tuple[int, int, int]]:
+    """True class, predicted class, and how often, the commonest first."""
+    wrong = ~outcomes.right
+    places, counts = np.unique(outcomes.truth[wrong] * outcomes.classes + outcomes.said[wrong], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:count]
+    return [(*divmod(int(places[index]), outcomes.classes), int(counts[index])) for index in order]
+
+
+def _row(subject: Subject, true: int, said: int, count: int) -> dict[str, Any]:
+    """A mistake in words."""
     of_class = int((subject.outcomes.truth == true).sum())
     return {
         "true": subject.names[true],
         "said": subject.names[said],
-        "count": int(counts.max()),
+        "count": count,
         "of": of_class,
+        "share": count / of_class,
         "key": cell(true, said),
+        "pair": (true, said),
     }
 
 
@@ -125,34 +133,18 @@ def confusion(subject: Subject) -> dict[str, Any] | None:
     outcomes = subject.outcomes
     if outcomes.several:
         return None
+    if outcomes.classes > IN_A_GRID:
+        pairs = [_row(subject, *mistake) for mistake in _commonest_mistakes(outcomes, PAIRS)]
+        drawn = outcomes.classes <= IN_AN_OVERVIEW
+        overview = overview_svg(confusion_matrix(outcomes.truth, outcomes.said, outcomes.classes)) if drawn else None
+        return {"grid": None, "pairs": pairs, "overview": overview}
     counts = confusion_matrix(outcomes.truth, outcomes.said, outcomes.classes)
-    of_class = counts.sum(axis=1)
-    shares = counts / np.maximum(of_class[:, np.newaxis], 1)
-    if outcomes.classes <= IN_A_GRID:
-        rows = [
-            [{"count": int(counts[i, j]), "share": float(shares[i, j]), "key": cell(i, j)} for j in range(len(counts))]
-            for i in range(len(counts))
-        ]
-        return {"grid": rows, "pairs": None, "overview": None}
-    off = counts * ~np.eye(len(counts), dtype=bool)
-    commonest = np.argsort(-off, axis=None, kind="stable")[:PAIRS]
-    pairs = [divmod(int(place), len(counts)) for place in commonest if off.flat[place]]
-    return {
-        "grid": None,
-        "pairs": [
-            {
-                "true": subject.names[i],
-                "said": subject.names[j],
-                "count": int(counts[i, j]),
-                "of": int(of_class[i]),
-                "share": float(shares[i, j]),
-                "key": cell(i, j),
-                "pair": (i, j),
-            }
-            for i, j in pairs
-        ],
-        "overview": overview_svg(counts),
-    }
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    rows = [
+        [{"count": int(counts[i, j]), "share": float(shares[i, j]), "key": cell(i, j)} for j in range(len(counts))]
+        for i in range(len(counts))
+    ]
+    return {"grid": rows, "pairs": None, "overview": None}
 
 
 def pairs_of(section: dict[str, Any] | None, classes: int) -> list[tuple[int, int]]:

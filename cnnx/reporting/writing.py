@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,11 +17,11 @@ from cnnx.reporting import content
 from cnnx.reporting.cells import Cells
 from cnnx.reporting.content import Artist, Subject
 from cnnx.reporting.examples import Examples
+from cnnx.reporting.needs import require_extra
 from cnnx.reporting.page import render, size_in_page
 
 # Bytes of a page: what is left beside all else is for the pictures behind the cells.
 AIM = 1_500_000
-NEEDED = ("matplotlib", "jinja2", "PIL")
 
 
 def report(
@@ -110,11 +109,21 @@ def _page(subject: Subject, title: str) -> bytes:
         "noun": subject.noun,
         "looked": artist is not None and artist.looks,
     }
-    cells = Cells(found, content.pairs_of(confusion, found.classes), [row["label"] for row in classes["rows"]])
-    empty = render({**sections, "gallery": {"shown": [], "cells": {}}})
+    pairs = content.pairs_of(confusion, found.classes)
+    cells = Cells(found, pairs, [row["label"] for row in classes["rows"]])
+    labels = {row["label"] for row in classes["rows"]} | {label for pair in pairs for label in pair}
+    named = {label: subject.names[label] for label in sorted(labels)}
+
+    def size(entry: dict[str, Any]) -> int:
+        """With the names of classes that it may need."""
+        return size_in_page(entry) + size_in_page([subject.names[label] for label in (*entry["t"], *entry["s"])])
+
+    empty = render({**sections, "named": named, "gallery": {"shown": [], "cells": {}}})
     room = AIM - len(empty) - cells.index_bytes()
-    gallery = cells.gallery(subject.examples, artist.draw if artist else None, room, size_in_page)
-    return render({**sections, "gallery": gallery})
+    gallery = cells.gallery(subject.examples, artist.draw if artist else None, room, size)
+    of_shown = {label for entry in gallery["shown"] for label in (*entry["t"], *entry["s"])}
+    named |= {label: subject.names[label] for label in sorted(of_shown)}
+    return render({**sections, "named": named, "gallery": gallery})
 
 
 def _check_history(history: Any) -> dict[str, list[float]]:
@@ -128,12 +137,3 @@ def _check_history(history: Any) -> dict[str, list[float]]:
             raise ValueError(f"report: history: {name!r}: expected a number an epoch, got shape {numbers.shape}")
         checked[str(name)] = numbers.tolist()
     return checked
-
-
-def require_extra() -> None:
-    """Before anything is computed."""
-    for name in NEEDED:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise ImportError(f"report needs {name}: python -m pip install 'cnnx[report]'") from error

@@ -54,26 +54,6 @@ def test_one_command_makes_a_tested_model_of_a_folder_of_pictures(photos, capsys
     assert again[1:] == lines[head - 1 : -1]
 
 
-def test_with_report_a_page_is_written_beside_the_model(photos, capsys, monkeypatch):
-    for name in ("matplotlib", "jinja2"):
-        pytest.importorskip(name)
-    (photos.parent / "out").mkdir()
-    assert train("--report", "--output", "out/m", "--seed", "3") == 0
-    shown = capsys.readouterr().out.splitlines()
-    assert shown[-2:] == [
-        "saved to out/m",
-        f"the report on 12 test images is saved to {os.path.join('out', 'report.html')}",
-    ]
-    page = (photos.parent / "out" / "report.html").read_text(encoding="utf-8")
-    assert len(page) < 2_000_000
-    for text in ("bird", "cat", "dog", "drawn with seed 3", "cnnx train photos", "validation"):
-        assert text in page
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    assert train("--report", "--output", "other") == 2
-    assert "python -m pip install 'cnnx[report]'" in capsys.readouterr().err
-    assert not os.path.exists("other")
-
-
 def test_the_seed_says_what_is_set_aside_and_all_else(photos, capsys):
     weights = []
     for seed in ("0", "0", "1"):

@@ -41,13 +41,13 @@ def test_a_folder_of_pictures_becomes_a_page(photos, capsys):
     assert_fetches_nothing(page)
     assert len(page.bytes) < 2_000_000
     for word in (
-        "photos: report",
+        "Report on photos",
         "dog & <co>",
         "2 epochs in 4.0 s",
         "drawn with seed 0, of each class: 50% to test on",
     ):
         assert word in page.text
-    assert "cnnx report model.safetensors photos --output report.html --log log.csv --test-share 0.5" in page.text
+    assert "cnnx report model.safetensors photos --log log.csv --test-share 0.5" in page.text
     names = {entry["n"] for entry in page.data["gallery"]["shown"]}
     assert names <= {f"{name}/{index}.png" for name in ("cat", "dog & <co>", "emu") for index in range(10)}
     assert names
@@ -71,3 +71,36 @@ def test_what_is_wrong_is_one_line(photos, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     assert main(["report", "model.safetensors", "photos"]) == 2
     assert "pip install 'cnnx[report]'" in capsys.readouterr().err
+
+
+def test_training_ends_with_a_report(photos, capsys):
+    arguments = [
+        "train",
+        "photos",
+        "--epochs",
+        "1",
+        "--report",
+        "--seed",
+        "3",
+        "--output",
+        "new.safetensors",
+        "--quiet",
+    ]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "the report on 6 test images is saved to report.html"
+    page = Page(Path("report.html"))
+    assert_fetches_nothing(page)
+    for word in ("Report on photos", "new.safetensors", "1 epoch in", "cnnx train photos --epochs 1 --report --seed 3"):
+        assert word in page.text
+    assert main(["evaluate", "new.safetensors", "photos", "--seed", "3"]) == 0
+    accuracy = capsys.readouterr().out.partition("test accuracy ")[2].partition("%")[0]
+    assert f"{float(accuracy):.1f} % of 6 test pictures right" in page.text
+
+
+def test_a_report_that_cannot_be_is_said_before_training(photos, capsys, monkeypatch):
+    assert main(["train", "photos", "--report", "no/folder.html"]) == 2
+    assert "--report: no/folder.html cannot be written" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert main(["train", "photos", "--report"]) == 2
+    assert "pip install 'cnnx[report]'" in capsys.readouterr().err
+    assert not list(Path().glob("*photos*.safetensors"))

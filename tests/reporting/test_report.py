@@ -172,10 +172,10 @@ def test_no_name_can_do_anything_in_the_page(tmp_path):
     assert "\x00" not in page.source
     assert "\x1b" not in page.source
     assert [name for name, attributes in page.elements if "onerror" in attributes] == []
-    shown = page.data["names"]
+    shown = [page.data["names"][str(label)] for label in range(len(HOSTILE))]
     assert len(set(shown)) == len(HOSTILE)
     assert shown[0] == HOSTILE[0]
-    assert shown[8] == "nul \\x00, \\x1b[31m, \\u2028, half \\udc80"
+    assert shown[9] == "nul \\x00, \\x1b[31m, \\u2028, half \\udc80"
     assert "{{ 7 * 7 }}" in page.text
     assert max(map(len, shown)) < 60
 
@@ -197,6 +197,23 @@ def test_many_classes_and_pictures_stay_under_two_megabytes(tmp_path, classes, c
     assert sum("-" in key for key in page.keys) == 40
     assert len(page.data["gallery"]["shown"]) > 100
     assert len(page.attributes("tr")) > classes
+    used = {str(label) for entry in page.data["gallery"]["shown"] for label in (*entry["t"], *entry["s"])}
+    assert used <= page.data["names"].keys()
+
+
+def test_of_very_many_classes_the_worst_are_listed(tmp_path):
+    model = cnnx.Model(cnnx.DenseLayer(units=30_000), cnnx.SoftmaxLayer())
+    model.build((3,), seed=0)
+    model.class_names = [f"{label} {'<' * 990}" for label in range(30_000)]
+    X = np.random.default_rng(0).random((20, 3))
+    said = model.predict(X)
+    y = np.where(np.arange(20) < 5, said, (said + 1) % 30_000)
+    cnnx.report(model, X, y, tmp_path / "r.html")
+    page = Page(tmp_path / "r.html")
+    assert "25.0 % of 20 test examples right" in page.text
+    assert "The 1000 classes with the lowest F1; 29000 others are left out." in page.text
+    assert f"m{y[-1]}" in page.keys
+    assert len(page.bytes) < 2_000_000
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 10])

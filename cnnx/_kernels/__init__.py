@@ -244,7 +244,7 @@ def use_instruction_set(name: str) -> None:
 
 
 def _choose_default() -> str:
-    """At import: what CNNX_BACKEND asks for, else the compiled kernels, else NumPy, with a warning where they are missed."""
+    """At import: what CNNX_BACKEND asks for, else the compiled kernels, else NumPy, with a warning where needed."""
     wanted = os.environ.get("CNNX_BACKEND", "")
     if wanted not in ("", *BACKENDS):
         raise ValueError(f"CNNX_BACKEND: expected one of {BACKENDS}, got {wanted!r}")

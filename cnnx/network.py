@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnx._configured import call
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks.arguments import check_count
 from cnnx.checks.arrays import ALLOW_NAN, check_batch, check_dtype, check_finite, check_numbers, check_shape, is_finite
@@ -109,7 +110,8 @@ class Model:
         self._pixel_max: float | None = None
 
     def __repr__(self) -> str:
-        return f"Model({', '.join(repr(layer) for layer in self.layers)})"
+        """A call that makes the same, not built, with a layer on each line."""
+        return call("Model", map(repr, self.layers))
 
     def build(
         self,

@@ -13,7 +13,7 @@ AUTO = "auto"
 # Smaller pictures have nothing to halve twice.
 SMALLEST = 12
 # Pixels of all pictures in all epochs that take minutes, and the fewest and the most epochs for that.
-PIXELS, EPOCHS = 400_000_000, (8, 30)
+PIXELS, EPOCHS = 150_000_000, (8, 20)
 # Steps in an epoch that are enough; fewer pictures are taken in smaller batches.
 STEPS, BATCHES = 50, (8, 64)
 
@@ -84,6 +84,6 @@ def picked(dataset: Dataset, model: str | None) -> Recipe:
         optimizer="adamw",
         schedule="onecycle",
         learning_rate=4e-3,
-        weight_decay=None,
+        weight_decay=0.1,
         patience=max(5, epochs // 2),
     )

@@ -69,6 +69,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Train."""
+    if arguments.report is not None:  # what it lacks is said before an hour of training
+        from cnnx.reporting.needs import require_extra
+
+        require_extra()
     kind = data.kind(arguments.data)
     is_picked = kind == "pictures" or arguments.model == AUTO
     dataset = _read(arguments, is_picked)
@@ -83,13 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
     for option, path in {**files, "--report": arguments.report}.items():
         if path is not None:
             _check_writable(path, option)
-    if arguments.report is not None:
-        from cnnx.reporting.needs import require_extra
-
-        require_extra()
     model.build(X.shape[1:], seed=arguments.seed)
-    say(summarize(model.layers, model.plan, options["batch_size"]))
-    if is_picked:
+    if not arguments.quiet:
+        say(summarize(model.layers, model.plan, options["batch_size"]))
+    if is_picked and not arguments.quiet:
         _say_what_is_picked(recipe, options)
     about = report.about_run(arguments, output, dataset)
     return _train(model, dataset, options, output, (arguments.report, about))
@@ -118,12 +119,12 @@ def _read(arguments: argparse.Namespace, is_picked: bool) -> Dataset:
 
 def _say_what_is_picked(recipe: Recipe, options: dict[str, Any]) -> None:
     """So that it can be said next time."""
-    stopping = "" if recipe.patience is None else "; stops early, and keeps the weights that were best in validation"
-    augment = "; no augmentation: --augment flip,shift may help" if not options["augment"] else ""
     say(
         f"{recipe.model}, {options['epochs']} epochs at most, {options['batch_size']} images a step, "
-        f"{options['optimizer']}{stopping}{augment}"
+        f"{options['optimizer']}; the weights that are best in validation are kept"
     )
+    if not options["augment"]:
+        say("without augmentation; --augment flip,shift may help, where a picture's mirror image is of the same class")
 
 
 def _train(

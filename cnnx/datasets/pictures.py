@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +15,7 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.files.folders import class_name, files_below, subfolders
-from cnnx.files.images import NAMES, PictureHead, read_head, read_pixels
+from cnnx.files.images import NAMES, PictureHead, pillow_is_quiet, read_head, read_pixels
 
 # Names of folders that hold a part of the data each, in lower case.
 PARTS = {
@@ -158,7 +156,7 @@ def choose_shape(paths: Sequence[Path], size: tuple[int, int] | None = None) -> 
 
 
 def _heads(paths: Iterable[Path]) -> Iterator[PictureHead]:
-    with _pillow_is_quiet():
+    with pillow_is_quiet():
         for path in paths:
             try:
                 yield read_head(path)
@@ -236,7 +234,7 @@ def _read_all(paths: Sequence[Path], shape: Shape, quiet: bool) -> Iterator[Arra
     groups = (paths[start : start + GROUP] for start in range(0, len(paths), GROUP))
     # Without a terminal there is no bar.
     bar = tqdm(total=len(paths), desc="reading pictures", leave=False, disable=quiet or None)
-    with _pillow_is_quiet(), bar, ThreadPoolExecutor(_kernels.get_num_threads()) as executor:
+    with pillow_is_quiet(), bar, ThreadPoolExecutor(_kernels.get_num_threads()) as executor:
         for group in groups:
             yield from executor.map(read, group)
             bar.update(len(group))
@@ -247,11 +245,3 @@ def _read(path: Path, shape: Shape) -> Array | str:
         return read_pixels(path, shape)[0]
     except (ValueError, OSError) as error:
         return str(error).removeprefix(f"{path}: ")
-
-
-@contextmanager
-def _pillow_is_quiet() -> Iterator[None]:
-    """What it warns of, such as odd EXIF data, is no matter of pixels."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

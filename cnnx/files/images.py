@@ -8,6 +8,7 @@ first is taken.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -114,6 +115,17 @@ def read_image(path: str | os.PathLike[str], shape: Shape) -> tuple[Array, bool]
     """Read a picture for a network, as `read_pixels` does, with pixels of float32 from 0 (black) to 1."""
     pixels, resized = read_pixels(path, shape)
     return np.divide(pixels, np.float32(WHITE), dtype=np.float32), resized
+
+
+@contextmanager
+def pillow_is_quiet() -> Iterator[None]:
+    """Inside, Pillow does not warn, as it does of odd EXIF data and much else that is no matter of pixels.
+
+    For the main thread: what Python warns of is the whole process's.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

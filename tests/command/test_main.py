@@ -351,7 +351,8 @@ def test_a_bad_image_is_one_line_and_the_others_are_still_classified(saved, caps
     shown = capsys.readouterr()
     assert shown.out.startswith("good.png: class ")
     assert len(shown.out.splitlines()) == 1
-    first, second = shown.err.splitlines()
+    first, second, count = shown.err.splitlines()
+    assert count == "cnnx: 2 of 3 could not be read"
     assert first.startswith("cnnx: error: bad.png: not an intact image")
     assert "missing.png" in second
 
@@ -370,7 +371,7 @@ def test_a_file_name_that_cannot_be_printed_ends_nothing(saved, monkeypatch):
     assert main(["predict", saved, name, "\udcfe.png", "good.png"]) == 1
     out, errors = (buffer.getvalue().decode("ascii").splitlines() for buffer in written)
     assert [line.partition(":")[0] for line in out] == [r"tr\xe4ger\udcff.png", "good.png"]
-    assert len(errors) == 1
+    assert len(errors) == 2
     assert r"\udcfe.png" in errors[0]
 
 

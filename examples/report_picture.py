@@ -54,4 +54,5 @@ with tempfile.TemporaryDirectory() as folder:
         screenshot = page.screenshot()
         browser.close()
 # As many colours are enough for it.
-Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE).save(arguments.picture, optimize=True)
+colours = Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE)
+colours.save(arguments.picture, optimize=True)

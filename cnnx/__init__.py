@@ -23,12 +23,14 @@ if TYPE_CHECKING:
         callbacks,
         data,
         datasets,
+        images,
         metrics,
         models,
         optimizers,
         plots,
         regularizers,
         schedules,
+        verification,
     )
     from cnnx.callbacks import History
     from cnnx.command.configuration import show_config
@@ -41,6 +43,7 @@ LATER = {
     "callbacks": "cnnx",
     "data": "cnnx",
     "datasets": "cnnx",
+    "images": "cnnx",
     "metrics": "cnnx",
     "models": "cnnx",
     "optimizers": "cnnx",
@@ -49,6 +52,7 @@ LATER = {
     "report": "cnnx.reporting",
     "schedules": "cnnx",
     "show_config": "cnnx.command.configuration",
+    "verification": "cnnx",
 }
 
 __all__ = [
@@ -62,6 +66,7 @@ __all__ = [
     "data",
     "datasets",
     "get_num_threads",
+    "images",
     "metrics",
     "models",
     "optimizers",
@@ -72,6 +77,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "use_backend",
+    "verification",
 ]
 __all__ += layers.__all__
 

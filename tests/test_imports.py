@@ -41,6 +41,8 @@ ROOMS = {
     ),
     "models": (*GROUND, "layers", "network"),
     "datasets": (*GROUND, "files"),
+    "images": ("files",),
+    "verification": ("inspection",),
     "reporting": (
         *(*GROUND, "_version", "layers", "plan", "files", "metrics", "data"),
         *("inspection", "plots", "network"),

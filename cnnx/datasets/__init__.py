@@ -1,13 +1,14 @@
-"""Data sets: the digits that ship inside the package, and readers of IDX, .npz and CSV files."""
+"""Data sets: the digits that ship inside the package, known ones to fetch, readers of IDX, .npz and CSV files."""
 
 import os
 from pathlib import Path
 
 from cnnx.datasets.digits import load_digits
+from cnnx.datasets.fetching import CLASS_NAMES, fetch
 from cnnx.datasets.files import PathLike, Splits, has_idx, is_npz, load_folder, load_npz, read_idx
 from cnnx.datasets.tables import find_csv_pair, load_csv
 
-__all__ = ["is_npz", "load", "load_csv", "load_digits", "load_folder", "load_npz", "read_idx"]
+__all__ = ["CLASS_NAMES", "fetch", "is_npz", "load", "load_csv", "load_digits", "load_folder", "load_npz", "read_idx"]
 
 
 def load(source: PathLike) -> tuple[str, Splits]:

@@ -9,7 +9,8 @@ pytest.importorskip("PIL")
 
 from PIL import Image, PngImagePlugin
 
-from cnnx.files.images import ENDINGS, read_head, read_image, read_pixels
+from cnnx.files.images import ENDINGS, read_head, read_pixels
+from cnnx.images import read_image
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Data sets: the digits that ship inside the package, known ones to fetch, and readers of IDX, .npz and CSV files."""
+"""Data sets: the digits that ship inside the package, known ones to fetch, readers of IDX, .npz and CSV files."""
 
 import os
 from pathlib import Path

@@ -54,5 +54,5 @@ with tempfile.TemporaryDirectory() as folder:
         screenshot = page.screenshot()
         browser.close()
 # As many colours are enough for it.
-colours = Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE)
+colours = Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(256, kmeans=4)
 colours.save(arguments.picture, optimize=True)

@@ -14,8 +14,8 @@ from cnnx.command import data, report
 from cnnx.command.data import Dataset
 from cnnx.command.figures import print_test
 from cnnx.command.options import add_training_options, training_options
-from cnnx.command.output import say, shown
-from cnnx.command.recipe import AUTO, Recipe, by_custom, picked
+from cnnx.command.output import is_narrower, say, shown
+from cnnx.command.recipe import AUTO, by_custom, picked
 from cnnx.command.termination import Termination
 from cnnx.inspection.summary import summarize
 from cnnx.models import MODELS
@@ -89,9 +89,9 @@ def run(arguments: argparse.Namespace) -> int:
             _check_writable(path, option)
     model.build(X.shape[1:], seed=arguments.seed)
     if not arguments.quiet:
-        say(summarize(model.layers, model.plan, options["batch_size"]))
-    if is_picked and not arguments.quiet:
-        _say_what_is_picked(recipe, options)
+        _say_network(model, options["batch_size"])
+        if is_picked:
+            _say_what_is_picked(recipe.model, options)
     about = report.about_run(arguments, output, dataset)
     return _train(model, dataset, options, output, (arguments.report, about))
 
@@ -117,14 +117,28 @@ def _read(arguments: argparse.Namespace, is_picked: bool) -> Dataset:
     return dataset
 
 
-def _say_what_is_picked(recipe: Recipe, options: dict[str, Any]) -> None:
+def _say_network(model: Model, batch_size: int) -> None:
+    """The table of layers, where a terminal is wide enough for it; how large it is, anyway."""
+    lines = summarize(model.layers, model.plan, batch_size).splitlines()
+    widest = max(map(len, lines[:-1]))
+    if is_narrower(widest):
+        lines = lines[-2:]
+    say("\n".join(lines))
+
+
+def _say_what_is_picked(name: str, options: dict[str, Any]) -> None:
     """So that it can be said next time."""
+    optimizer = options["optimizer"]
+    schedule = optimizer.learning_rate
+    rate, how = (
+        (schedule, "") if isinstance(schedule, float) else (schedule.learning_rate, f" {type(schedule).__name__}")
+    )
     say(
-        f"{recipe.model}, {options['epochs']} epochs at most, {options['batch_size']} images a step, "
-        f"{options['optimizer']}; the weights that are best in validation are kept"
+        f"{name}, {type(optimizer).__name__}{how} {rate:g}, {options['batch_size']} images a step, "
+        f"{options['epochs']} epochs at most"
     )
     if not options["augment"]:
-        say("without augmentation; --augment flip,shift may help, where a picture's mirror image is of the same class")
+        say("Where mirror images are of the same class, --augment flip,shift may help.")
 
 
 def _train(

@@ -35,7 +35,7 @@ def test_one_command_makes_a_tested_model_of_a_folder_of_pictures(photos, capsys
         "3 classes: bird (20), cat (20), dog (20)",
         "drawn with seed 0, of each class: 20% to test on, then 10% to validate on",
     ]
-    assert any(line.startswith("wideresnet8, 4 epochs at most, 8 images a step, AdamW(") for line in lines)
+    assert any(line == "wideresnet8, AdamW OneCycle 0.004, 8 images a step, 4 epochs at most" for line in lines)
     assert "epoch 4/4: loss" in shown.err
     assert "validation_accuracy" in shown.err
     head = lines.index("class  images  precision  recall      F1")

@@ -79,7 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
     X, _ = dataset.parts["train"]
     name = None if arguments.model == AUTO else arguments.model
     recipe = picked(dataset, name) if is_picked else by_custom(kind, name)
-    options = training_options(arguments, recipe, min(X.shape[1:3]), dataset.pixel_max or 1, is_picked)
+    options = training_options(arguments, recipe, min(X.shape[1:3]), dataset.pixel_max or 1)
+    if dataset.is_validated:
+        options |= {"validation_data": dataset.parts["validation"], "validation_split": 0.0}
     model = recipe.make(dataset.classes)
     model.class_names = dataset.class_names
     output = arguments.output or f"{dataset.name}-{recipe.model}.safetensors"
@@ -99,6 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _read(arguments: argparse.Namespace, is_picked: bool) -> Dataset:
     """The data, once they have been said."""
     parts = ("train", "validation", "test") if is_picked else ("train", "test")
+    if arguments.size is not None and data.kind(arguments.data) != "pictures":
+        raise ValueError(f"--size: expected a folder of pictures to resize, got {arguments.data}")
     wanted = data.wanted(arguments, *parts)._replace(size=_size(arguments.size), quiet=arguments.quiet)
     dataset = data.read(arguments.data, wanted)
     counts = {part: len(y) for part, (_, y) in dataset.parts.items()}
@@ -148,7 +152,7 @@ def _train(
     with Termination() as termination:
         options["callbacks"].append(termination)
         with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
-            history = model.train(*dataset.parts["train"], validation_data=dataset.parts.get("validation"), **options)
+            history = model.train(*dataset.parts["train"], **options)
             if termination.requested is not None and not options["optimizer"].steps:
                 return termination.status
             # Saved first, spoken of afterwards: whatever happens to the output, the model is there.

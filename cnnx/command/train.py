@@ -16,7 +16,7 @@ from cnnx.command.figures import print_test
 from cnnx.command.options import add_training_options, training_options
 from cnnx.command.output import is_narrower, say, shown
 from cnnx.command.recipe import AUTO, by_custom, picked
-from cnnx.command.termination import Termination
+from cnnx.command.termination import INTERRUPTED, Termination
 from cnnx.inspection.summary import summarize
 from cnnx.models import MODELS
 from cnnx.network import Model
@@ -167,7 +167,7 @@ def _train(
     say(f"saved to {output}")
     if page[0] is not None and termination.requested is None:
         report.write(model, dataset, page[0], history, page[1])
-    return termination.status
+    return termination.status or (0 if history.interrupted is None else INTERRUPTED)
 
 
 @contextmanager

@@ -35,9 +35,10 @@ ROOMS = {
     "inspection": (*GROUND, "memory", "layers", "plan"),
     "plots": (*GROUND, "layers", "metrics", "inspection"),
     "callbacks": (*GROUND, "schedules", "training", "plots"),
+    "export": (*GROUND, "_version", "layers", "files"),
     "network": (
         *(*GROUND, "errors", "memory", "layers", "plan", "files", "schedules", "optimizers", "regularizers"),
-        *("augmentation", "data", "training", "callbacks", "inspection"),
+        *("augmentation", "data", "training", "callbacks", "inspection", "export"),
     ),
     "models": (*GROUND, "layers", "network"),
     "datasets": (*GROUND, "files"),

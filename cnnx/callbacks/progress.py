@@ -11,8 +11,11 @@ from typing import Any
 from cnnx.callbacks.notebook import widget_bar
 from cnnx.training.run import Callback, Figures, Run
 
-# Columns that a bar takes beside its title and its figures, at least.
-PERCENTAGE = len(" 100%|#|")
+# Figures come first, and the times are left out where there is no room for them.
+SHORT = "{desc}{postfix} {percentage:3.0f}%|{bar}|"
+LONG = SHORT + " {elapsed}<{remaining}"
+# Columns that a bar takes beside its title and its figures, at least, and what the times add to that.
+PERCENTAGE, TIMES = len(" 100%|#|"), len(" 00:00<00:00")
 # Where it is not known how wide a terminal is.
 USUAL_WIDTH = 80
 
@@ -49,8 +52,7 @@ class ProgressBar(Callback):
             desc=self._title(epoch),
             file=_Screen(sys.stderr),
             dynamic_ncols=True,
-            # Figures come first: what does not fit is cut off at the end.
-            bar_format="{desc}{postfix} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+            bar_format=LONG,
             **plain,
         )
 
@@ -82,8 +84,11 @@ class ProgressBar(Callback):
         return f"epoch {epoch}/{self._run.epochs}"
 
     def _show(self, figures: Figures) -> None:
-        width = self._bar.format_dict["ncols"] or USUAL_WIDTH
-        self._bar.set_postfix_str(fitting(figures, width - len(self._bar.desc) - PERCENTAGE))
+        room = (self._bar.format_dict["ncols"] or USUAL_WIDTH) - len(self._bar.desc) - PERCENTAGE
+        text = fitting(figures, room)
+        if self._bar.bar_format is not None:  # a widget has a layout of its own
+            self._bar.bar_format = LONG if text == fitting(figures, room - TIMES) else SHORT
+        self._bar.set_postfix_str(text)
 
 
 def fitting(figures: Figures, width: int) -> str:

@@ -87,6 +87,11 @@ class Dataset:
         return pixel_max(next(iter(self.parts.values()))[0][:LOOKED_AT])
 
     @property
+    def is_validated(self) -> bool:
+        """Whether there are examples to validate on."""
+        return "validation" in self.parts and len(self.parts["validation"][1]) > 0
+
+    @property
     def classes(self) -> int:
         """Number of classes: the names', or one more than the largest label."""
         if self.class_names is not None:
@@ -163,12 +168,18 @@ def read(source: str, wanted: Wanted) -> Dataset:
         If it does not exist or cannot be read.
     """
     path, found = Path(source), kind(source)
-    if found == "pictures":
-        return _read_pictures(path, wanted)
+    dataset = _read_pictures(path, wanted) if found == "pictures" else _read_arrays(path, found, wanted)
+    for part, (_, y) in dataset.parts.items():
+        if part != "validation" and not len(y):
+            raise ValueError(f"{source}: expected an example to {VERBS[part]} on, of the {part} part, got none")
+    return dataset
+
+
+def _read_arrays(path: Path, found: str, wanted: Wanted) -> Dataset:
     if found == "csv" and path.is_file():
         name, parts = datasets.name_of(path), {"train": datasets.load_csv(path)}
     else:
-        name, (train, test) = datasets.load(source)
+        name, (train, test) = datasets.load("digits" if found == "digits" else path)
         parts = {"train": train, "test": test}
     count_classes(*(y for _, y in parts.values()))
     X, y = parts.pop("train")

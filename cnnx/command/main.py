@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 
 from cnnx._version import __version__
-from cnnx.command import configuration, evaluate, predict, report, train, verify
+from cnnx.command import configuration, evaluate, export, predict, report, train, verify
 from cnnx.command.output import say, settle, shown
+from cnnx.command.termination import INTERRUPTED
 
-COMMANDS = (train, evaluate, predict, report, verify, configuration)
+COMMANDS = (train, evaluate, predict, report, verify, export, configuration)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0; 1 if an image could not be read or a verification failed; 2 for any other error, which is
-        printed as one line.
+        printed as one line; 128 and the number of the signal that ended it, as shells have it: 130 after Ctrl-C.
     """
     try:
         words = sys.argv[1:] if argv is None else list(argv)
@@ -33,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError, MemoryError) as error:
         say(f"cnnx: error: {shown(error)}", error=True)
         return 2
+    except KeyboardInterrupt:
+        say("cnnx: interrupted", error=True)
+        return INTERRUPTED
     finally:
         settle()
     return status

@@ -65,9 +65,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def training_options(
-    arguments: argparse.Namespace, recipe: Recipe, size: int, white: float, validated: bool
-) -> dict[str, Any]:
+def training_options(arguments: argparse.Namespace, recipe: Recipe, size: int, white: float) -> dict[str, Any]:
     """Arguments for `Model.train`, made from those of the command.
 
     Parameters
@@ -79,8 +77,6 @@ def training_options(
         Pixels of the images' smaller side.
     white : float
         Value of a white pixel.
-    validated : bool
-        Whether the data have a part to validate on.
 
     Raises
     ------
@@ -100,7 +96,7 @@ def training_options(
     return {
         "optimizer": _optimizer(arguments, recipe, epochs),
         "augment": _augmentations(arguments.augment, size, white),
-        "validation_split": 0.0 if patience is None or validated else VALIDATION_SPLIT,
+        "validation_split": 0.0 if patience is None else VALIDATION_SPLIT,
         "callbacks": callbacks,
         "resume": arguments.resume,
         "batch_size": check_count(

@@ -32,6 +32,18 @@ def shown(words: Any, most: int | None = None) -> str:
     return text if most is None or len(text) <= most else text[: most - 2] + ".."
 
 
+def is_narrower(columns: int) -> bool:
+    """Whether standard output is a terminal without so many columns."""
+    try:
+        return (
+            sys.stdout is not None
+            and sys.stdout.isatty()
+            and os.get_terminal_size(sys.stdout.fileno()).columns < columns
+        )
+    except (OSError, ValueError):
+        return False
+
+
 def settle() -> None:
     """Have all output written, or lost: what is left over would make an error of the interpreter's end."""
     for stream in (sys.stdout, sys.stderr):

@@ -85,5 +85,6 @@ def picked(dataset: Dataset, model: str | None) -> Recipe:
         schedule="onecycle",
         learning_rate=4e-3,
         weight_decay=0.1,
-        patience=max(5, epochs // 2),
+        # Without a part to validate on, it is trained to the end.
+        patience=max(5, epochs // 2) if dataset.is_validated else None,
     )

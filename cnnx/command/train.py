@@ -14,9 +14,9 @@ from cnnx.command import data, report
 from cnnx.command.data import Dataset
 from cnnx.command.figures import print_test
 from cnnx.command.options import add_training_options, training_options
-from cnnx.command.output import say, shown
-from cnnx.command.recipe import AUTO, Recipe, by_custom, picked
-from cnnx.command.termination import Termination
+from cnnx.command.output import is_narrower, say, shown
+from cnnx.command.recipe import AUTO, by_custom, picked
+from cnnx.command.termination import INTERRUPTED, Termination
 from cnnx.inspection.summary import summarize
 from cnnx.models import MODELS
 from cnnx.network import Model
@@ -79,7 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
     X, _ = dataset.parts["train"]
     name = None if arguments.model == AUTO else arguments.model
     recipe = picked(dataset, name) if is_picked else by_custom(kind, name)
-    options = training_options(arguments, recipe, min(X.shape[1:3]), dataset.pixel_max or 1, is_picked)
+    options = training_options(arguments, recipe, min(X.shape[1:3]), dataset.pixel_max or 1)
+    if dataset.is_validated:
+        options |= {"validation_data": dataset.parts["validation"], "validation_split": 0.0}
     model = recipe.make(dataset.classes)
     model.class_names = dataset.class_names
     output = arguments.output or f"{dataset.name}-{recipe.model}.safetensors"
@@ -89,9 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
             _check_writable(path, option)
     model.build(X.shape[1:], seed=arguments.seed)
     if not arguments.quiet:
-        say(summarize(model.layers, model.plan, options["batch_size"]))
-    if is_picked and not arguments.quiet:
-        _say_what_is_picked(recipe, options)
+        _say_network(model, options["batch_size"])
+        if is_picked:
+            _say_what_is_picked(recipe.model, options)
     about = report.about_run(arguments, output, dataset)
     return _train(model, dataset, options, output, (arguments.report, about))
 
@@ -99,6 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _read(arguments: argparse.Namespace, is_picked: bool) -> Dataset:
     """The data, once they have been said."""
     parts = ("train", "validation", "test") if is_picked else ("train", "test")
+    if arguments.size is not None and data.kind(arguments.data) != "pictures":
+        raise ValueError(f"--size: expected a folder of pictures to resize, got {arguments.data}")
     wanted = data.wanted(arguments, *parts)._replace(size=_size(arguments.size), quiet=arguments.quiet)
     dataset = data.read(arguments.data, wanted)
     counts = {part: len(y) for part, (_, y) in dataset.parts.items()}
@@ -117,14 +121,28 @@ def _read(arguments: argparse.Namespace, is_picked: bool) -> Dataset:
     return dataset
 
 
-def _say_what_is_picked(recipe: Recipe, options: dict[str, Any]) -> None:
+def _say_network(model: Model, batch_size: int) -> None:
+    """The table of layers, where a terminal is wide enough for it; how large it is, anyway."""
+    lines = summarize(model.layers, model.plan, batch_size).splitlines()
+    widest = max(map(len, lines[:-1]))
+    if is_narrower(widest):
+        lines = lines[-2:]
+    say("\n".join(lines))
+
+
+def _say_what_is_picked(name: str, options: dict[str, Any]) -> None:
     """So that it can be said next time."""
+    optimizer = options["optimizer"]
+    schedule = optimizer.learning_rate
+    rate, how = (
+        (schedule, "") if isinstance(schedule, float) else (schedule.learning_rate, f" {type(schedule).__name__}")
+    )
     say(
-        f"{recipe.model}, {options['epochs']} epochs at most, {options['batch_size']} images a step, "
-        f"{options['optimizer']}; the weights that are best in validation are kept"
+        f"{name}, {type(optimizer).__name__}{how} {rate:g}, {options['batch_size']} images a step, "
+        f"{options['epochs']} epochs at most"
     )
     if not options["augment"]:
-        say("without augmentation; --augment flip,shift may help, where a picture's mirror image is of the same class")
+        say("Where mirror images are of the same class, --augment flip,shift may help.")
 
 
 def _train(
@@ -134,7 +152,7 @@ def _train(
     with Termination() as termination:
         options["callbacks"].append(termination)
         with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
-            history = model.train(*dataset.parts["train"], validation_data=dataset.parts.get("validation"), **options)
+            history = model.train(*dataset.parts["train"], **options)
             if termination.requested is not None and not options["optimizer"].steps:
                 return termination.status
             # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
@@ -149,7 +167,7 @@ def _train(
     say(f"saved to {output}")
     if page[0] is not None and termination.requested is None:
         report.write(model, dataset, page[0], history, page[1])
-    return termination.status
+    return termination.status or (0 if history.interrupted is None else INTERRUPTED)
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """What lies in folders of pictures."""
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+
+from cnnx.checks.description import LONGEST_NAME
 
 # What Windows, macOS' archives and network storage leave in folders of pictures. That of macOS begins with a dot.
 LEFT_BEHIND = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir"])
@@ -38,5 +41,9 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def class_name(folder: Path) -> str:
-    r"""The name of the class that a folder holds: its own, with bytes that are no UTF-8 as ``\xe9``."""
-    return os.fsencode(folder.name).decode("utf-8", "backslashreplace")
+    r"""The name of the class that a folder holds: its own, with bytes that are no UTF-8 as ``\xe9``.
+
+    Accents are parts of their letters, whatever the file system that the folder came from makes of them.
+    """
+    name = os.fsencode(folder.name).decode("utf-8", "backslashreplace")
+    return unicodedata.normalize("NFC", name)[:LONGEST_NAME]

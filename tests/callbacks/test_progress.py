@@ -60,10 +60,10 @@ on_terminals = pytest.mark.skipif(os.name != "posix", reason="terminals are a ma
 @pytest.mark.parametrize(
     ("columns", "arguments", "expected"),
     [
-        (40, "", r"epoch 2/2, loss 0\.\d{4} 100%\|.+\|.*"),
-        (40, "validation_split=0.2, ", r"epoch 2/2, loss 0\.\d{4} 100%\|.+\|.*"),
+        (40, "", r"epoch 2/2, loss 0\.\d{4} 100%\|.+\|"),
+        (40, "validation_split=0.2, ", r"epoch 2/2, loss 0\.\d{4} 100%\|.+\|"),
         (80, "", r"epoch 2/2, loss 0\.\d{4}, accuracy 0\.\d{4} 100%\|.+\| \d\d:\d\d<\d\d:\d\d"),
-        (80, "validation_split=0.2, ", r"epoch 2/2, loss 0\.\d+, accuracy 0\.\d+, validation_accuracy 0\.\d+ 100%.+"),
+        (80, "validation_split=0.2, ", r"epoch 2/2, loss 0\.\d+, accuracy 0\.\d+, validation_accuracy 0\.\d+ 100%.+\|"),
         (120, "validation_split=0.2, ", r"epoch 2/2, .*, validation_accuracy .*, validation_loss .* 100%\|.+\|.*"),
     ],
 )  # fmt: skip

@@ -86,7 +86,7 @@ def test_the_network_is_picked_for_arrays_too_if_that_is_asked_for(source, capsy
     assert main(["train", source, "--model", "auto", "--epochs", "8", "--output", "m"]) == 0
     shown = capsys.readouterr().out
     assert "drawn with seed 0, of each class: " in shown
-    assert "small, 8 epochs at most, 4 images a step" in shown or "small, 8 epochs at most, 8 images a step" in shown
+    assert "small, AdamW OneCycle 0.004, 8 images a step, 8 epochs at most" in shown
     model = cnnx.Model.load("m")
     assert isinstance(model.layers[0], cnnx.StandardizeLayer)
     assert float(shown.split("test accuracy ")[1].split("%")[0]) > 85

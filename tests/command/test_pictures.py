@@ -35,7 +35,7 @@ def test_one_command_makes_a_tested_model_of_a_folder_of_pictures(photos, capsys
         "3 classes: bird (20), cat (20), dog (20)",
         "drawn with seed 0, of each class: 20% to test on, then 10% to validate on",
     ]
-    assert any(line.startswith("wideresnet8, 4 epochs at most, 8 images a step, AdamW(") for line in lines)
+    assert any(line == "wideresnet8, AdamW OneCycle 0.004, 8 images a step, 4 epochs at most" for line in lines)
     assert "epoch 4/4: loss" in shown.err
     assert "validation_accuracy" in shown.err
     head = lines.index("class  images  precision  recall      F1")
@@ -243,3 +243,17 @@ def test_without_pillow_the_extra_is_named(photos, monkeypatch, capsys):
 
 def test_pictures_are_told_from_each_other(rng):
     assert draw(rng, "cat").mean(axis=(0, 1)).argmax() == 0
+
+
+def test_few_pictures_are_trained_without_validation_and_one_of_each_class_is_too_few(photos, rng, capsys):
+    write_photographs(photos.parent / "few", rng, count=2)
+    assert main(["train", "few", "--quiet", "--epochs", "1", "--model", "small", "--output", "m"]) == 0
+    assert "few: 3 images to train on, 0 to validate on, 3 to test on" in capsys.readouterr().out
+    write_photographs(photos.parent / "fewer", rng, count=1)
+    assert main(["train", "fewer", "--quiet"]) == 2
+    assert "fewer: expected an example to test on, of the test part, got none" in capsys.readouterr().err
+
+
+def test_a_size_is_for_pictures(photos, capsys):
+    assert main(["train", "digits", "--size", "16"]) == 2
+    assert "--size: expected a folder of pictures to resize, got digits" in capsys.readouterr().err

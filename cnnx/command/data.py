@@ -213,7 +213,9 @@ def _read_pictures(folder: Path, wanted: Wanted) -> Dataset:
         shape = pictures.choose_shape(files["train"].paths, wanted.size)
     else:
         shape = wanted.model.input_shape
-    read = {part: pictures.read_pictures(files[part], shape, wanted.quiet) for part in wanted.parts}
+    if not wanted.quiet:
+        say(f"reading {sum(len(files[part].paths) for part in wanted.parts)} pictures", error=True)
+    read = {part: pictures.read_pictures(files[part], shape) for part in wanted.parts}
     _tell_damaged(read.values(), wanted.skip_damaged)
     if wanted.model is None:
         _check_none_empty(names, read["train"].y, folder)

@@ -90,7 +90,7 @@ def training_options(arguments: argparse.Namespace, recipe: Recipe, size: int, w
         check_count(patience, "--early-stopping", least=0)
         callbacks.append(EarlyStopping("validation_loss", patience))
     if arguments.log is not None:
-        callbacks.append(_log(arguments.log))
+        callbacks.append(LOGS[check_log(arguments.log)](arguments.log))
     if arguments.checkpoint is not None:
         callbacks.append(Checkpoint(arguments.checkpoint))
     return {
@@ -108,11 +108,12 @@ def training_options(arguments: argparse.Namespace, recipe: Recipe, size: int, w
     }
 
 
-def _log(path: str) -> Callback:
-    ending = Path(path).suffix.lower()
-    if ending not in LOGS:
+def check_log(path: str | None) -> str:
+    """The ending of a log's name, which says of what kind it is."""
+    ending = "" if path is None else Path(path).suffix.lower()
+    if path is not None and ending not in LOGS:
         raise ValueError(f"--log: expected a name that ends in {', '.join(LOGS)}, got {path}")
-    return LOGS[ending](path)
+    return ending
 
 
 def _optimizer(arguments: argparse.Namespace, recipe: Recipe, epochs: int) -> Optimizer:

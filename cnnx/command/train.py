@@ -13,7 +13,7 @@ import numpy as np
 from cnnx.command import data, report
 from cnnx.command.data import Dataset
 from cnnx.command.figures import print_test
-from cnnx.command.options import add_training_options, training_options
+from cnnx.command.options import add_training_options, check_log, training_options
 from cnnx.command.output import is_narrower, say, shown
 from cnnx.command.recipe import AUTO, by_custom, picked
 from cnnx.command.termination import INTERRUPTED, Termination
@@ -73,6 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
         from cnnx.reporting.needs import require_extra
 
         require_extra()
+    for option in ("output", "checkpoint", "log", "report"):
+        _check_writable(getattr(arguments, option), f"--{option}")
+    check_log(arguments.log)
     kind = data.kind(arguments.data)
     is_picked = kind == "pictures" or arguments.model == AUTO
     dataset = _read(arguments, is_picked)
@@ -85,10 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = recipe.make(dataset.classes)
     model.class_names = dataset.class_names
     output = arguments.output or f"{dataset.name}-{recipe.model}.safetensors"
-    files = {"--output": output, "--checkpoint": arguments.checkpoint, "--log": arguments.log}
-    for option, path in {**files, "--report": arguments.report}.items():
-        if path is not None:
-            _check_writable(path, option)
+    _check_writable(output, "--output")
     model.build(X.shape[1:], seed=arguments.seed)
     if not arguments.quiet:
         _say_network(model, options["batch_size"])
@@ -185,8 +185,10 @@ def _kept_if_it_fails(model: Model, optimizer: Optimizer, path: str) -> Iterator
         raise
 
 
-def _check_writable(path: str, option: str) -> None:
+def _check_writable(path: str | None, option: str) -> None:
     """Before an hour of training, not after it."""
+    if path is None:
+        return
     folder = Path(path).parent
     if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise OSError(f"{option}: {path} cannot be written")

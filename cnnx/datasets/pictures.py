@@ -15,7 +15,7 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.files.folders import class_name, files_below, subfolders
-from cnnx.files.images import NAMES, PictureHead, pillow_is_quiet, read_head, read_pixels
+from cnnx.files.images import NAMES, PictureHead, check_picture_shape, pillow_is_quiet, read_head, read_pixels
 
 # Names of folders that hold a part of the data each, in lower case.
 PARTS = {
@@ -164,7 +164,7 @@ def _heads(paths: Iterable[Path]) -> Iterator[PictureHead]:
                 continue
 
 
-def read_pictures(files: PictureFiles, shape: Shape, quiet: bool = True) -> Pictures:
+def read_pictures(files: PictureFiles, shape: Shape) -> Pictures:
     """Read files as pictures of one shape; those that are damaged are left out.
 
     Parameters
@@ -172,8 +172,6 @@ def read_pictures(files: PictureFiles, shape: Shape, quiet: bool = True) -> Pict
     files : PictureFiles
     shape : tuple of int
         (height, width, channels).
-    quiet : bool
-        Show no progress bar.
 
     Returns
     -------
@@ -184,15 +182,18 @@ def read_pictures(files: PictureFiles, shape: Shape, quiet: bool = True) -> Pict
     ------
     ImportError
         Without Pillow.
+    ValueError
+        If `shape` is not that of a picture.
     OSError
         If the temporary file cannot be written.
     """
+    check_picture_shape(shape)
     damaged: list[Damaged] = []
     labels: list[int] = []
     paths: list[Path] = []
 
     def intact() -> Iterator[Array]:
-        results = zip(files.paths, files.labels, _read_all(files.paths, shape, quiet), strict=True)
+        results = zip(files.paths, files.labels, _read_all(files.paths, shape), strict=True)
         for path, label, pixels in results:
             if isinstance(pixels, str):
                 damaged.append(Damaged(path, pixels))
@@ -226,18 +227,12 @@ def _stacked(pictures: Iterator[Array], most: int, shape: Shape) -> Array:
         return np.memmap(file, np.uint8, "r", shape=(count, *shape))
 
 
-def _read_all(paths: Sequence[Path], shape: Shape, quiet: bool) -> Iterator[Array | str]:
+def _read_all(paths: Sequence[Path], shape: Shape) -> Iterator[Array | str]:
     """The pixels of each file, or why there are none."""
-    from tqdm import tqdm
-
     read = partial(_read, shape=shape)
-    groups = (paths[start : start + GROUP] for start in range(0, len(paths), GROUP))
-    # Without a terminal there is no bar.
-    bar = tqdm(total=len(paths), desc="reading pictures", leave=False, disable=quiet or None)
-    with pillow_is_quiet(), bar, ThreadPoolExecutor(_kernels.get_num_threads()) as executor:
-        for group in groups:
-            yield from executor.map(read, group)
-            bar.update(len(group))
+    with pillow_is_quiet(), ThreadPoolExecutor(_kernels.get_num_threads()) as executor:
+        for start in range(0, len(paths), GROUP):
+            yield from executor.map(read, paths[start : start + GROUP])
 
 
 def _read(path: Path, shape: Shape) -> Array | str:

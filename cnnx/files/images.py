@@ -93,8 +93,7 @@ def read_pixels(path: str | os.PathLike[str], shape: Shape) -> tuple[Array, bool
     OSError
         If the file cannot be read.
     """
-    if len(shape) != 3 or shape[2] not in (1, 3):
-        raise ValueError(f"expected a model for images with 1 or 3 channels, got one for examples of shape {shape}")
+    check_picture_shape(shape)
     height, width, channels = shape
     with _opened(path) as image:
         whole = image.size
@@ -109,6 +108,12 @@ def read_pixels(path: str | os.PathLike[str], shape: Shape) -> tuple[Array, bool
 
             pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
     return np.array(pixels, np.uint8).reshape(shape), resized
+
+
+def check_picture_shape(shape: Shape) -> None:
+    """Whether pictures can be brought to it."""
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise ValueError(f"expected a model for images with 1 or 3 channels, got one for examples of shape {shape}")
 
 
 def read_image(path: str | os.PathLike[str], shape: Shape) -> tuple[Array, bool]:

@@ -257,3 +257,19 @@ def test_few_pictures_are_trained_without_validation_and_one_of_each_class_is_to
 def test_a_size_is_for_pictures(photos, capsys):
     assert main(["train", "digits", "--size", "16"]) == 2
     assert "--size: expected a folder of pictures to resize, got digits" in capsys.readouterr().err
+
+
+def test_a_model_that_takes_no_pictures_says_so_once(photos, capsys):
+    model = cnnx.Model(cnnx.DenseLayer(3), cnnx.SoftmaxLayer())
+    model.build((7,), seed=0)
+    model.save("table")
+    assert main(["evaluate", "table", "photos"]) == 2
+    expected = "cnnx: error: expected a model for images with 1 or 3 channels, got one for examples of shape (7,)\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_what_is_said_of_reading_may_go_nowhere(photos, monkeypatch):
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, None)
+    assert main(["train", "photos", "--epochs", "1", "--model", "small", "--output", "m"]) == 0
+    cnnx.Model.load("m")

@@ -38,7 +38,10 @@ AUGMENT_HELP = (
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to those of the command."""
-    rate = f"step size, the largest one of a schedule (default: {LEARNING_RATE}, or that of another optimizer than sgd)"
+    rate = (
+        f"step size, the largest one of a schedule (default: {LEARNING_RATE}, 0.004 for pictures, or that of another "
+        "optimizer that is chosen)"
+    )
     parser.add_argument("--optimizer", choices=sorted(OPTIMIZERS), help="default: sgd; adamw for pictures")
     parser.add_argument("--learning-rate", type=float, help=rate)
     parser.add_argument(
@@ -47,7 +50,9 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="how the step size changes: not at all; cosine: up for a 10th of the epochs, one at most, then down to 0; "
         "onecycle: up for 3 tenths of them, then down (default: constant; onecycle for pictures)",
     )
-    parser.add_argument("--weight-decay", type=float, help="share of the weights (default: the optimizer's)")
+    parser.add_argument(
+        "--weight-decay", type=float, help="share of the weights (default: the optimizer's; 0.1 for pictures)"
+    )
     parser.add_argument("--augment", metavar="NAMES", help=AUGMENT_HELP)
     parser.add_argument("--checkpoint", metavar="FILE", help="written after each epoch, to go on from with --resume")
     parser.add_argument("--resume", metavar="FILE", help="go on from a checkpoint, with all else as in that run")

@@ -7,6 +7,7 @@ first is taken.
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -124,13 +125,19 @@ def read_image(path: str | os.PathLike[str], shape: Shape) -> tuple[Array, bool]
 
 @contextmanager
 def pillow_is_quiet() -> Iterator[None]:
-    """Inside, Pillow does not warn, as it does of odd EXIF data and much else that is no matter of pixels.
+    """Inside, Pillow speaks by its errors alone: it warns of odd EXIF data and much else that is no matter of pixels.
 
     For the main thread: what Python warns of is the whole process's.
     """
+    log = logging.getLogger("PIL")
+    level = log.level
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        log.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ pytest.importorskip("PIL")
 
 from PIL import Image, PngImagePlugin
 
-from cnnx.files.images import ENDINGS, read_head, read_pixels
+from cnnx.files.images import ENDINGS, pillow_is_quiet, read_head, read_pixels
 from cnnx.images import read_image
 
 
@@ -195,3 +195,21 @@ def test_the_head_of_a_turned_picture_is_that_of_the_upright_one(tmp_path, pictu
     (tmp_path / "nothing.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"nothing\.png: not an intact image"):
         read_head(tmp_path / "nothing.png")
+
+
+def test_pillow_can_be_made_quiet(tmp_path, picture, capsys):
+    import logging
+    import warnings
+
+    Image.fromarray(picture).save(tmp_path / "a.tif")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    place = content.index(struct.pack("<HHI", 277, 3, 1)) + 8  # how many samples a pixel has
+    content[place : place + 2] = b"\xff\x00"
+    (tmp_path / "a.tif").write_bytes(content)
+    level = logging.getLogger("PIL").level
+    with pillow_is_quiet():
+        warnings.warn("odd data", UserWarning, stacklevel=1)
+        with pytest.raises(ValueError, match="not an intact image"):
+            read_pixels(tmp_path / "a.tif", picture.shape)
+    assert capsys.readouterr().err == ""
+    assert logging.getLogger("PIL").level == level

@@ -29,7 +29,7 @@ import numpy.ma  # NumPy's own, which it imports when it is first needed
 
 import cnnx
 from cnnx.callbacks import Checkpoint, EarlyStopping
-from cnnx.files.images import FORMATS, read_head, read_pixels
+from cnnx.files.images import FORMATS, pillow_is_quiet, read_head, read_pixels
 
 SECOND, ROOM = 1.0, 50_000_000
 STATM = Path("/proc/self/statm")
@@ -355,8 +355,9 @@ def pictures(folder):
 
 def read_picture():
     def read(path):
-        read_head(path)
-        return read_pixels(path, (8, 8, 3))
+        with pillow_is_quiet():
+            read_head(path)
+            return read_pixels(path, (8, 8, 3))
 
     return read
 

@@ -64,6 +64,15 @@ class BuildKernels(build_ext):
         super().build_extensions()
 
 
+def mark_pure() -> None:
+    """Leave a note for the package, which warns of kernels that are missing only where they were asked for."""
+    mark = FOLDER / "PURE"
+    if PURE:
+        mark.write_text("Built with CNNX_PURE=1: there are no compiled kernels.\n", encoding="utf-8")
+    else:
+        mark.unlink(missing_ok=True)
+
+
 def declare_loops() -> None:
     """Write Cython's declarations of the structures in loops.h, and of the loops in its list."""
     source = re.sub(r"/\*.*?\*/|\\\n", "", (FOLDER / "loops/loops.h").read_text(encoding="utf-8"), flags=re.S)
@@ -115,4 +124,5 @@ def extensions() -> list[Extension]:
     )
 
 
+mark_pure()
 setup(ext_modules=[] if PURE else extensions(), cmdclass={"build_ext": BuildKernels})

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
         metrics,
         models,
         optimizers,
+        plots,
         regularizers,
         schedules,
         verification,
     )
     from cnnx.callbacks import History
     from cnnx.command.configuration import show_config
+    from cnnx.reporting import report
 
 # Imported at their first use: not everybody needs them, and file formats take longer to import than the kernels.
 LATER = {
@@ -45,7 +47,9 @@ LATER = {
     "metrics": "cnnx",
     "models": "cnnx",
     "optimizers": "cnnx",
+    "plots": "cnnx",
     "regularizers": "cnnx",
+    "report": "cnnx.reporting",
     "schedules": "cnnx",
     "show_config": "cnnx.command.configuration",
     "verification": "cnnx",
@@ -66,7 +70,9 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "plots",
     "regularizers",
+    "report",
     "schedules",
     "set_num_threads",
     "show_config",

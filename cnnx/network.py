@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cnnx._configured import call
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks.arguments import check_count
 from cnnx.checks.arrays import ALLOW_NAN, check_batch, check_dtype, check_finite, check_numbers, check_shape, is_finite
@@ -106,7 +107,8 @@ class Model:
         self._pixel_max: float | None = None
 
     def __repr__(self) -> str:
-        return f"Model({', '.join(repr(layer) for layer in self.layers)})"
+        """A call that makes the same, not built, with a layer on each line."""
+        return call("Model", map(repr, self.layers))
 
     def build(
         self,
@@ -556,6 +558,11 @@ class Model:
     def predict(self, X: Any | Batches, batch_size: int | None = None, *, allow_nan: bool = False) -> Array:
         """What the output layer decides: class labels, or values; arguments and errors as in `predict_proba`.
 
+        With the compiled kernels a prediction is the same bits alone and in any batch, on any number of threads,
+        before the model is saved and after it is loaded. Several threads may predict with one model at once. While
+        another thread trains it, predictions are finite, and come from weights of which some may already be those of
+        the next step; the training is not disturbed. A copy of the model (`copy.deepcopy`) stays as it was.
+
         Returns
         -------
         ndarray
@@ -670,6 +677,12 @@ class Model:
 
         self._require_built("summary")
         print(summarize(self.layers, self.plan, check_count(batch_size, "batch_size")))
+
+    def _repr_html_(self) -> str:
+        """The table of layers, for notebooks."""
+        from cnnx.inspection.summary import summarize_html
+
+        return summarize_html(self.layers, self.plan if self.built else None)
 
     def verify(self, X: Any, y: Any, tolerance: float | None = None) -> Report:
         """Compare the compiled kernels with their NumPy twins on your own data, layer by layer.

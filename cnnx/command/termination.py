@@ -9,6 +9,7 @@ from typing import Any
 
 from cnnx.callbacks import Callback
 
+INTERRUPTED = 128 + signal.SIGINT  # the exit status after Ctrl-C, as shells have it
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 

@@ -48,10 +48,13 @@ class Checked(Batches):
         Of that model.
     class_weight : dict of int to float or None
         What the batches are weighted by one by one.
+    not_single : str or None
+        Why no batch may be a single example.
     """
 
     entrance: Entrance
     class_weight: dict[int, float] | None = None
+    not_single: str | None = None
 
 
 class CheckedArrays(Checked, ArrayBatches):
@@ -133,6 +136,11 @@ class CheckedBatches(Checked):
         y = self.entrance.output.check_labels(y, where)
         if len(X) == 0 or len(X) != len(y):
             raise ValueError(f"{where}: expected as many labels as examples, got {len(y)} and {len(X)}")
+        if len(X) == 1 and self.not_single is not None:
+            raise ValueError(
+                f"{where}: expected 2 examples or more, {self.not_single}, got 1; make it part of the batch before, or "
+                "leave it out"
+            )
         if weights is not None:
             weights = check_weights(weights, len(X), f"{where}: weights")
         if self.class_weight is not None:
@@ -179,7 +187,11 @@ def enough_in_each_batch(source: Checked, layers: Sequence[Layer], where: str) -
         raise ValueError(f"{where}: expected 2 examples or more, {reason}, got 1")
     if source.batch_size == 1:
         raise ValueError(f"{where}: batch_size: expected 2 or more, {reason}, got 1")
-    return Joined(source) if source.examples % source.batch_size == 1 else source
+    if source.examples % source.batch_size == 1:
+        return Joined(source)
+    # Not every source knows how many examples its last batch has.
+    source.not_single = reason
+    return source
 
 
 def check_mixup(augment: Sequence[AnyAugmentation], source: Checked) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -204,6 +205,26 @@ def test_an_unknown_cnnx_backend_is_an_error():
     assert "CNNX_BACKEND: expected one of ('compiled', 'numpy'), got 'fortran'" in errors
 
 
+@pytest.mark.parametrize("asked_for", [True, False])
+def test_kernels_that_were_not_asked_for_are_not_missed(tmp_path, asked_for):
+    package = Path(cnnx.__file__).parent
+    shutil.copytree(package, tmp_path / "cnnx", ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__", "PURE"))
+    if asked_for:
+        (tmp_path / "cnnx" / "_kernels" / "PURE").write_text("")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import cnnx, cnnx.command.main; print(cnnx.__file__, cnnx.backend_in_use())\n"
+        "cnnx.show_config(); print(cnnx.command.main.main(['verify', 'digits']))"
+    )
+    out, errors = run_python(code)
+    assert out.splitlines()[0] == f"{tmp_path / 'cnnx' / '__init__.py'} numpy"
+    assert ("RuntimeWarning" in errors) is not asked_for
+    assert ("installed without them, with CNNX_PURE=1" in out) is asked_for
+    assert "cnnx: error: verify compares the compiled kernels with their NumPy twins, and cannot do so here" in errors
+    assert out.splitlines()[-1] == "2"
+
+
+@pytest.mark.skipif(_kernels.is_pure(), reason="no compiled kernels were asked for, and none is missed")
 @pytest.mark.parametrize(
     ("hidden", "reason"),
     [
@@ -230,13 +251,6 @@ def test_a_missing_compiled_module_is_said_once_with_the_reason(hidden, reason):
     assert "could not be loaded" in out.splitlines()[1]
     assert errors.count("RuntimeWarning: cnnx: the compiled kernels could not be loaded") == 1
     assert (reason if _kernels._compiled else "cnnx._kernels.ground.parallel") in errors
-
-
-@compiled_only
-@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="no list of loaded libraries")
-def test_the_openmp_runtime_is_loaded_at_import_while_it_is_told_how_long_to_spin():
-    code = "import cnnx; print(any('libgomp' in line or 'libomp' in line for line in open('/proc/self/maps')))"
-    assert run_python(code) == ("True", "")
 
 
 @compiled_only
@@ -350,9 +364,12 @@ model.train_on_batch(X, y, 0.1)
 expected = model.predict_proba(X)
 pid = os.fork()
 if pid == 0:
+    one = cnnx.get_num_threads() == 1
     same = np.array_equal(model.predict_proba(X), expected)
+    cnnx.set_num_threads(4)
+    same = same and np.array_equal(model.predict_proba(X), expected)
     model.train_on_batch(X, y, 0.1)
-    os._exit(0 if same and cnnx.get_num_threads() == 1 else 1)
+    os._exit(0 if one and same else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
     # Python itself warns of forks with threads, so nothing is asked of the standard error.

@@ -1,5 +1,7 @@
 """What a suite yields: rows of measurements, and the figures made of them that targets speak about."""
 
+import math
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -7,6 +9,7 @@ from benchmarks.contestants import CNNX
 from benchmarks.interleave import Measurement
 
 BEST_PEER = "best peer / cnnx"
+MEAN = "geometric mean"
 
 
 @dataclass
@@ -33,3 +36,7 @@ def compare(row: Row, peers: Iterable[str], figure: str = BEST_PEER) -> None:
         best = min(medians, key=medians.__getitem__)
         row.best_peer = row.best_peer or best
         row.figures[figure] = medians[best] / row.seconds[CNNX].median
+
+
+def geometric_mean(ratios: Iterable[float]) -> float:
+    return math.exp(statistics.fmean(map(math.log, ratios)))

@@ -4,7 +4,6 @@ A row's figure is what the other version takes divided by what this one takes: m
 Both must do the same work, which the suites' own checks tell.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import product
@@ -15,7 +14,7 @@ from benchmarks.drawing import draw
 from benchmarks.interleave import Measurement, Plan, interleave
 from benchmarks.networks import NETWORKS, convolution_cases
 from benchmarks.processes import Team
-from benchmarks.rows import Row
+from benchmarks.rows import Row, geometric_mean
 from benchmarks.suites import Settings, convolutions, footprint, inference, random, scaling, training
 
 FIGURE = "before / now"
@@ -84,7 +83,7 @@ def _kinds(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def _mean(rows: list[Row]) -> float:
-    return math.exp(sum(math.log(figure(row)) for row in rows) / len(rows))
+    return geometric_mean(map(figure, rows))
 
 
 # -- The suites: each yields functions that measure one row ------------------------------------------------------

@@ -4,7 +4,6 @@ PyTorch takes part in both layouts, in inference ONNX Runtime as well, in traini
 contestant has one process for all networks. Turns are few and short, for there are many rows: the summary counts.
 """
 
-import math
 import statistics
 from collections.abc import Iterator, Sequence
 
@@ -14,12 +13,12 @@ from benchmarks.interleave import Plan, interleave
 from benchmarks.networks import describe
 from benchmarks.processes import Team
 from benchmarks.processors import Processors
-from benchmarks.rows import BEST_PEER, Row, compare
+from benchmarks.rows import BEST_PEER, MEAN, Row, compare, geometric_mean
 from benchmarks.suites import Settings, inference, training
 
 TRAINING, INFERENCE, ONE = KINDS = "training", "inference", "one example"
 SUMMARY = "random summary"
-WON, MEAN, MEDIAN, WORST = "share won", "geometric mean", "median", "worst"
+WON, MEDIAN, WORST = "share won", "median", "worst"
 ENOUGH = 1.2  # of one example: times as fast as ONNX Runtime
 FAST = f"share ≥ {ENOUGH}"
 MEASURED = "networks measured"
@@ -81,7 +80,7 @@ def summarize(kind: str, ratios: Sequence[float | None]) -> Row:
         return row
     row.figures = {
         WON: sum(ratio >= 1 for ratio in measured) / len(ratios),
-        MEAN: math.exp(statistics.fmean(map(math.log, measured))),
+        MEAN: geometric_mean(measured),
         MEDIAN: statistics.median(measured),
         WORST: min(measured),
     }

@@ -6,11 +6,12 @@ from benchmarks.contestants import CNNX, CNNX_BEFORE, CONTESTANTS, PYTORCH
 from benchmarks.interleave import interleave
 from benchmarks.networks import ALL_NETWORKS, NETWORKS
 from benchmarks.processes import Team
-from benchmarks.rows import Row, compare
+from benchmarks.rows import BEST_PEER, MEAN, Row, compare, geometric_mean
 from benchmarks.suites import Settings
 
 BATCHES = (64, 256)
 OTHER_BATCHES = (64,)  # of the other networks, whose steps take longer
+SUMMARY = "all rows of the reference networks"
 CONTENDERS = tuple(name for name in CONTESTANTS if name == CNNX or name.startswith(("PyTorch", "Tensor", "JAX")))
 PEERS = CONTENDERS[1:]
 CHECKED = (CNNX, CNNX_BEFORE, PYTORCH, "TensorFlow", "JAX")
@@ -18,6 +19,7 @@ TOLERANCE = 1e-3
 
 
 def run(settings: Settings) -> Iterator[Row]:
+    ratios = []
     for network in settings.chosen(tuple(ALL_NETWORKS)):
         with settings.team(CONTENDERS) as team:
             check(team, network)
@@ -31,7 +33,11 @@ def run(settings: Settings) -> Iterator[Row]:
                     turns = {name: (team.members[name], "step") for name in answers}
                     row.seconds = interleave(turns, settings.plan)
                     compare(row, PEERS)
+                    if network in NETWORKS and BEST_PEER in row.figures:
+                        ratios.append(row.figures[BEST_PEER])
                 yield row
+    if len(ratios) == len(NETWORKS) * len(BATCHES):
+        yield Row("training", SUMMARY, figures={MEAN: geometric_mean(ratios)})
 
 
 def check(team: Team, network: str, batch: int = 64, steps: int = 3) -> None:

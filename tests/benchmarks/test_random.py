@@ -7,6 +7,7 @@ from benchmarks.__main__ import command, parse
 from benchmarks.contestants import CNNX, ONNX_RUNTIME, PYTORCH, PYTORCH_CHANNELS_LAST, TENSORFLOW, missing
 from benchmarks.drawing import draw
 from benchmarks.processes import Team
+from benchmarks.rows import BEST_PEER, MEAN, Row
 from benchmarks.suites import inference, random, training
 
 PEERS = (ONNX_RUNTIME, PYTORCH, PYTORCH_CHANNELS_LAST, TENSORFLOW)
@@ -17,7 +18,7 @@ def test_the_summary_of_worked_ratios():
     assert row.values == {random.MEASURED: 4}
     assert row.figures == {
         random.WON: 0.75,
-        random.MEAN: pytest.approx(2**0.5),  # of 2, 1/2, 4 and 1: the fourth root of 4
+        MEAN: pytest.approx(2**0.5),  # of 2, 1/2, 4 and 1: the fourth root of 4
         random.MEDIAN: 1.5,
         random.WORST: 0.5,
     }
@@ -46,7 +47,7 @@ def test_targets_speak_of_the_summary():
 
 
 def test_networks_and_summary_have_a_table_each():
-    rows = [random.Row("random", "one network", figures={"best peer / cnnx": 2}), random.summarize(random.ONE, [2.0])]
+    rows = [Row("random", "one network", figures={BEST_PEER: 2}), random.summarize(random.ONE, [2.0])]
     assert report.tables(rows).count("## Random networks") == 2
 
 

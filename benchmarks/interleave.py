@@ -45,6 +45,7 @@ class Plan(NamedTuple):
     turn_seconds: float = 0.15  # about; at least `fewest` repetitions
     fewest: int = 3
     most: int = 1000
+    limit: float = math.inf  # seconds after which a turn ends early, with at least one repetition
     # Before each turn: the threads of the contestant before it spin for a while and then sleep.
     pause: float = 0.3
     # Turns on processors that hamper each other are taken again, until so many seconds have been lost with them.
@@ -69,22 +70,24 @@ def interleave(
     with Processors(threads) if watch is None else nullcontext(watch) as processors:
         for _ in range(plan.rounds):
             for name, (process, function) in turns.items():
-                turn, patience = _take_turn(process, function, repetitions[name], processors, plan.pause, patience)
+                turn, patience = _take_turn(process, function, repetitions[name], processors, plan, patience)
                 measured[name].append(turn)
     return {name: Measurement.of_turns(own) for name, own in measured.items()}
 
 
 def _take_turn(
-    process: Process, function: str, count: int, processors: Processors, pause: float, patience: float
+    process: Process, function: str, count: int, processors: Processors, plan: Plan, patience: float
 ) -> tuple[Turn, float]:
     """The first turn between two moments that are fit for it, and the patience that is left; without, any turn."""
     while True:
         started = time.monotonic()
-        time.sleep(pause)
+        time.sleep(plan.pause)
         hampered = processors.hampered()
         if not hampered or patience <= 0:
-            time.sleep(pause)
-            seconds = process.ask("time", function=function, warmups=1 + count // 20, repetitions=count)
+            time.sleep(plan.pause)
+            seconds = process.ask(
+                "time", function=function, warmups=1 + count // 20, repetitions=count, limit=plan.limit
+            )
             hampered = hampered or processors.hampered()
             if not hampered or patience <= 0:
                 return Turn(seconds, hampered), patience

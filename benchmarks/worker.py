@@ -4,6 +4,7 @@ Libraries with OpenMP runtimes of their own cannot share a process; between turn
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -58,13 +59,16 @@ class Worker:
         """Prepare a matrix product that fits the caches."""
         return self._take(product=self._method("small_product")())
 
-    def time(self, function: str, warmups: int, repetitions: int) -> list[float]:
-        """Seconds of each repetition, after some that are not counted."""
+    def time(self, function: str, warmups: int, repetitions: int, limit: float = math.inf) -> list[float]:
+        """Seconds of each repetition, after some that are not counted; fewer where all take longer than the limit."""
         run, clock = self.functions[function], time.perf_counter
+        begun = clock()
         for _ in range(warmups):
             run()
-        seconds = []
-        for _ in range(repetitions):
+            if clock() - begun > limit:
+                break
+        seconds: list[float] = []
+        while not seconds or (len(seconds) < repetitions and clock() - begun < limit):
             start = clock()
             run()
             seconds.append(clock() - start)

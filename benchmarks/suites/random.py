@@ -23,7 +23,7 @@ ENOUGH = 1.2  # of one example: times as fast as ONNX Runtime
 FAST = f"share ≥ {ENOUGH}"
 MEASURED = "networks measured"
 
-PLAN = Plan(rounds=4, turn_seconds=0.08, fewest=1, pause=0.1, patience=2)
+PLAN = Plan(rounds=4, turn_seconds=0.08, fewest=1, limit=0.5, pause=0.1, patience=1)
 
 
 def run(settings: Settings) -> Iterator[Row]:

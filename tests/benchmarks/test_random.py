@@ -9,6 +9,7 @@ from benchmarks.drawing import draw
 from benchmarks.processes import Team
 from benchmarks.rows import BEST_PEER, MEAN, Row
 from benchmarks.suites import inference, random, training
+from benchmarks.worker import Worker
 
 PEERS = (ONNX_RUNTIME, PYTORCH, PYTORCH_CHANNELS_LAST, TENSORFLOW)
 
@@ -86,3 +87,13 @@ def test_contestants_agree(network, team):
     assert not skipped
     assert CNNX in answers
     inference.check(team, network)
+
+
+def test_a_turn_ends_at_its_limit_with_one_repetition():
+    worker = Worker("NumPy product", threads=1)
+    calls = []
+    worker.functions = {"step": lambda: calls.append(1)}
+    assert len(worker.time("step", warmups=2, repetitions=5)) == 5
+    assert len(calls) == 7
+    assert len(worker.time("step", warmups=2, repetitions=5, limit=0)) == 1
+    assert len(calls) == 9

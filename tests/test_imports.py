@@ -40,11 +40,12 @@ ROOMS = {
     ),
     "models": (*GROUND, "layers", "network"),
     "datasets": GROUND,
+    "onnx": (*GROUND, "layers", "files", "network"),
     "images": ("files",),
     "verification": ("inspection",),
     "command": (
         *(*GROUND, "_version", "files", "metrics", "schedules", "optimizers", "augmentation", "callbacks"),
-        *("inspection", "network", "models", "datasets"),
+        *("inspection", "network", "models", "datasets", "onnx"),
     ),
     "__main__": ("command",),
 }

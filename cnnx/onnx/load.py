@@ -141,8 +141,10 @@ def _ideas(sizes: Shape) -> list[tuple[Shape, Layout]]:
 
 
 def _model(graph: Graph, walk: Walk, signal: Signal, output: str | None) -> Model:
-    if (merged(part for axis in signal.layout for part in axis),) != rows((math.prod(signal.shape),)):
-        raise ValueError("expected a vector of each example as the output, in cnnx's order")
+    if signal.line is not None or (merged(part for axis in signal.layout for part in axis),) != rows(
+        (math.prod(signal.shape),)
+    ):
+        raise ValueError("output: expected a vector of each example that a layer gives, in cnnx's order")
     row = arrange(walk.network.steps, walk.network.flattened(signal).step)
     last = row[-1][0] if row else None
     row += _output_layers(last, signal.shape[-1], output)

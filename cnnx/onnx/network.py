@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnx._typing import Array, Shape
-from cnnx.layers import Flatten, StandardizeLayer
+from cnnx.layers import DepthwiseConvolutionLayer, Flatten, StandardizeLayer
 from cnnx.layers.base import Layer
 from cnnx.layers.loss import OutputLayer, SigmoidLayer
 from cnnx.onnx.layout import Layout, channels_first, covers, length, lengths, positions, rows
@@ -21,13 +21,15 @@ SPARE = 2**22
 class Signal(NamedTuple):
     """A batch of examples on its way: the step that gives it, cnnx's shape of an example, and the axes ONNX sees.
 
-    `sole` says that nothing but what comes next takes the step's output, so that the step may still be changed.
+    `sole` says that nothing but what comes next takes the step's output, so that the step may still be changed. A
+    `line` is a scale and a shift of each feature of vectors, which the dense layer that comes next takes in.
     """
 
     step: int
     shape: Shape
     layout: Layout
     sole: bool = True
+    line: tuple[Array, Array] | None = None
 
     def is_image(self) -> bool:
         """Whether ONNX sees (channels, height, width)."""
@@ -105,6 +107,8 @@ class Network:
         """The sum of two signals."""
         self._check_open(one)
         self._check_open(other)
+        if one.shape != other.shape and one.layout == other.layout:
+            one, other = self.flattened(one), self.flattened(other)
         if (one.shape, one.layout) != (other.shape, other.layout):
             raise ValueError(
                 f"cnnx adds values of one shape and order, got {lengths(one.layout)} and {lengths(other.layout)}"
@@ -122,6 +126,8 @@ class Network:
 
     def _check_open(self, signal: Signal) -> None:
         layer = self.layer(signal)
+        if signal.line is not None:
+            raise ValueError("cnnx has no layer that computes with constants, but behind weights and before dense ones")
         if isinstance(layer, OutputLayer) and not isinstance(layer, SigmoidLayer):
             raise ValueError(f"cnnx has {type(layer).__name__} as the last layer of a network alone")
 
@@ -158,6 +164,8 @@ class Network:
     def scaled(self, signal: Signal, scale: Array | None, shift: Array | None) -> Signal | None:
         """The signal times `scale` plus `shift`, ONNX's constants, taken into the step before; None if it cannot be."""
         step = self.steps[signal.step]
+        if signal.line is not None:
+            return None
         if isinstance(step.layer, StandardizeLayer) or not step.sources:
             return self._standardized(signal, scale, shift)
         if not signal.sole or step.params is None or not {"b", "beta"} & step.params.keys():
@@ -173,6 +181,18 @@ class Network:
         if summand is not None:
             step.params[biases] = self._checked(step.params[biases] + summand.astype(np.float64))
         return signal
+
+    def lined(self, signal: Signal, scale: Array | None, shift: Array | None) -> Signal | None:
+        """The same where no step takes it in: of images a depthwise layer of single pixels; vectors keep it."""
+        factor = self.per_channel(signal, np.ones(1) if scale is None else scale)
+        summand = self.per_channel(signal, np.zeros(1) if shift is None else shift)
+        if factor is None or summand is None or len(signal.shape) not in (1, 3):
+            return None
+        if len(signal.shape) == 1:
+            before = (np.ones(1), np.zeros(1)) if signal.line is None else signal.line
+            return signal._replace(line=(before[0] * factor, before[1] * factor + summand))
+        layer = DepthwiseConvolutionLayer(filter_size=1)
+        return self.append(signal, layer, {"W": factor.reshape(1, 1, -1, 1), "b": summand})
 
     def _checked(self, values: Array) -> Array:
         with np.errstate(over="ignore"):

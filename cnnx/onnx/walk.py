@@ -88,7 +88,7 @@ class Walk:
                     raise ValueError("cnnx has no layer for this operator")
                 meaning = operator(self, node)
                 node.check_all_asked()
-                self.meanings[node.outputs[0]] = meaning
+                self.meanings[node.outputs[0]] = np.asarray(meaning) if isinstance(meaning, np.generic) else meaning
                 if output in node.outputs[1:] or not node.outputs[0]:
                     raise ValueError("cnnx has its first output alone")
             except (ValueError, TypeError, OverflowError, IndexError) as error:
@@ -189,9 +189,14 @@ class Walk:
             raise ValueError(f"cnnx has no layer for {describe(curve.values)}")
         scale, shift = (np.array(value) for value in found)
         scaled = self.network.scaled(curve.signal, scale, shift)
-        if scaled is None:
-            raise ValueError("cnnx has no layer that multiplies by or adds constants behind other than weights")
-        return scaled
+        return scaled or self.line(curve.signal, scale, shift)
+
+    def line(self, signal: Signal, scale: Array | None, shift: Array | None) -> Signal:
+        """The signal times `scale` plus `shift`, constants of ONNX, as a step of its own."""
+        signal_after = self.network.lined(signal, scale, shift)
+        if signal_after is None:
+            raise ValueError("cnnx has no layer that computes with such a constant")
+        return signal_after
 
     def _settled(self, name: str, meaning: Meaning, ends: bool = False) -> Signal:
         if isinstance(meaning, Curve):

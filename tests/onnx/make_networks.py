@@ -171,7 +171,9 @@ def keras_networks():
 
 def make_keras(rng):
     for name, network in keras_networks():
-        network.set_weights([np.abs(rough(w, rng)) + 0.1 if w.ndim == 1 else rough(w, rng) for w in network.get_weights()])
+        network.set_weights(
+            [np.abs(rough(w, rng)) + 0.1 if w.ndim == 1 else rough(w, rng) for w in network.get_weights()]
+        )
         x = rng.standard_normal((BATCH, *network.input_shape[1:])).astype(np.float32)
         y = network(x).numpy()
         network.export(FOLDER / f"{name}.onnx", format="onnx", verbose=False)
@@ -193,7 +195,7 @@ def make_sklearn(rng):
     for name, network, y, options in (
         ("sklearn_classes", scaled, many, {}),
         ("sklearn_two", MLPClassifier((4,), "tanh", max_iter=20, random_state=0), two, {"zipmap": False}),
-        ("sklearn_values", MLPRegressor(hidden_layer_sizes=(4,), max_iter=20, random_state=0), X[:, :2] / 3, None),
+        ("sklearn_values", MLPRegressor(hidden_layer_sizes=(4,), max_iter=20, random_state=0), X[:, 0] / 3, None),
     ):
         network.fit(X, y)
         model = to_onnx(network, X[:1], options=None if options is None else {id(network): options})

@@ -67,12 +67,30 @@ def concat(walk: Walk, node: Node) -> Meaning:
 
 
 def cut(walk: Walk, node: Node) -> Meaning:
-    """A part of a row: Slice of a constant."""
-    row = _row(walk, node)
-    starts, ends, axes, steps = slice_limits(walk, node)
-    if len(starts) != 1 or axes not in ([0], [-1]) or steps[0] == 0:
-        raise ValueError("expected a part of a row")
-    return row[starts[0] : ends[0] : steps[0]]
+    """A part of a small constant: Slice."""
+    values = walk.meaning(node, 0)
+    if not isinstance(values, np.ndarray) or values.size > LONGEST:
+        raise ValueError("expected a part of a row that says a shape")
+    for start, end, axis, step in zip(*slice_limits(walk, node), strict=True):
+        if not -values.ndim <= axis < values.ndim or step == 0:
+            raise ValueError(f"expected steps other than 0 along {values.ndim} axes, got {step} along {axis}")
+        index = [slice(None)] * values.ndim
+        index[axis] = slice(start, end, step)
+        values = values[tuple(index)]
+    return values
+
+
+def filled(walk: Walk, node: Node) -> Meaning:
+    """A small constant of one value: ConstantOfShape."""
+    sizes, tensor = walk.sizes(node, 0), node.attribute("value")
+    if any(size < 0 for size in sizes) or math.prod(sizes) > LONGEST or len(sizes) > LONGEST:
+        raise ValueError(f"expected at most {LONGEST} values, got the shape {sizes!s:.60}")
+    if tensor is not None and not hasattr(tensor, "raw_data"):
+        raise ValueError("value: expected a tensor")
+    value = np.zeros(1, np.float32) if tensor is None else decode(tensor, node.outputs[0])
+    if value.size != 1:
+        raise ValueError(f"value: expected one, got shape {value.shape}")
+    return np.full(sizes, value.reshape(-1)[0])
 
 
 def slice_limits(walk: Walk, node: Node) -> tuple[list[int], list[int], list[int], list[int]]:
@@ -117,4 +135,4 @@ def _row(walk: Walk, node: Node, position: int = 0) -> Array:
     raise ValueError("cnnx has no layer that takes a part of a value")
 
 
-OPERATORS: dict[str, Operator] = {"Constant": constant, "Shape": shape, "Gather": gather}
+OPERATORS: dict[str, Operator] = {"Constant": constant, "ConstantOfShape": filled, "Shape": shape, "Gather": gather}

@@ -164,7 +164,7 @@ def _of_one_signal(one: Meaning, other: Meaning) -> tuple[Curve, Curve] | None:
     assert isinstance(first, Curve)
     assert isinstance(second, Curve)
     same = (first.signal.step, first.signal.layout) == (second.signal.step, second.signal.layout)
-    return (first, second) if same else None
+    return (first, second) if same and first.signal.line is second.signal.line is None else None
 
 
 def _computed(node: Node, one: Array, other: Array) -> Array:
@@ -179,7 +179,7 @@ def _with_constant(walk: Walk, node: Node) -> Meaning:
     if constant.dtype.kind != "f":
         raise ValueError(f"expected a constant of numbers with a fraction, got {constant.dtype}")
     signal = walk.meaning(node, position)
-    if isinstance(signal, Signal):
+    if isinstance(signal, Signal) and signal.sole:
         scale, shift = _scale_and_shift(node.operator, constant, turned)
         scaled = None if scale is None and shift is None else walk.network.scaled(signal, scale, shift)
         if scaled is not None:
@@ -193,10 +193,9 @@ def _with_constant(walk: Walk, node: Node) -> Meaning:
         return curve._replace(values=_computed(node, *both))
     signal = walk.signal(node, position)
     scale, shift = _scale_and_shift(node.operator, constant, turned)
-    scaled = None if scale is None and shift is None else walk.network.scaled(signal, scale, shift)
-    if scaled is None:
-        raise ValueError("cnnx has no layer that computes with a constant, but behind weights or as the first one")
-    return scaled
+    if scale is None and shift is None:
+        raise ValueError("cnnx has no layer that computes with such a constant")
+    return walk.network.scaled(signal, scale, shift) or walk.line(signal, scale, shift)
 
 
 def _scale_and_shift(operator: str, constant: Array, turned: bool) -> tuple[Array | None, Array | None]:

@@ -134,7 +134,8 @@ def statistic(operator: str, one: Meaning, other: Meaning) -> Meaning:
         return first._replace(epsilon=first.epsilon + epsilon)
     if isinstance(first, Statistic) and isinstance(second, Statistic) and first.signal.step == second.signal.step:
         kind = FORMULA.get((operator, first.kind, second.kind))
-        if kind is not None and first.signal.layout == second.signal.layout:
+        same = first.signal.layout == second.signal.layout and first.signal.line is second.signal.line is None
+        if kind is not None and same:
             return Statistic(kind, first.signal, max(first.epsilon, second.epsilon))
     raise ValueError("cnnx has no layer for this formula with a mean")
 

@@ -49,6 +49,19 @@ def _complete(walk: Walk, other: Meaning, one: Meaning) -> bool:
     )
 
 
+def scaler(walk: Walk, node: Node) -> Meaning:
+    """skl2onnx's StandardScaler: (x - offset) * scale."""
+    offset, scale = (node.attribute(name) for name in ("offset", "scale"))
+    for values in (offset, scale):
+        if not isinstance(values, list) or not values or not all(type(value) is float for value in values):
+            raise ValueError("expected numbers as offset and scale")
+    signal = walk.network.scaled(walk.signal(node, 0), None, -np.array(offset))
+    signal = signal and walk.network.scaled(signal, np.array(scale), None)
+    if signal is None:
+        raise ValueError("cnnx scales as the first layer alone, with a number for each feature")
+    return signal
+
+
 def zip_map(walk: Walk, node: Node) -> Meaning:
     """skl2onnx's way to name the probabilities."""
     texts, numbers = node.attribute("classlabels_strings"), node.attribute("classlabels_int64s")
@@ -61,4 +74,4 @@ def zip_map(walk: Walk, node: Node) -> Meaning:
 
 
 OPERATORS: dict[str, Operator] = {"Concat": concat, "LogSoftmax": softmax, "Softmax": softmax}
-ML_OPERATORS: dict[str, Operator] = {"ZipMap": zip_map}
+ML_OPERATORS: dict[str, Operator] = {"Scaler": scaler, "ZipMap": zip_map}

@@ -50,10 +50,14 @@ def _dense(walk: Walk, signal: Signal, W: Array, b: Array) -> Signal:
     features = signal.layout[-1] if signal.layout else ()
     if len(sizes) > 1 or length(features) != len(W) or (sizes and sizes[0] != features):
         raise ValueError(f"expected examples of shape ({len(W)},), got {tuple(map(length, signal.layout))}")
-    signal = walk.network.flattened(signal)
-    walk.network.take(W.size)
+    walk.network.take(2 * W.size)
     ordered = np.empty(W.shape, W.dtype)
     ordered[positions(features)] = W
+    if signal.line is not None:
+        (scale, shift), signal = signal.line, signal._replace(line=None)
+        b = b + shift @ ordered
+        ordered = ordered * scale[:, None]
+    signal = walk.network.flattened(signal)
     after = walk.network.append(signal, DenseLayer(units=W.shape[1]), {"W": ordered, "b": b})
     ones = ((),)
     return after._replace(layout=ones * (len(signal.layout) - 1) + after.layout)

@@ -37,9 +37,9 @@ def read_graph(path: str | os.PathLike[str]) -> Graph:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = file.read(MOST_BYTES + 1) if size <= MOST_BYTES else b""
-    if size > MOST_BYTES or len(data) > MOST_BYTES:
-        raise ValueError(f"expected at most {MOST_BYTES} bytes, got {max(size, len(data))}")
+        if size > MOST_BYTES:
+            raise ValueError(f"expected at most {MOST_BYTES} bytes, got {size}")
+        data = file.read(size)
     scan(data)
     return _graph(_parsed(data), len(data))
 

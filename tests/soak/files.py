@@ -30,6 +30,8 @@ import numpy.ma  # NumPy's own, which it imports when it is first needed
 import cnnx
 from cnnx.callbacks import Checkpoint, EarlyStopping
 
+from . import _onnx_files
+
 SECOND, ROOM = 1.0, 50_000_000
 STATM = Path("/proc/self/statm")
 FORBIDDEN = ("compile", "exec", "import", "marshal", "os.system", "os.exec", "pickle", "socket", "subprocess", "urllib")
@@ -200,6 +202,10 @@ def change_idx(rng, content):
     return content
 
 
+def change_onnx(rng, content):
+    return _onnx_files.change(rng, content, change_bytes)
+
+
 # -- Good files, and how they are read ------------------------------------------------------------------
 
 
@@ -318,11 +324,27 @@ def idx_files(folder):
     yield b"\0\0\x0e\x01" + struct.pack(">I", 9) + bytes(72)
 
 
+def onnx_reader():
+    from cnnx.onnx import load
+
+    def read(path):
+        try:
+            load(path)
+        except ValueError as error:
+            # Of those that end in one value or say nothing of their scores, the rest is read, too.
+            if "output=" not in str(error):
+                raise
+            load(path, "regression")
+
+    return read
+
+
 KINDS = {
     "models": (models, change_safetensors, lambda: load_model),
     "checkpoints": (checkpoints, change_safetensors, Resume),
     "npz": (npz_files, change_npz, lambda: cnnx.datasets.load_npz),
     "idx": (idx_files, change_idx, lambda: cnnx.datasets.read_idx),
+    "onnx": (_onnx_files.good_files, change_onnx, onnx_reader),
 }
 
 

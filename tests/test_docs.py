@@ -10,14 +10,16 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="the documentation is not beside the tests")
-@pytest.mark.parametrize("page", ["training.md"])
-def test_every_python_block_of_a_page_runs_after_those_before_it(page, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("page", "count", "needs"), [("training.md", 10, ()), ("onnx.md", 2, ("onnx", "onnxruntime"))])
+def test_every_python_block_of_a_page_runs_after_those_before_it(page, count, needs, tmp_path, monkeypatch):
+    for extra in needs:
+        pytest.importorskip(extra)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("os.fsync", lambda file: None)
     text = (DOCS / page).read_text(encoding="utf-8")
     names: dict = {}
     blocks = list(re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-    assert len(blocks) >= 10
+    assert len(blocks) >= count
     for block in blocks:
         # The lines of errors are those of the page.
         code = "\n" * text.count("\n", 0, block.start(1)) + block[1]

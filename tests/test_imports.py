@@ -34,9 +34,10 @@ ROOMS = {
     ),
     "callbacks": (*GROUND, "schedules", "training"),
     "inspection": (*GROUND, "memory", "layers", "plan"),
+    "export": (*GROUND, "_version", "layers", "files"),
     "network": (
         *(*GROUND, "errors", "memory", "layers", "plan", "files", "schedules", "optimizers", "regularizers"),
-        *("augmentation", "data", "training", "callbacks", "inspection"),
+        *("augmentation", "data", "training", "callbacks", "inspection", "export"),
     ),
     "models": (*GROUND, "layers", "network"),
     "datasets": GROUND,

@@ -1,4 +1,4 @@
-"""The command `cnnx`: train, evaluate, predict, verify, config."""
+"""The command `cnnx`: train, evaluate, predict, verify, export, import, config."""
 
 import argparse
 import os
@@ -13,6 +13,8 @@ from cnnx._typing import Array
 from cnnx._version import __version__
 from cnnx.checks.arguments import check_count
 from cnnx.command.configuration import show_config
+from cnnx.command.export import add_export
+from cnnx.command.importing import add_import
 from cnnx.command.options import add_training_options, training_options
 from cnnx.command.output import say, settle
 from cnnx.command.termination import Termination
@@ -92,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument("--samples", type=int, default=64, help="images to compute with (default: %(default)s)")
     verify.set_defaults(run=_verify)
+
+    add_export(commands)
+    add_import(commands)
 
     config = commands.add_parser("config", help="print version, backend, instruction set and threads")
     config.set_defaults(run=_config)

@@ -8,7 +8,7 @@ Dominance Algorithm", 2001, for a graph without loops.)
 from __future__ import annotations
 
 from cnnx._typing import Array
-from cnnx.layers import ResidualLayer
+from cnnx.layers import DropoutLayer, ResidualLayer
 from cnnx.layers.base import Layer
 from cnnx.layers.residual import DEEPEST
 from cnnx.onnx.network import Step
@@ -58,8 +58,8 @@ class _Arrangement:
         through, past = (self.row(neck, source, depth + 1) for source in step.sources)
         if not through:
             through, past = past, through
-        if not through:
-            raise ValueError(f"{step.where}: cnnx has no layer that adds a value to itself")
+        # A value that is added to itself goes through a layer that hands it on.
+        through = through or [(DropoutLayer(rate=0.0), {})]
         try:
             block = ResidualLayer(*(layer for layer, _ in through), shortcut=[layer for layer, _ in past] or None)
         except ValueError as error:

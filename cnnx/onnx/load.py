@@ -35,6 +35,8 @@ OWN_OUTPUTS = {"scores": "hinge", "values": "regression"}
 # Of an example; an image of 8192 x 8192 pixels has three times as many.
 MOST_VALUES = 2**26
 FLOATS = (1, 11)
+# Who writes images as they are, channels last, and turns them round in the graph.
+CHANNELS_LAST = ("cnnx", "tf2onnx")
 # Images of so many channels are told from images with channels last.
 FEW_CHANNELS = (1, 2, 3, 4)
 
@@ -99,7 +101,7 @@ def _walk(graph: Graph, name: str) -> tuple[Walk, Signal]:
     """The walk with the first idea of the input's axes that leads to the end."""
     dtype = np.dtype(np.float64 if graph.input.type == 11 else np.float32)
     furthest: NodeError | None = None
-    for shape, layout in _ideas(_example_shape(graph.input)):
+    for shape, layout in _ideas(_example_shape(graph.input), graph.producer):
         walk = Walk(graph, shape, layout, dtype)
         try:
             return walk, walk.run(name, OPERATORS)
@@ -124,7 +126,7 @@ def _example_shape(value: Value) -> Shape:
     return sizes
 
 
-def _ideas(sizes: Shape) -> list[tuple[Shape, Layout]]:
+def _ideas(sizes: Shape, producer: str) -> list[tuple[Shape, Layout]]:
     """cnnx's shape of an example, and how ONNX's axes lie in it, likelier ones first."""
     as_given = (sizes, rows(sizes))
     if len(sizes) == 2:
@@ -133,8 +135,8 @@ def _ideas(sizes: Shape) -> list[tuple[Shape, Layout]]:
         return [as_given]
     turned = (*sizes[1:], sizes[0])
     first = (turned, channels_first(turned))
-    last_are_few = sizes[2] in FEW_CHANNELS and sizes[0] not in FEW_CHANNELS
-    return [as_given, first] if last_are_few else [first, as_given]
+    last = producer in CHANNELS_LAST or (sizes[2] in FEW_CHANNELS and sizes[0] not in FEW_CHANNELS)
+    return [as_given, first] if last else [first, as_given]
 
 
 # -- The output ------------------------------------------------------------------------------------------

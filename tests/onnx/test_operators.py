@@ -557,5 +557,6 @@ def test_ways_that_are_no_blocks_are_refused(tmp_path):
         node("Add", "c", "a", to="d"),
     ]  # fmt: skip
     refused(tmp_path, make(flat(nodes, "d"), [2, 3, 3], constants), "several ways")
-    refused(tmp_path, make(flat([node("Add", "x", "x", to="c")], "c"), [2, 3, 3]), "adds a value to itself")
+    twice = agree(tmp_path, make(flat([node("Sum", "x", "x", to="c")], "c"), [2, 3, 3]))
+    assert kinds(twice) == ["ResidualLayer", "Flatten", "RegressionLayer"]
     refused(tmp_path, make(flat([nodes[0], node("Mul", "a", "x", to="c")], "c"), [2, 3, 3], constants), "multiplies")

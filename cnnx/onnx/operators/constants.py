@@ -115,7 +115,7 @@ def arithmetic(walk: Walk, node: Node, one: Array, other: Array) -> Array:
     walk.network.take(max(one.size, other.size))
     with np.errstate(all="ignore"):
         match node.operator:
-            case "Add":
+            case "Add" | "Sum":
                 return one + other
             case "Sub":
                 return one - other

@@ -108,12 +108,14 @@ def prelu(walk: Walk, node: Node) -> Meaning:
 
 BINARY: dict[str, Callable[[Array, Array], Array]] = {
     "Add": np.add,
+    "Sum": np.add,
     "Sub": np.subtract,
     "Mul": np.multiply,
     "Div": np.divide,
     "Max": np.maximum,
     "Min": np.minimum,
 }
+ADDITIONS = ("Add", "Sum")
 
 
 def binary(walk: Walk, node: Node) -> Meaning:
@@ -132,9 +134,9 @@ def binary(walk: Walk, node: Node) -> Meaning:
     curves = _of_one_signal(one, other)
     if curves is not None:
         values = _computed(node, *(curve.values for curve in curves))
-        if node.operator != "Add" or recognise(values) is not None:
+        if node.operator not in ADDITIONS or recognise(values) is not None:
             return Curve(curves[0].signal, values)
-    if node.operator != "Add":
+    if node.operator not in ADDITIONS:
         verb = {"Mul": "multiplies", "Sub": "subtracts", "Div": "divides"}.get(node.operator, "compares")
         raise ValueError(f"cnnx has no layer that {verb} two values of the network")
     return walk.network.add(walk.signal(node, 0), walk.signal(node, 1))
@@ -203,7 +205,7 @@ def _scale_and_shift(operator: str, constant: Array, turned: bool) -> tuple[Arra
     constant = constant.astype(np.float64)
     with np.errstate(all="ignore"):
         match operator, turned:
-            case "Add", _:
+            case "Add" | "Sum", _:
                 return None, constant
             case "Sub", False:
                 return None, -constant

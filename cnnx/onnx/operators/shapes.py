@@ -10,7 +10,7 @@ import numpy as np
 from cnnx._typing import Array
 from cnnx.layers import DropoutLayer
 from cnnx.onnx.graph import Node
-from cnnx.onnx.layout import Axis, lengths, reshaped
+from cnnx.onnx.layout import Axis, Layout, lengths, reshaped
 from cnnx.onnx.network import Signal
 from cnnx.onnx.tensors import KINDS, MOST_AXES
 from cnnx.onnx.walk import BATCH, Meaning, Operator, Walk
@@ -68,7 +68,13 @@ def reshape(walk: Walk, node: Node) -> Meaning:
     if isinstance(meaning, np.ndarray):
         return _reshaped_constant(meaning, sizes, literal)
     signal = walk.signal(node, 0)
-    return signal._replace(layout=reshaped(signal.layout, _example_sizes(walk, signal, sizes, literal)))
+    return _seen_as(walk, signal, reshaped(signal.layout, _example_sizes(walk, signal, sizes, literal)))
+
+
+def _seen_as(walk: Walk, signal: Signal, layout: Layout) -> Signal:
+    """The signal with other axes; where ONNX has vectors, cnnx does."""
+    signal = signal._replace(layout=layout)
+    return walk.network.flattened(signal) if len(layout) == 1 else signal
 
 
 def _reshaped_constant(values: Array, sizes: list[int], literal: bool) -> Array:
@@ -105,7 +111,7 @@ def flatten(walk: Walk, node: Node) -> Meaning:
     sizes = lengths(signal.layout)
     if not 1 <= axis <= axes or math.prod(sizes[: axis - 1]) > 1:
         raise ValueError(f"axis: expected 1, for a vector of each example, got {axis}")
-    return signal._replace(layout=reshaped(signal.layout, [math.prod(sizes)]))
+    return _seen_as(walk, signal, reshaped(signal.layout, [math.prod(sizes)]))
 
 
 def squeeze(walk: Walk, node: Node) -> Meaning:
@@ -119,7 +125,7 @@ def squeeze(walk: Walk, node: Node) -> Meaning:
     gone = {walk.axis(axis, signal.layout) for axis in axes}
     if any(signal.layout[axis] for axis in gone):
         raise ValueError(f"axes: expected axes of one element, got {axes} of {lengths(signal.layout)}")
-    return signal._replace(layout=tuple(axis for i, axis in enumerate(signal.layout) if i not in gone))
+    return _seen_as(walk, signal, tuple(axis for i, axis in enumerate(signal.layout) if i not in gone))
 
 
 def unsqueeze(walk: Walk, node: Node) -> Meaning:

@@ -1,11 +1,14 @@
 """ONNX graphs that tests write down themselves, and what ONNX Runtime computes of them."""
 
 import numpy as np
-import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+import pytest
 
 import cnnx
 from cnnx.onnx import load
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+helper, numpy_helper, TensorProto = onnx.helper, onnx.numpy_helper, onnx.TensorProto
 
 
 def node(operator, *inputs, to, domain="", **attributes):

@@ -74,7 +74,9 @@ def scan(data: bytes) -> None:
             if (message, number) == PLACE and value != 0:
                 raise ValueError("it has data in another file, which cnnx does not read")
             if kind == BYTES and number in inside:
-                waiting.append((inside[number], start, position, depth + 1))
+                # First what is inside, then what is left: no more waits than is nested.
+                waiting += [(message, position, end, depth), (inside[number], start, position, depth + 1)]
+                break
 
 
 def _field(data: bytes, position: int, end: int, kind: int) -> tuple[int, int, int]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import cnnx
+from cnnx.onnx import load
 
-onnx = pytest.importorskip("onnx")
-load = pytest.importorskip("cnnx.onnx").load
+pytest.importorskip("onnx")
 
 FOLDER = Path(__file__).parent / "networks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.onnx"))

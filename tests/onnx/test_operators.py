@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from onnx_graphs import agree, flat, helper, kinds, loaded, make, node, numpy_helper, saved
 
 import cnnx
-
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-from onnx_graphs import agree, flat, kinds, loaded, make, node, saved
 
 drawn = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 RNG = np.random.default_rng(0)
@@ -226,17 +223,11 @@ def test_values_that_would_come_in_another_order_are_refused(tmp_path):
 
 def test_weights_may_lie_behind_constants_identities_and_transposes(tmp_path):
     values = weights(24, 3)
-    constant = node("Constant", to="k")
-    constant.attribute.add().CopyFrom(
-        __import__("onnx").helper.make_attribute("value", __import__("onnx").numpy_helper.from_array(values.T.copy()))
-    )
+    constant = helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(values.T.copy()))
     nodes = [
-        constant,
-        node("Identity", "k", to="i"),
-        node("Transpose", "i", to="W"),
-        node("Cast", "b64", to="b", to_=1),
-    ]
-    nodes[-1] = __import__("onnx").helper.make_node("Cast", ["b64"], ["b"], to=1)
+        constant, node("Identity", "k", to="i"), node("Transpose", "i", to="W"),
+        helper.make_node("Cast", ["b64"], ["b"], to=1),
+    ]  # fmt: skip
     nodes += [node("Flatten", "x", to="f"), node("Gemm", "f", "W", "b", to="y")]
     agree(tmp_path, make(nodes, [2, 3, 4], {"b64": np.array([0.5, 1, 2])}))
 

@@ -3,13 +3,10 @@
 import numpy as np
 import pytest
 from drawing import draw_networks
+from exported import predictions, scatter
 
 from cnnx import DropoutLayer, ResidualLayer, SpatialDropoutLayer
 from cnnx.models import MODELS
-
-pytest.importorskip("onnx")
-from exported import predictions, scatter
-
 from cnnx.onnx import load
 
 NOTHING_AT_INFERENCE = (DropoutLayer, SpatialDropoutLayer)

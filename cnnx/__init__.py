@@ -23,11 +23,14 @@ if TYPE_CHECKING:
         callbacks,
         data,
         datasets,
+        images,
         metrics,
         models,
+        onnx as onnx,  # not in __all__
         optimizers,
         regularizers,
         schedules,
+        verification,
     )
     from cnnx.callbacks import History
     from cnnx.command.configuration import show_config
@@ -39,14 +42,18 @@ LATER = {
     "callbacks": "cnnx",
     "data": "cnnx",
     "datasets": "cnnx",
+    "images": "cnnx",
     "metrics": "cnnx",
     "models": "cnnx",
+    "onnx": "cnnx",
     "optimizers": "cnnx",
     "regularizers": "cnnx",
     "schedules": "cnnx",
     "show_config": "cnnx.command.configuration",
+    "verification": "cnnx",
 }
 
+# Without `onnx`, which `from cnnx import *` is not to put in the place of the package of that name.
 __all__ = [
     "DivergenceError",
     "History",
@@ -58,6 +65,7 @@ __all__ = [
     "data",
     "datasets",
     "get_num_threads",
+    "images",
     "metrics",
     "models",
     "optimizers",
@@ -66,6 +74,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "use_backend",
+    "verification",
 ]
 __all__ += layers.__all__
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from cnnx._typing import Array, Shape
+from cnnx.files.tensors import reason
 from cnnx.onnx.curves import POINTS, describe, line, recognise
 from cnnx.onnx.graph import Graph, Node, whole_numbers
 from cnnx.onnx.layout import Layout, lengths
@@ -91,8 +92,8 @@ class Walk:
                 self.meanings[node.outputs[0]] = np.asarray(meaning) if isinstance(meaning, np.generic) else meaning
                 if output in node.outputs[1:] or not node.outputs[0]:
                     raise ValueError("cnnx has its first output alone")
-            except (ValueError, TypeError, OverflowError, IndexError) as error:
-                raise NodeError(f"{node}: {error}", node.index) from None
+            except (ValueError, TypeError, ArithmeticError, LookupError) as error:
+                raise NodeError(f"{node}: {reason(error)}", node.index) from None
         if output not in self.meanings:
             raise NodeError(f"output {output!r}: no node gives it", len(self.graph.nodes))
         try:

@@ -30,6 +30,7 @@ MESSAGES: dict[str, dict[int, str]] = {
     "annotation": {2: "text"},
     "text": {},
 }
+ELSEWHERE = "data in another file (PyTorch's exporter writes one file with external_data=False)"
 REFUSED: dict[tuple[str, int], str] = {
     ("model", 20): "information for training",
     ("model", 25): "functions",
@@ -40,7 +41,7 @@ REFUSED: dict[tuple[str, int], str] = {
     ("attribute", 22): "a sparse tensor",
     ("attribute", 23): "sparse tensors",
     ("tensor", 3): "a tensor in segments",
-    ("tensor", 13): "data in another file",
+    ("tensor", 13): ELSEWHERE,
     ("type", 8): "sparse tensors",
 }
 # Where a tensor says where its data are: 0 is in the file itself.
@@ -72,7 +73,7 @@ def scan(data: bytes) -> None:
                 raise ValueError(f"it has {REFUSED[message, number]}, which cnnx does not read")
             start, position, value = _field(data, position, end, kind)
             if (message, number) == PLACE and value != 0:
-                raise ValueError("it has data in another file, which cnnx does not read")
+                raise ValueError(f"it has {ELSEWHERE}, which cnnx does not read")
             if kind == BYTES and number in inside:
                 # First what is inside, then what is left: no more waits than is nested.
                 waiting += [(message, position, end, depth), (inside[number], start, position, depth + 1)]

@@ -75,12 +75,13 @@ def test_more_fields_than_a_network_has_are_refused_before_there_are_objects(tmp
     graph = b"\x0a\x00" * 500_000
     length = len(graph)
     content = b"\x3a" + bytes([length & 127 | 128, length >> 7 & 127 | 128, length >> 14]) + graph
-    began = time.perf_counter()
+    began = time.process_time()
+    refused(tmp_path, content, f"at most {wire.MOST_FIELDS} fields")
+    assert time.process_time() - began < 3
     tracemalloc.start()
     refused(tmp_path, content, f"at most {wire.MOST_FIELDS} fields")
-    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    assert tracemalloc.get_traced_memory()[1] < 3 * len(content)
     tracemalloc.stop()
-    assert time.perf_counter() - began < 5
 
 
 def test_a_graph_of_too_many_nodes_is_refused(tmp_path):
@@ -264,19 +265,19 @@ def test_a_small_file_cannot_ask_for_much_memory(tmp_path, name):
 def test_additions_without_end_are_refused_in_time(tmp_path):
     nodes = [node("Relu", "x", to="v0")]
     nodes += [node("Add", f"v{number}", "x", to=f"v{number + 1}") for number in range(900)]
-    began = time.perf_counter()
+    began = time.process_time()
     refused(tmp_path, make(nodes, [3], outputs=["v900"]), "nested up to 16 deep")
     many = [*nodes, *(node("Add", f"v{number}", "x", to=f"v{number + 1}") for number in range(900, 1200))]
     refused(tmp_path, make(many, [3], outputs=["v1200"]), "at most 1000 additions")
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_long_rows_of_layers_are_read_in_time(tmp_path):
     kinds = ("Relu", "Tanh", "Sigmoid", "Softplus")
     nodes = [node(kinds[n % 4], "x" if n == 0 else f"v{n - 1}", to=f"v{n}") for n in range(2000)]
-    began = time.perf_counter()
+    began = time.process_time()
     model = load(saved(tmp_path / "graph.onnx", make(nodes, [3], outputs=["v1999"])), "regression")
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert len(model.layers) == 2001
 
 

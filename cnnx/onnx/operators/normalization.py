@@ -75,6 +75,8 @@ def group_normalization(walk: Walk, node: Node) -> Meaning:
 
 def _by_groups(walk: Walk, node: Node, signal: Signal, groups: int, epsilon: float) -> Meaning:
     channels = signal.shape[-1]
+    if groups < 1:
+        raise ValueError(f"expected 1 group or more, got {groups}")
     first = signal.layout[0] if signal.layout else ()
     cut = ((groups, channels // groups),) if groups > 1 and not channels % groups else ()
     # The axis behind the batch is that of the channels, or of the groups.

@@ -19,10 +19,11 @@ BATCH = -(2**40)
 
 
 class Curve(NamedTuple):
-    """A function of each value of a signal: its values at the points of `curves`."""
+    """A function of each value of a signal: its values at the points of `curves`, and the last node that it is of."""
 
     signal: Signal
     values: Array
+    node: Node | None = None
 
 
 class Statistic(NamedTuple):
@@ -49,6 +50,13 @@ class NodeError(ValueError):
     def __init__(self, reason: str, index: int) -> None:
         super().__init__(reason)
         self.index = index
+
+
+def _kept(meaning: Meaning, node: Node) -> Meaning:
+    """What a node gives, as later ones find it."""
+    if isinstance(meaning, np.generic):  # NumPy's arrays without axes
+        return np.asarray(meaning)
+    return meaning._replace(node=node) if isinstance(meaning, Curve) else meaning
 
 
 class Walk:
@@ -89,15 +97,19 @@ class Walk:
                     raise ValueError("cnnx has no layer for this operator")
                 meaning = operator(self, node)
                 node.check_all_asked()
-                self.meanings[node.outputs[0]] = np.asarray(meaning) if isinstance(meaning, np.generic) else meaning
+                self.meanings[node.outputs[0]] = _kept(meaning, node)
                 if output in node.outputs[1:] or not node.outputs[0]:
                     raise ValueError("cnnx has its first output alone")
+            except NodeError:
+                raise
             except (ValueError, TypeError, ArithmeticError, LookupError) as error:
                 raise NodeError(f"{node}: {reason(error)}", node.index) from None
         if output not in self.meanings:
             raise NodeError(f"output {output!r}: no node gives it", len(self.graph.nodes))
         try:
             return self._settled(output, self.meanings[output], ends=True)
+        except NodeError:
+            raise
         except ValueError as error:
             raise NodeError(f"output {output!r}: {error}", len(self.graph.nodes)) from None
 
@@ -124,7 +136,8 @@ class Walk:
         meaning = self.meaning(node, position)
         if isinstance(meaning, np.ndarray):
             raise ValueError(f"input {node.inputs[position]!r}: expected what depends on the input, got weights")
-        return self._settled(node.inputs[position], meaning)
+        signal = self._settled(node.inputs[position], meaning)
+        return signal._replace(sole=False) if self.graph.uses[node.inputs[position]] > 1 else signal
 
     def constant(self, node: Node, position: int) -> Array:
         """An input that does not depend on the graph's, such as weights."""
@@ -173,12 +186,17 @@ class Walk:
 
     def settle(self, name: str, curve: Curve) -> Signal:
         """The signal that a name stands for, of which the function becomes a layer."""
-        make = recognise(curve.values)
-        if make is not None:
-            signal: Signal | None = self.network.append(curve.signal, make(), layout=curve.signal.layout)
-        else:
-            signal = self._line(curve)
-        assert signal is not None  # _line says why not
+        make, node, where = recognise(curve.values), curve.node, self.network.where
+        try:
+            self.network.where = str(node) if node else where
+            if make is not None:
+                signal = self.network.append(curve.signal, make(), layout=curve.signal.layout)
+            else:
+                signal = self._line(curve)
+        except ValueError as error:
+            # The node that takes the function is not to blame.
+            raise NodeError(f"{node}: {error}", node.index) if node else error from None
+        self.network.where = where
         self.meanings[name] = signal
         return signal
 

@@ -295,6 +295,11 @@ def test_constants_elsewhere_are_a_layer_of_single_pixels_or_part_of_the_next_de
 def test_a_signal_that_others_take_too_keeps_its_weights(tmp_path):
     nodes = [node("Conv", "x", "W", to="a"), node("Mul", "a", "s", to="b"), node("Add", "a", "b", to="c")]
     agree(tmp_path, make(flat(nodes, "c"), [3, 4, 4], {"W": weights(3, 3, 1, 1), "s": weights(3, 1, 1)}))
+    nodes = [
+        node("Relu", "x", to="r"), node("Mul", "r", "half", to="a"), node("Mul", "a", "s", to="b"),
+        node("Add", "a", "b", to="c"),
+    ]  # fmt: skip
+    agree(tmp_path, make(flat(nodes, "c"), [3, 4, 4], {"half": np.float32(0.5), "s": weights(3, 1, 1)}))
 
 
 # -- Functions of a value --------------------------------------------------------------------------------
@@ -367,7 +372,7 @@ def test_functions_without_a_layer_are_refused_by_name(tmp_path, lines, said):
     for each in model.graph.node:
         if each.op_type == "Concat":
             each.attribute.add(name="axis", type=2, i=1)
-    refused(tmp_path, model, said)
+    refused(tmp_path, model, said, "node 'the c'")
 
 
 def test_prelu_has_a_slope_for_each_channel(tmp_path):

@@ -30,13 +30,14 @@ OUTPUTS: dict[str, type[OutputLayer]] = {
     "hinge": HingeLayer,
     "regression": RegressionLayer,
 }
+OURSELVES = "cnnx"
 # What our own files call what goes into these layers.
 OWN_OUTPUTS = {"scores": "hinge", "values": "regression"}
 # Of an example; an image of 8192 x 8192 pixels has three times as many.
 MOST_VALUES = 2**26
 FLOATS = (1, 11)
 # Who writes images as they are, channels last, and turns them round in the graph.
-CHANNELS_LAST = ("cnnx", "tf2onnx")
+CHANNELS_LAST = (OURSELVES, "tf2onnx")
 # Images of so many channels are told from images with channels last.
 FEW_CHANNELS = (1, 2, 3, 4)
 
@@ -77,7 +78,7 @@ def load(path: str | os.PathLike[str], output: Output | None = None) -> Model:
     try:
         graph = read_graph(path)
         name = _output_name(graph)
-        if output is None and graph.producer == "cnnx":
+        if output is None and graph.producer == OURSELVES:
             output = OWN_OUTPUTS.get(name)  # type: ignore[assignment]
         walk, signal = _walk(graph, name)
         return _model(graph, walk, signal, output)
@@ -152,7 +153,10 @@ def _model(graph: Graph, walk: Walk, signal: Signal, output: str | None) -> Mode
     row += _output_layers(last, signal.shape[-1], output)
     model = Model(*(layer for layer, _ in row))
     model.build(walk.network.input_shape, dtype=walk.network.dtype, params=[params for _, params in row])
-    _describe(model, walk, graph.metadata)
+    if walk.class_names is not None:
+        model.class_names = walk.class_names
+    if graph.producer == OURSELVES:
+        _describe(model, graph.metadata)
     return model
 
 
@@ -169,10 +173,8 @@ def _output_layers(last: Layer | None, count: int, output: str | None) -> Row:
     return [(OUTPUTS[output or "softmax"](), {})]
 
 
-def _describe(model: Model, walk: Walk, metadata: Mapping[str, str]) -> None:
-    """What the file says of the data."""
-    if walk.class_names is not None:
-        model.class_names = walk.class_names
+def _describe(model: Model, metadata: Mapping[str, str]) -> None:
+    """What a file of our own says of the data."""
     for key in ("class_names", "pixel_max"):
         if key in metadata:
             try:

@@ -114,6 +114,22 @@ def test_transposed_convolutions_agree(tmp_path, data):
         assert "output_padding" in str(error)  # noqa: PT017
 
 
+def test_products_with_the_channels_of_each_pixel_are_convolutions(tmp_path):
+    # As in ConvNeXt.
+    nodes = [
+        node("Conv", "x", "D", to="a", group=3, pads=[1, 1, 1, 1]), node("Transpose", "a", to="b", perm=[0, 2, 3, 1]),
+        node("LayerNormalization", "b", "s", "s", to="c"), node("MatMul", "c", "V", to="d"),
+        node("Add", "d", "t", to="e"),
+        node("Relu", "e", to="f"), node("MatMul", "f", "W", to="g"), node("Mul", "s", "g", to="h"),
+        node("Transpose", "h", to="i", perm=[0, 3, 1, 2]), node("Add", "x", "i", to="j"),
+    ]  # fmt: skip
+    constants = {"D": weights(3, 1, 3, 3), "s": weights(3), "V": weights(3, 6), "t": weights(6), "W": weights(6, 3)}
+    network = agree(tmp_path, make(flat(nodes, "j"), [3, 4, 5], constants))
+    assert [type(layer).__name__ for layer in network.layers[0].layers] == [
+        "DepthwiseConvolutionLayer", "LayerNormLayer", "ConvolutionLayer", "ReluLayer", "ConvolutionLayer",
+    ]  # fmt: skip
+
+
 # -- Pooling ---------------------------------------------------------------------------------------------
 
 

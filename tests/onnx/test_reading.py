@@ -285,6 +285,7 @@ def test_long_rows_of_layers_are_read_in_time(tmp_path):
 
 
 def test_names_of_classes_and_the_value_of_white_are_checked(tmp_path, model):
+    model.producer_name = "cnnx"
     for key, value, said in (
         ("class_names", '["a", "a"]', "different names"),
         ("class_names", '["a"]', "expected 2 names"),
@@ -299,6 +300,8 @@ def test_names_of_classes_and_the_value_of_white_are_checked(tmp_path, model):
     model.metadata_props.add(key="class_names", value='["cat", "dog"]')
     model.metadata_props.add(key="something", value="else")
     assert load(saved(tmp_path / "graph.onnx", model)).class_names == ("cat", "dog")
+    model.producer_name = "another"  # which may mean something else
+    assert load(saved(tmp_path / "graph.onnx", model)).class_names is None
 
 
 def test_classes_of_scikit_learn_keep_their_names():

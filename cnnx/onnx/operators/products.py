@@ -15,7 +15,7 @@ from cnnx.layers import (
     TransposedConvolutionLayer,
 )
 from cnnx.onnx.graph import Node
-from cnnx.onnx.layout import length, positions
+from cnnx.onnx.layout import length, positions, rows
 from cnnx.onnx.network import Signal
 from cnnx.onnx.operators.windows import Pads, kernel_size, read_pads, same_pads
 from cnnx.onnx.walk import Meaning, Operator, Walk
@@ -79,8 +79,12 @@ def gemm(walk: Walk, node: Node) -> Meaning:
 
 
 def matmul(walk: Walk, node: Node) -> Meaning:
-    """x W; biases are added later."""
+    """x W; biases are added later. Of images with channels last, it is a convolution with filters of one pixel."""
     signal, W = walk.signal(node, 0), _weights(walk, node, 1, 2)
+    if len(signal.shape) == 3 and signal.layout == rows(signal.shape) and signal.shape[2] == len(W):
+        walk.network.take(W.shape[1])
+        params = {"W": W.reshape(1, 1, *W.shape), "b": np.zeros(W.shape[1])}
+        return walk.network.append(signal, ConvolutionLayer(filters=W.shape[1], filter_size=1), params)
     return _dense(walk, signal, W, np.zeros(W.shape[1]))
 
 

@@ -188,6 +188,8 @@ class Network:
         summand = self.per_channel(signal, np.zeros(1) if shift is None else shift)
         if factor is None or summand is None or len(signal.shape) not in (1, 3):
             return None
+        if not (np.isfinite(factor).all() and np.isfinite(summand).all()):
+            raise ValueError("expected finite constants")
         if len(signal.shape) == 1:
             before = (np.ones(1), np.zeros(1)) if signal.line is None else signal.line
             return signal._replace(line=(before[0] * factor, before[1] * factor + summand))
@@ -218,7 +220,7 @@ class Network:
             deviation = deviation if factor is None else deviation / factor
             mean = mean if summand is None else mean - summand * deviation
         if not (np.isfinite(mean).all() and np.isfinite(deviation).all() and (deviation > 0).all()):
-            raise ValueError("cnnx standardizes by finite means and by deviations above 0")
+            return None
         shape = signal.shape if per == "value" or mean.ndim > 1 or deviation.ndim > 1 else signal.shape[-1:]
         both = {"mean": np.broadcast_to(mean, shape), "deviation": np.broadcast_to(deviation, shape)}
         layer = StandardizeLayer("channel" if shape == signal.shape[-1:] else "value")

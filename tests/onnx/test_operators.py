@@ -270,8 +270,11 @@ def test_constants_before_the_first_layer_standardize(tmp_path, shape):
     assert kinds(network) == ["StandardizeLayer", "Flatten", "RegressionLayer"]
 
 
-def test_a_negative_scale_of_the_input_is_refused(tmp_path):
-    refused(tmp_path, make(flat([node("Neg", "x", to="c")], "c"), [1, 3, 3]), "deviations above 0")
+def test_an_inverted_input_is_no_standardized_one(tmp_path):
+    model = make(flat([node("Sub", "one", "x", to="c")], "c"), [2, 3, 3], {"one": np.float32(1)})
+    assert kinds(agree(tmp_path, model)) == ["DepthwiseConvolutionLayer", "Flatten", "RegressionLayer"]
+    model = make(flat([node("Div", "x", "none", to="c")], "c"), [2, 3, 3], {"none": np.zeros((2, 1, 1), np.float32)})
+    refused(tmp_path, model, "finite")
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def _with_constant(walk: Walk, node: Node) -> Meaning:
     if constant.size == 1 and constant.ndim <= _axes(walk.meaning(node, position)):
         curve = walk.curve(node, position)
         value = constant.reshape(-1)[:1].astype(np.float64)
-        if node.operator in ("Min", "Max"):
+        if node.operator in ("Min", "Max"):  # the same limits as those of Clip
             clip(value, -np.inf, float(value[0]))
         both = (value, curve.values) if turned else (curve.values, value)
         return curve._replace(values=_computed(node, *both))

@@ -54,6 +54,7 @@ def agree(folder, model, output="regression", channels_last=False, scale=1.0):
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     (expected,) = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, {"x": x})
     given = x if channels_last or x.ndim != 4 else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    given = given.reshape(len(x), *network.input_shape)
     last = network.layers[-1]
     got = network.predict(given) if isinstance(last, cnnx.RegressionLayer) else network.predict_proba(given)
     expected = expected.reshape(got.shape)

@@ -231,6 +231,24 @@ def test_the_batch_may_come_from_a_shape(tmp_path):
     agree(tmp_path, make(nodes, [2, 3, 4], constants))
 
 
+def test_a_batch_of_fixed_length_becomes_one_of_any(tmp_path):
+    nodes = [node("Reshape", "x", "shape", to="f"), node("MatMul", "f", "W", to="y")]
+    model = make(nodes, [2, 3, 4], {"shape": np.array([5, 24]), "W": weights(24, 3)})
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 5
+    assert loaded(tmp_path, model).predict(weights(7, 3, 4, 2)).shape == (7, 3)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    refused(tmp_path, model, "node 'the f' (Reshape)", "the batch first")
+
+
+def test_images_may_get_their_channel_in_the_network(tmp_path):
+    convolution = node("Conv", "i", "W", to="c")
+    added = [node("Unsqueeze", "x", "axes", to="i"), convolution]
+    constants = {"axes": np.array([1]), "W": weights(2, 1, 3, 3), "shape": np.array([-1, 1, 5, 6])}
+    assert agree(tmp_path, make(flat(added, "c"), [5, 6], constants)).input_shape == (5, 6, 1)
+    moved = [node("Reshape", "x", "shape", to="i"), convolution]  # as Keras turns round images of one channel
+    assert agree(tmp_path, make(flat(moved, "c"), [5, 6, 1], constants), channels_last=True).input_shape == (5, 6, 1)
+
+
 def test_values_that_would_come_in_another_order_are_refused(tmp_path):
     refused(tmp_path, make([node("Flatten", "x", to="y")], [3, 2, 2]), "output", "in cnnx's order")
     mixed = [node("Reshape", "x", "shape", to="c"), *flat([], "c")]

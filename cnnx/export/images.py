@@ -39,11 +39,16 @@ def flatten(graph: Graph, layer: Flatten, value: Value) -> Value:
 
 
 def padding(graph: Graph, layer: PaddingLayer, value: Value) -> Value:
-    """Pad with zeros."""
+    """Pad with zeros.
+
+    They are -0.0: ONNX Runtime 1.17 to 1.24 takes a Pad with 0.0 before pooling for the padding of the pooling, which
+    leaves it out (https://github.com/microsoft/onnxruntime/pull/18136), and looks at the bits of the zero.
+    """
     value = graph.channels_first(value)
     (top, bottom), (left, right) = layer.padding
     amounts = graph.constant("pads", [0, 0, top, left, 0, 0, bottom, right])
-    return Value(graph.add("Pad", value.name, amounts), layer.output_shape, channels_first=True)
+    name = graph.add("Pad", value.name, amounts, graph.constant("zero", -0.0))
+    return Value(name, layer.output_shape, channels_first=True)
 
 
 def cropping(graph: Graph, layer: CroppingLayer, value: Value) -> Value:

@@ -38,13 +38,17 @@ def batch_normalization(graph: Graph, layer: BatchNormLayer, value: Value) -> Va
 
 
 def layer_normalization(graph: Graph, layer: LayerNormLayer, value: Value) -> Value:
-    """LayerNormalization; its formula where channels are not the last axis, so that no image is turned round for it."""
+    """LayerNormalization, or its formula: of images that are turned round, whose channels are not the last axis.
+
+    And of a single channel, which ONNX Runtime 1.21 to 1.23 refuses.
+    """
     gamma, beta = (graph.constant(key, value.per_channel(layer.params[key])) for key in ("gamma", "beta"))
-    if not value.channels_first:
+    if not value.channels_first and value.shape[-1] > 1:
         name = graph.add("LayerNormalization", value.name, gamma, beta, axis=-1, epsilon=layer.epsilon)
         return value._replace(name=name)
-    centered = graph.add("Sub", value.name, graph.add("ReduceMean", value.name, axes=[1]))
-    variance = graph.add("ReduceMean", graph.add("Mul", centered, centered), axes=[1])
+    axes = [1 if value.channels_first else -1]
+    centered = graph.add("Sub", value.name, graph.add("ReduceMean", value.name, axes=axes))
+    variance = graph.add("ReduceMean", graph.add("Mul", centered, centered), axes=axes)
     deviation = graph.add("Sqrt", graph.add("Add", variance, graph.constant("epsilon", layer.epsilon)))
     scaled = graph.add("Mul", graph.add("Div", centered, deviation), gamma)
     return value._replace(name=graph.add("Add", scaled, beta))

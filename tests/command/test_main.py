@@ -466,6 +466,34 @@ def test_an_error_is_one_line_and_status_2(arguments, message, capsys):
     assert len(error.splitlines()) == 1
 
 
+def test_export_writes_an_onnx_file_beside_the_model_and_says_what_it_takes_and_gives(saved, capsys):
+    onnx = pytest.importorskip("onnx")
+    assert main(["export", saved, "--to", "onnx"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "takes input: float32 (batch, 8, 8, 1)",
+        "gives probabilities: float32 (batch, 10)",
+        "saved to saved.onnx",
+    ]
+    exported = onnx.load("saved.onnx")
+    assert exported.graph.node[-1].op_type == "Softmax"
+    assert {each.key: each.value for each in exported.metadata_props} == {"pixel_max": "1.0"}
+
+    assert main(["export", saved, "--to", "onnx", "--logits", "--output", "scores.onnx"]) == 0
+    assert "gives logits: float32 (batch, 10)" in capsys.readouterr().out
+    assert onnx.load("scores.onnx").graph.node[-1].op_type == "Gemm"
+
+
+def test_export_without_a_place_to_write_is_an_error_and_leaves_nothing(saved, working_folder, capsys):
+    pytest.importorskip("onnx")
+    before = sorted(working_folder.iterdir())
+    assert main(["export", saved, "--to", "onnx", "--output", "no/such/folder"]) == 2
+    assert capsys.readouterr().err.startswith("cnnx: error: [Errno 2]")
+    with pytest.raises(SystemExit):
+        main(["export", saved, "--to", "pickle"])
+    assert sorted(working_folder.iterdir()) == before
+
+
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "cnnx", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"cnnx {cnnx.__version__}"

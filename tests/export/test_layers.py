@@ -186,7 +186,7 @@ def test_every_layer_is_converted_and_tested():
 
 @pytest.mark.parametrize("kind", CASES, ids=lambda kind: kind.__name__)
 def test_onnx_runtime_computes_what_a_layer_does(kind):
-    @settings(max_examples=120 if kind in MORE else 25)
+    @settings(max_examples=60 if kind in MORE else 15)
     @given(case=CASES[kind], turned=st.booleans(), batch=st.integers(1, 3), seed=seeds)
     def check(case, turned, batch, seed):
         layer, shape = case

@@ -42,6 +42,7 @@ ROOMS = {
     ),
     "models": (*GROUND, "layers", "network"),
     "datasets": (*GROUND, "files"),
+    "onnx": (*GROUND, "layers", "files", "network"),
     "images": ("files",),
     "verification": ("inspection",),
     "reporting": (
@@ -50,7 +51,7 @@ ROOMS = {
     ),
     "command": (
         *(*GROUND, "_version", "layers", "files", "metrics", "schedules", "optimizers", "augmentation", "data"),
-        *("callbacks", "inspection", "network", "models", "datasets", "reporting"),
+        *("callbacks", "inspection", "network", "models", "datasets", "onnx", "reporting"),
     ),
     "__main__": ("command",),
 }

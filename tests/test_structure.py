@@ -62,6 +62,8 @@ OTHER_MEMORY = {
 
 ROOT = Path(cnnx.__file__).parent
 KERNELS = ROOT / "_kernels"
+# No step passes here: arrays become the parameters that a file holds.
+READERS = ROOT / "onnx"
 
 
 class Function(NamedTuple):
@@ -193,7 +195,7 @@ def allocations(node: ast.AST, inside: str = "") -> Iterator[tuple[str, int]]:
 def test_working_memory_is_made_in_one_place():
     elsewhere, exceptions = [], set()
     for path in sources("*.py"):
-        if KERNELS in path.parents or path == ROOT / WORKING_MEMORY:
+        if {KERNELS, READERS} & set(path.parents) or path == ROOT / WORKING_MEMORY:
             continue
         for name, line in allocations(ast.parse(path.read_text(encoding="utf-8"))):
             key = f"{path.stem}:{name}"

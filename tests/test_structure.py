@@ -34,6 +34,7 @@ OTHER_MEMORY = {
     "parameters:gather": "the vectors of parameters and gradients",
     "standardize:StandardizeLayer.create": "constants, made by build",
     "standardize:StandardizeLayer._moments": "the training data is read once, before the first step",
+    "standardize:_moments_of": "the training data is read once, before the first step",
     "transposed:TransposedConvolutionLayer.create": "a constant, made by build",
     "base:": "an optimizer's constant",
     "base:Optimizer.start": "an optimizer's state",

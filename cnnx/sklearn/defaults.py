@@ -1,0 +1,75 @@
+"""What "auto" means: the network, the number of epochs, the batch size and the learning rate, by the data alone.
+
+Few examples are one batch, and nothing in training is drawn at random: a step then sees all of them, so that neither
+their order nor whether an example is repeated or has a weight makes a difference. More examples come in mini-batches.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from cnnx._typing import Shape
+from cnnx.layers.activation import ReluLayer
+from cnnx.layers.base import Layer
+from cnnx.layers.convolution import ConvolutionLayer
+from cnnx.layers.dense import DenseLayer
+from cnnx.layers.dropout import DropoutLayer
+from cnnx.layers.flatten import Flatten
+from cnnx.layers.pooling import PoolLayer
+
+# Rows of a table that are one batch, and pictures; these in all not more values than that, for memory's sake.
+FEW_ROWS, FEW_PICTURES, FEW_VALUES = 2_000, 100, 2**17
+# Where examples come piece by piece: of each piece, a batch has so many, and each step is taken at this rate.
+BATCH_OF_PIECES, RATE_OF_PIECES = 32, 1e-3
+UNITS = 100
+FILTERS = (32, 64)
+DROPOUT = 0.5
+
+
+class Recipe(NamedTuple):
+    """How a network is trained, where nobody says otherwise."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+
+def is_table(shape: Shape) -> bool:
+    """Whether an example is a row of features, and no picture."""
+    return len(shape) == 1
+
+
+def are_few(shape: Shape, examples: int) -> bool:
+    """Whether examples are so few that they are one batch."""
+    if is_table(shape):
+        return examples <= FEW_ROWS
+    return examples <= FEW_PICTURES and examples * math.prod(shape) <= FEW_VALUES
+
+
+def recipe(shape: Shape, examples: int) -> Recipe:
+    """Epochs, batch size and largest learning rate for so many examples of a shape."""
+    if are_few(shape, examples):
+        return Recipe(300, examples, 1e-2) if is_table(shape) else Recipe(100, examples, 4e-3)
+    if is_table(shape):
+        return Recipe(_between(8, 200_000 // examples, 40), 64, 4e-3)
+    return Recipe(_between(4, 60_000 // examples, 30), 32, 2e-3)
+
+
+def hidden_layers(shape: Shape, examples: int) -> list[Layer]:
+    """The network without its last dense layer: a hidden layer for tables, convolutions for pictures."""
+    if is_table(shape):
+        return [DenseLayer(units=UNITS), ReluLayer()]
+    layers: list[Layer] = []
+    side = min(shape[:2])
+    for filters in FILTERS:
+        layers += [ConvolutionLayer(filters, filter_size=3, padding="same"), ReluLayer()]
+        if side >= 2:
+            layers.append(PoolLayer(filter_size=2))
+            side //= 2
+    layers.append(Flatten())
+    return layers if are_few(shape, examples) else [*layers, DropoutLayer(DROPOUT)]
+
+
+def _between(low: int, number: int, high: int) -> int:
+    return max(low, min(number, high))

@@ -40,6 +40,9 @@ ROOMS = {
     ),
     "models": (*GROUND, "layers", "network"),
     "datasets": GROUND,
+    "sklearn": (
+        *(*GROUND, "layers", "schedules", "optimizers", "augmentation", "data", "callbacks", "network", "models"),
+    ),
     "command": (
         *(*GROUND, "_version", "files", "metrics", "schedules", "optimizers", "augmentation", "callbacks"),
         *("inspection", "network", "models", "datasets"),

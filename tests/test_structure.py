@@ -20,6 +20,8 @@ MOST_LINES, MOST_DEPTH, MOST_PARAMETERS = 60, 4, 8
 # What users call. `self` does not count.
 MANY_PARAMETERS = {
     "Model.train": "one call says all of a training run",
+    "CNNClassifier.__init__": "scikit-learn has one object say all of a training run",
+    "CNNRegressor.__init__": "scikit-learn has one object say all of a training run",
 }
 
 # The calls that make arrays, the one place that makes working memory, and those that give parameters their start.

@@ -13,9 +13,7 @@ True
 try:
     from sklearn.utils.validation import validate_data  # noqa: F401 - it came with 1.6
 except ImportError as error:
-    raise ImportError(
-        'cnnx.sklearn needs scikit-learn 1.6 or newer: python -m pip install "cnnx[sklearn]"'
-    ) from error
+    raise ImportError('cnnx.sklearn needs scikit-learn 1.6 or newer: python -m pip install "cnnx[sklearn]"') from error
 
 from cnnx.sklearn.classifier import CNNClassifier
 from cnnx.sklearn.regressor import CNNRegressor

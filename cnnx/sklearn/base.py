@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,14 +12,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cnnx._typing import Array, Shape
-from cnnx.augmentation.base import AnyAugmentation
-from cnnx.callbacks import Callback, EarlyStopping, History
+from cnnx.callbacks import EarlyStopping, History
 from cnnx.checks.arguments import check_count, check_positive, check_share
 from cnnx.checks.arrays import check_dtype
 from cnnx.data.arrays import ArrayBatches
 from cnnx.layers.dense import DenseLayer
 from cnnx.layers.loss import OutputLayer, SigmoidLayer
-from cnnx.network import Model
 from cnnx.optimizers import AdamW, Optimizer
 from cnnx.schedules import OneCycle
 from cnnx.sklearn import defaults
@@ -54,6 +51,9 @@ class NetworkEstimator(BaseEstimator):
     A subclass implements what stands at the end: how labels become targets, and which weights they bring.
     """
 
+    _rng: np.random.Generator
+    _optimizer: Optimizer | None  # of `partial_fit`
+
     # -- What scikit-learn calls -----------------------------------------------------------------------
 
     def __sklearn_tags__(self) -> Any:
@@ -64,46 +64,38 @@ class NetworkEstimator(BaseEstimator):
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Train from the start, or with `warm_start` from the present weights."""
         first = not (self.warm_start and hasattr(self, "model_"))
-        dtype, augment = self._check_settings()
-        data, shape = self._data(X, y, sample_weight, dtype, first)
+        self._check_settings()
+        data, shape = self._data(X, y, sample_weight, first)
+        self._rng, self._optimizer = self._new_generator(), None
+        data, held_out = self._set_aside(data)
+        few = defaults.are_few(shape, len(data))
+        if first:
+            self._build(shape, few)
         if data.weights is not None:
             data.weights = with_mean_one(data.weights, self._name)
-        rng = self._generator()
-        data, held_out = self._set_aside(data)
-        if first:
-            self._build(shape, dtype, len(data), rng)
-        self._rng, self._optimizer = rng, None
-        recipe = self._recipe(shape, len(data))
-        optimizer = AdamW(OneCycle(recipe.learning_rate, recipe.epochs))
-        callbacks = [] if held_out is None else [EarlyStopping(patience=max(5, recipe.epochs // 10))]
-        validation = None
-        if held_out is not None:
-            validation = ArrayBatches(held_out.X, held_out.targets, VALIDATED, held_out.weights)
-        self.history_ = self._train(data, recipe, optimizer, augment, callbacks, validation)
+        recipe = self._recipe(defaults.recipe(shape, len(data)))
+        optimizer = AdamW(OneCycle(recipe.learning_rate, recipe.epochs), weight_decay=recipe.weight_decay)
+        self.history_ = self._train(data, recipe, optimizer, held_out)
         self.n_iter_ = len(self.history_["loss"])
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, labels: Any = None) -> None:
-        """One more pass over examples that come piece by piece; of all their `labels` where y may not have them all."""
+        """One more pass, over examples that come piece by piece; `labels` are all there will be, where that matters."""
         if self.early_stopping:
             raise ValueError(
                 f"{self._name}: partial_fit: expected early_stopping=False, for it takes one pass over what it is given"
             )
         first = not hasattr(self, "model_")
-        dtype, augment = self._check_settings()
-        data, shape = self._data(X, y, sample_weight, dtype, first, labels)
+        self._check_settings()
+        data, shape = self._data(X, y, sample_weight, first, labels)
         if first:
-            self._rng = self._generator()
-            self._build(shape, dtype, len(data), self._rng)
-            self._optimizer, self.history_, self.n_iter_ = None, History(), 0
+            self._rng, self._optimizer = self._new_generator(), None
+            self._build(shape, few=False)
+            self.history_, self.n_iter_ = History(), 0
+        recipe = self._recipe(defaults.PIECES)._replace(epochs=1)
         if self._optimizer is None:
-            self._optimizer = AdamW(defaults.RATE_OF_PIECES)
-        if self.learning_rate != "auto":
-            self._optimizer.learning_rate = self.learning_rate
-        recipe = self._recipe(shape, len(data))._replace(epochs=1)
-        if self.batch_size == "auto":
-            recipe = recipe._replace(batch_size=defaults.BATCH_OF_PIECES)
-        figures = self._train(data, recipe, self._optimizer, augment)
-        for name, values in figures.items():
+            self._optimizer = AdamW(weight_decay=recipe.weight_decay)
+        self._optimizer.learning_rate = recipe.learning_rate
+        for name, values in self._train(data, recipe, self._optimizer).items():
             self.history_.setdefault(name, []).extend(values)
         self.n_iter_ += 1
 
@@ -120,29 +112,25 @@ class NetworkEstimator(BaseEstimator):
     def _name(self) -> str:
         return type(self).__name__
 
-    def _check_settings(self) -> tuple[np.dtype[Any] | None, Sequence[AnyAugmentation]]:
-        """All arguments but the model are as they must be; the dtype, or None where it is left to the data."""
+    def _check_settings(self) -> None:
+        """All arguments of the constructor but the model are as they must be."""
         for name, check in (("epochs", check_count), ("batch_size", check_count), ("learning_rate", check_positive)):
             value = getattr(self, name)
-            if not (isinstance(value, str) and value == "auto"):
+            if not _is_auto(value):
                 check(value, f"{self._name}: {name}")
-        if not 0 < check_share(self.validation_fraction, f"{self._name}: validation_fraction"):
-            raise ValueError(f"{self._name}: validation_fraction: expected a number above 0, got 0")
-        augment = () if self.augment is None else self.augment
-        augment = tuple(augment) if isinstance(augment, tuple | list) else (augment,)
-        dtype = None if isinstance(self.dtype, str) and self.dtype == "auto" else check_dtype(self.dtype)
-        return dtype, augment
+        if not _is_auto(self.dtype):
+            check_dtype(self.dtype)
+        fraction = check_share(self.validation_fraction, f"{self._name}: validation_fraction")
+        check_positive(fraction, f"{self._name}: validation_fraction")
+        check_image_shape(self.image_shape, self._name)
 
-    def _data(
-        self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any] | None, first: bool, labels: Any = None
-    ) -> tuple[Data, Shape]:
+    def _data(self, X: Any, y: Any, sample_weight: Any, first: bool, labels: Any = None) -> tuple[Data, Shape]:
         """What was given, checked, without examples of weight zero; and the shape of an example."""
         rows, own = as_rows(X)
         rows, y = validate_data(self, rows, y, reset=first, **self.checks_of_y)
         weights = check_sample_weight(sample_weight, len(rows), self._name)
         if first:
-            image_shape = check_image_shape(self.image_shape, self._name)
-            shape = example_shape(rows.shape[1], own, image_shape, self._name)
+            shape = example_shape(rows.shape[1], own, check_image_shape(self.image_shape, self._name), self._name)
         else:
             shape = self.model_.input_shape
         X = shaped(rows, own, shape, self._name)
@@ -150,18 +138,19 @@ class NetworkEstimator(BaseEstimator):
             counts = weights > 0
             X, y, weights = X[counts], y[counts], weights[counts]
         if defaults.is_table(shape):
-            X = X.astype(self._dtype_for(shape, dtype), copy=False)
+            X = X.astype(self._dtype_for(shape), copy=False)
         if first:
             self._learn_targets(y if labels is None else labels, weights)
         targets, weights = self._targets(y, weights)
         return Data(X, targets, weights), shape
 
-    def _dtype_for(self, shape: Shape, dtype: np.dtype[Any] | None) -> np.dtype[Any]:
-        if dtype is not None:
-            return dtype
-        return np.dtype(np.float64 if defaults.is_table(shape) else np.float32)
+    def _dtype_for(self, shape: Shape) -> np.dtype[Any]:
+        """What the model computes with."""
+        if _is_auto(self.dtype):
+            return np.dtype(np.float64 if defaults.is_table(shape) else np.float32)
+        return check_dtype(self.dtype)
 
-    def _generator(self) -> np.random.Generator:
+    def _new_generator(self) -> np.random.Generator:
         """Where all random numbers come from: scikit-learn's `random_state` gives the seed."""
         return np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
 
@@ -172,16 +161,16 @@ class NetworkEstimator(BaseEstimator):
         kept, aside = train_test_split(
             np.arange(len(data)),
             test_size=self.validation_fraction,
-            random_state=check_random_state(self.random_state).randint(2**31),
+            random_state=int(self._rng.integers(2**31)),
             stratify=self._strata(data.targets),
         )
         return data.rows(np.sort(kept)), data.rows(np.sort(aside))
 
-    def _build(self, shape: Shape, dtype: np.dtype[Any] | None, examples: int, rng: np.random.Generator) -> None:
-        """A new model for examples of this shape."""
+    def _build(self, shape: Shape, few: bool) -> None:
+        """A new model for examples of this shape, few or many."""
         outputs, ending = self._outputs, self.output_layers[0]
-        if isinstance(self.model, str) and self.model == "auto":
-            hidden = defaults.hidden_layers(shape, examples)
+        if _is_auto(self.model):
+            hidden = defaults.hidden_layers(shape, few)
             model = standardizing([*hidden, DenseLayer(units=outputs), ending()])
         else:
             model = make_network(self.model, outputs, ending, self._name)
@@ -189,10 +178,12 @@ class NetworkEstimator(BaseEstimator):
             expected = " or ".join(kind.__name__ for kind in self.output_layers)
             raise ValueError(f"{self._name}: model: expected {expected} at its end, got {model.layers[-1].name}")
         try:
-            model.build(shape, rng, self._dtype_for(shape, dtype))
+            model.build(shape, self._rng, self._dtype_for(shape))
         except ValueError as error:
             hint = "; image_shape says that rows are pictures" if defaults.is_table(shape) else ""
-            raise ValueError(f"{self._name}: model: it does not take examples of shape {shape}: {error}{hint}") from error
+            raise ValueError(
+                f"{self._name}: model: it does not take examples of shape {shape}: {error}{hint}"
+            ) from error
         # The sigmoid of one score is the probability of the second of two classes.
         expected_outputs = 1 if outputs == 2 and isinstance(model.layers[-1], SigmoidLayer) else outputs
         if model.output_shape != (expected_outputs,):
@@ -202,22 +193,20 @@ class NetworkEstimator(BaseEstimator):
             )
         self.model_ = model
 
-    def _recipe(self, shape: Shape, examples: int) -> defaults.Recipe:
-        """Epochs, batch size and learning rate, given or by the data."""
-        recipe = defaults.recipe(shape, examples)
-        given = {name: getattr(self, name) for name in recipe._fields}
-        return recipe._replace(**{name: value for name, value in given.items() if value != "auto"})
+    def _recipe(self, recipe: defaults.Recipe) -> defaults.Recipe:
+        """The recipe with what is given in place of what it says."""
+        given = {name: getattr(self, name) for name in ("epochs", "batch_size", "learning_rate")}
+        return recipe._replace(**{name: value for name, value in given.items() if not _is_auto(value)})
 
     def _train(
-        self,
-        data: Data,
-        recipe: defaults.Recipe,
-        optimizer: Optimizer,
-        augment: Sequence[AnyAugmentation],
-        callbacks: Sequence[Callback] = (),
-        validation: ArrayBatches | None = None,
+        self, data: Data, recipe: defaults.Recipe, optimizer: Optimizer, held_out: Data | None = None
     ) -> History:
         """Have the model train; Ctrl-C leaves it usable, but must end a search, too."""
+        callbacks, validation = [], None
+        if held_out is not None:
+            callbacks = [EarlyStopping(patience=max(5, recipe.epochs // 10))]
+            validation = ArrayBatches(held_out.X, held_out.targets, VALIDATED, held_out.weights)
+        augment = () if self.augment is None else self.augment
         history: History = self.model_.train(
             data.X,
             data.targets,
@@ -230,7 +219,7 @@ class NetworkEstimator(BaseEstimator):
             optimizer=optimizer,
             sample_weight=data.weights,
             callbacks=callbacks,
-            augment=augment,
+            augment=augment if isinstance(augment, tuple | list) else [augment],
         )
         if history.interrupted is not None:
             raise KeyboardInterrupt
@@ -260,3 +249,7 @@ class NetworkEstimator(BaseEstimator):
     def _outputs(self) -> int:
         """Number of classes, or of values."""
         raise NotImplementedError
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"

@@ -11,7 +11,6 @@ from sklearn.utils.validation import column_or_1d
 
 from cnnx._typing import Array
 from cnnx.layers.loss import HingeLayer, OutputLayer, SigmoidLayer, SoftmaxLayer
-from cnnx.network import Model
 from cnnx.sklearn.base import NetworkEstimator
 from cnnx.sklearn.weights import ClassWeight, weights_of_classes
 

@@ -20,19 +20,24 @@ from cnnx.layers.pooling import PoolLayer
 
 # Rows of a table that are one batch, and pictures; these in all not more values than that, for memory's sake.
 FEW_ROWS, FEW_PICTURES, FEW_VALUES = 2_000, 100, 2**17
-# Where examples come piece by piece: of each piece, a batch has so many, and each step is taken at this rate.
-BATCH_OF_PIECES, RATE_OF_PIECES = 32, 1e-3
 UNITS = 100
 FILTERS = (32, 64)
 DROPOUT = 0.5
+# The smaller side of larger pictures is halved by averages until it is no larger.
+LARGEST_SIDE = 64
 
 
 class Recipe(NamedTuple):
-    """How a network is trained, where nobody says otherwise."""
+    """How a network is trained, where nobody says otherwise: AdamW with the largest rate of a one-cycle schedule."""
 
     epochs: int
     batch_size: int
     learning_rate: float
+    weight_decay: float
+
+
+# For examples that come piece by piece, each piece once; the rate is constant.
+PIECES = Recipe(1, 32, 1e-3, 0.01)
 
 
 def is_table(shape: Shape) -> bool:
@@ -48,27 +53,31 @@ def are_few(shape: Shape, examples: int) -> bool:
 
 
 def recipe(shape: Shape, examples: int) -> Recipe:
-    """Epochs, batch size and largest learning rate for so many examples of a shape."""
+    """The recipe for so many examples of a shape."""
     if are_few(shape, examples):
-        return Recipe(300, examples, 1e-2) if is_table(shape) else Recipe(100, examples, 4e-3)
+        return Recipe(200, examples, 2e-2, 1.0) if is_table(shape) else Recipe(100, examples, 4e-3, 0.5)
     if is_table(shape):
-        return Recipe(_between(8, 200_000 // examples, 40), 64, 4e-3)
-    return Recipe(_between(4, 60_000 // examples, 30), 32, 2e-3)
+        return Recipe(_between(8, 200_000 // examples, 40), 64, 4e-3, 0.01)
+    return Recipe(_between(4, 60_000 // examples, 30), 32, 2e-3, 0.5)
 
 
-def hidden_layers(shape: Shape, examples: int) -> list[Layer]:
+def hidden_layers(shape: Shape, few: bool) -> list[Layer]:
     """The network without its last dense layer: a hidden layer for tables, convolutions for pictures."""
     if is_table(shape):
         return [DenseLayer(units=UNITS), ReluLayer()]
     layers: list[Layer] = []
     side = min(shape[:2])
+    while side > LARGEST_SIDE:
+        layers.append(PoolLayer(filter_size=2, mode="average"))
+        side //= 2
     for filters in FILTERS:
-        layers += [ConvolutionLayer(filters, filter_size=3, padding="same"), ReluLayer()]
+        layers.append(ConvolutionLayer(filters, filter_size=5, padding="same"))
         if side >= 2:
             layers.append(PoolLayer(filter_size=2))
             side //= 2
+        layers.append(ReluLayer())
     layers.append(Flatten())
-    return layers if are_few(shape, examples) else [*layers, DropoutLayer(DROPOUT)]
+    return layers if few else [*layers, DropoutLayer(DROPOUT)]
 
 
 def _between(low: int, number: int, high: int) -> int:

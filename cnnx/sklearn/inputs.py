@@ -16,9 +16,9 @@ def as_rows(X: Any) -> tuple[Any, Shape | None]:
 
     Anything else comes back as it is, with None: it is for scikit-learn to check.
     """
-    if not hasattr(X, "ndim"):
+    if not hasattr(X, "shape"):
         X = np.asarray(X)
-    if X.ndim not in (3, 4):
+    if len(X.shape) not in (3, 4):
         return X, None
     pictures = np.asarray(X)
     height, width, channels = (*pictures.shape[1:], 1)[:3]

@@ -35,8 +35,8 @@ def make_network(model: Any, outputs: int, ending: type[OutputLayer], owner: str
     """
     if isinstance(model, Model):
         raise TypeError(
-            f"{owner}: model: expected a name, a function of the number of outputs, or a tuple of unbuilt layers, got a "
-            "Model, whose weights clones of the estimator would share; give the function that makes it"
+            f"{owner}: model: expected a name, a function of the number of outputs, or a tuple of unbuilt layers, got "
+            "a Model, whose weights clones of the estimator would share; give the function that makes it"
         )
     if isinstance(model, tuple | list):
         layers = _copies(model, owner)
@@ -50,7 +50,9 @@ def make_network(model: Any, outputs: int, ending: type[OutputLayer], owner: str
             f"of unbuilt layers, got {model!r}"
         )
     if not isinstance(layers[-1], OutputLayer):
-        raise ValueError(f"{owner}: model: expected an output layer such as {ending.__name__} at its end, got {layers[-1]!r}")
+        raise ValueError(
+            f"{owner}: model: expected an output layer such as {ending.__name__} at its end, got {layers[-1]!r}"
+        )
     return standardizing(layers)
 
 

@@ -42,7 +42,9 @@ def weights_of_classes(
     """
     if isinstance(class_weight, str) and class_weight == "balanced":
         sums = np.bincount(places, sample_weight, len(classes)).astype(np.float64)
-        return np.divide(sums.sum(), np.count_nonzero(sums) * sums, out=np.ones_like(sums), where=sums > 0)
+        # The weight of a class that does not occur is not used.
+        balanced: Array = sums.sum() / (np.count_nonzero(sums) * np.where(sums > 0, sums, 1.0))
+        return balanced
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"{owner}: class_weight: expected a mapping, 'balanced' or None, got {class_weight!r}")
     labels = classes.tolist()

@@ -2,11 +2,11 @@
 
     python -m benchmarks.estimators --data digits sklearn-digits mnist:1000 mnist:5000 fashion-mnist:5000
 
-`digits` are those of the package, `sklearn-digits` those of scikit-learn, of which each seed holds a fifth out; anything
+`digits` are those of the package, `sklearn-digits` those of scikit-learn, of which each seed holds a fifth out; all
 else is a folder of IDX files, of whose training images each seed draws so many, and whose test images are tested on.
 CNNClassifier gets the images as they are. The others get rows of numbers from 0 to 1, which is kinder to them than
-bytes. The seconds are processor time, of all threads together, so that a machine with other work to do measures
-the same; with --threads 1 they are those of a clock.
+bytes. The seconds are the processor's, of all threads together, so that they do not depend on what else it has to do;
+with --threads 1 they are those of the clock on a machine that has nothing else to do.
 """
 
 import argparse

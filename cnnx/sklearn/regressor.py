@@ -153,9 +153,8 @@ class CNNRegressor(RegressorMixin, NetworkEstimator):
         """Scaled to mean 0 and deviation 1."""
         y = np.asarray(y, np.float64)
         if y.shape[1:] != self.y_mean_.shape:
-            raise ValueError(
-                f"{self._name}: y: expected shape (examples, *{self.y_mean_.shape}) as before, got {y.shape}"
-            )
+            expected = ", ".join(str(n) for n in ("examples", *self.y_mean_.shape))
+            raise ValueError(f"{self._name}: y: expected shape ({expected}) as before, got {y.shape}")
         return (y - self.y_mean_) / self.y_deviation_, weights
 
     def _strata(self, targets: Array) -> Array | None:

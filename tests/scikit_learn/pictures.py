@@ -1,4 +1,4 @@
-"""The estimators, but that each row is a picture: scikit-learn's checks, which know nothing but rows, meet convolutions."""
+"""The estimators, but that rows are pictures: scikit-learn's checks, which know nothing else, meet convolutions."""
 
 import numpy as np
 

@@ -9,9 +9,16 @@ import pytest
 DOCS = Path(__file__).parent.parent / "docs"
 
 
+# The pages, and what their examples need beside the package.
+PAGES = {"training.md": (), "scikit-learn.md": ("sklearn.base", "distributed")}
+
+
 @pytest.mark.skipif(not DOCS.is_dir(), reason="the documentation is not beside the tests")
-@pytest.mark.parametrize("page", ["training.md"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed.*")
+@pytest.mark.parametrize("page", PAGES)
 def test_every_python_block_of_a_page_runs_after_those_before_it(page, tmp_path, monkeypatch):
+    for name in PAGES[page]:
+        pytest.importorskip(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("os.fsync", lambda file: None)
     text = (DOCS / page).read_text(encoding="utf-8")

@@ -68,12 +68,14 @@ class NetworkEstimator(BaseEstimator):
         data, shape = self._data(X, y, sample_weight, first)
         self._rng, self._optimizer = self._new_generator(), None
         data, held_out = self._set_aside(data)
-        few = defaults.are_few(shape, len(data))
+        # Who asks for mini-batches gets what goes with them.
+        whole = _is_auto(self.batch_size) or self.batch_size >= len(data)
+        few = whole and defaults.are_few(shape, len(data))
         if first:
             self._build(shape, few)
         if data.weights is not None:
             data.weights = with_mean_one(data.weights, self._name)
-        recipe = self._recipe(defaults.recipe(shape, len(data)))
+        recipe = self._recipe(defaults.recipe(shape, len(data), few))
         optimizer = AdamW(OneCycle(recipe.learning_rate, recipe.epochs), weight_decay=recipe.weight_decay)
         self.history_ = self._train(data, recipe, optimizer, held_out)
         self.n_iter_ = len(self.history_["loss"])

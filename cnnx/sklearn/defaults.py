@@ -16,6 +16,7 @@ from cnnx.layers.convolution import ConvolutionLayer
 from cnnx.layers.dense import DenseLayer
 from cnnx.layers.dropout import DropoutLayer
 from cnnx.layers.flatten import Flatten
+from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
 
 # Rows of a table that are one batch, and pictures; these in all not more values than that, for memory's sake.
@@ -52,17 +53,21 @@ def are_few(shape: Shape, examples: int) -> bool:
     return examples <= FEW_PICTURES and examples * math.prod(shape) <= FEW_VALUES
 
 
-def recipe(shape: Shape, examples: int) -> Recipe:
-    """The recipe for so many examples of a shape."""
-    if are_few(shape, examples):
+def recipe(shape: Shape, examples: int, few: bool) -> Recipe:
+    """The recipe for so many examples of a shape, in one batch where they are few."""
+    if few:
         return Recipe(200, examples, 2e-2, 1.0) if is_table(shape) else Recipe(100, examples, 4e-3, 0.5)
-    if is_table(shape):
-        return Recipe(_between(8, 200_000 // examples, 40), 64, 4e-3, 0.01)
-    return Recipe(_between(4, 60_000 // examples, 30), 32, 2e-3, 0.5)
+    # Ten times the examples take a third of the epochs, and three times the steps.
+    epochs = max(4, min(round(950 / math.sqrt(examples)), 100))
+    return Recipe(epochs, 64, 4e-3, 0.01) if is_table(shape) else Recipe(epochs, 32, 4e-3, 0.5)
 
 
 def hidden_layers(shape: Shape, few: bool) -> list[Layer]:
-    """The network without its last dense layer: a hidden layer for tables, convolutions for pictures."""
+    """The network without its last dense layer: a hidden layer for tables, convolutions for pictures.
+
+    Where examples are many, it normalises batches and drops values at random; few are one batch, of which each example
+    is to count as its weight says.
+    """
     if is_table(shape):
         return [DenseLayer(units=UNITS), ReluLayer()]
     layers: list[Layer] = []
@@ -70,15 +75,13 @@ def hidden_layers(shape: Shape, few: bool) -> list[Layer]:
     while side > LARGEST_SIDE:
         layers.append(PoolLayer(filter_size=2, mode="average"))
         side //= 2
+    # Of digits with 8 pixels a side, larger filters would see half.
+    filter_size = 5 if side >= 16 else 3
     for filters in FILTERS:
-        layers.append(ConvolutionLayer(filters, filter_size=5, padding="same"))
+        layers.append(ConvolutionLayer(filters, filter_size, padding="same"))
         if side >= 2:
             layers.append(PoolLayer(filter_size=2))
             side //= 2
-        layers.append(ReluLayer())
+        layers += [ReluLayer()] if few else [BatchNormLayer(), ReluLayer()]
     layers.append(Flatten())
     return layers if few else [*layers, DropoutLayer(DROPOUT)]
-
-
-def _between(low: int, number: int, high: int) -> int:
-    return max(low, min(number, high))

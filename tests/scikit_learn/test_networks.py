@@ -146,19 +146,29 @@ def test_the_network_that_is_chosen_takes_pictures_of_any_shape(shape, few, rng)
     assert any(isinstance(layer, cnnx.DropoutLayer) for layer in layers) is not few
 
 
-def test_few_examples_are_one_batch_and_more_come_in_mini_batches():
-    assert defaults.recipe((5,), 2_000).batch_size == 2_000
-    assert defaults.recipe((5,), 2_001).batch_size == 64
-    assert defaults.recipe((8, 8, 1), 100).batch_size == 100
-    assert defaults.recipe((8, 8, 1), 101).batch_size == 32
+def test_few_examples_are_one_batch():
+    assert defaults.are_few((5,), 2_000)
+    assert not defaults.are_few((5,), 2_001)
+    assert defaults.are_few((8, 8, 1), 100)
+    assert not defaults.are_few((8, 8, 1), 101)
     # Not where the batch would be large because its pictures are.
-    assert defaults.recipe((64, 64, 3), 100).batch_size == 32
+    assert not defaults.are_few((64, 64, 3), 100)
     # Repetitions change nothing but the number of examples.
-    assert defaults.recipe((5,), 15)._replace(batch_size=0) == defaults.recipe((5,), 30)._replace(batch_size=0)
+    for shape in [(5,), (8, 8, 1)]:
+        assert defaults.recipe(shape, 15, few=True).batch_size == 15
+        assert defaults.recipe(shape, 30, few=True)._replace(batch_size=15) == defaults.recipe(shape, 15, few=True)
 
 
-def test_more_examples_take_fewer_epochs():
+def test_more_examples_take_fewer_epochs_and_more_steps():
     for shape in [(5,), (28, 28, 1)]:
-        epochs = [defaults.recipe(shape, examples).epochs for examples in (2_500, 10_000, 10**5, 10**7)]
+        recipes = {examples: defaults.recipe(shape, examples, few=False) for examples in (50, 500, 10**4, 10**5, 10**7)}
+        epochs = [recipe.epochs for recipe in recipes.values()]
         assert epochs == sorted(epochs, reverse=True)
         assert epochs[-1] >= 4
+        steps = [examples * recipe.epochs / recipe.batch_size for examples, recipe in recipes.items()]
+        assert steps == sorted(steps)
+
+
+def test_who_asks_for_mini_batches_gets_the_network_for_them(data):
+    kinds = [{type(layer) for layer in fitted("auto", data, batch_size=size).model_.layers} for size in ("auto", 12, 4)]
+    assert [cnnx.DropoutLayer in kind for kind in kinds] == [False, False, True]

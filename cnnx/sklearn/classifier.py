@@ -73,9 +73,9 @@ class CNNClassifier(ClassifierMixin, NetworkEstimator):
 
     Notes
     -----
-    A table of up to 2,000 rows, or up to 100 small pictures, are one batch, and with the network that is chosen for
-    them a weight of 2 counts exactly as a repetition. More examples come in mini-batches in a random order, where it
-    does so on average.
+    Up to 2,000 rows of a table, with a million values in all, or up to 100 small pictures are one batch, and with the
+    network that is chosen for them a weight of 2 counts exactly as a repetition. More examples come in mini-batches in
+    a random order, where it does so on average; so do fewer, if `batch_size` says so.
 
     Examples
     --------

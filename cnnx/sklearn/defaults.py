@@ -19,8 +19,10 @@ from cnnx.layers.flatten import Flatten
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import PoolLayer
 
-# Rows of a table that are one batch, and pictures; these in all not more values than that, for memory's sake.
-FEW_ROWS, FEW_PICTURES, FEW_VALUES = 2_000, 100, 2**17
+# So many rows of a table are one batch, and so many pictures, if they do not have more values in all than that: a step
+# takes time and memory for each of them.
+FEW_ROWS, VALUES_OF_ROWS = 2_000, 2**20
+FEW_PICTURES, VALUES_OF_PICTURES = 100, 2**17
 UNITS = 100
 FILTERS = (32, 64)
 DROPOUT = 0.5
@@ -48,9 +50,8 @@ def is_table(shape: Shape) -> bool:
 
 def are_few(shape: Shape, examples: int) -> bool:
     """Whether examples are so few that they are one batch."""
-    if is_table(shape):
-        return examples <= FEW_ROWS
-    return examples <= FEW_PICTURES and examples * math.prod(shape) <= FEW_VALUES
+    few, values = (FEW_ROWS, VALUES_OF_ROWS) if is_table(shape) else (FEW_PICTURES, VALUES_OF_PICTURES)
+    return examples <= few and examples * math.prod(shape) <= values
 
 
 def recipe(shape: Shape, examples: int, few: bool) -> Recipe:

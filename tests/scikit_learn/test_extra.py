@@ -1,5 +1,7 @@
 """scikit-learn is an extra: nothing imports it but `cnnx.sklearn`."""
 
+import doctest
+import importlib
 import subprocess
 import sys
 
@@ -48,3 +50,11 @@ def test_with_it_both_estimators_are_there_and_documented():
 
     for name in cnnx.sklearn.__all__:
         assert "Parameters\n" in getattr(cnnx.sklearn, name).__doc__
+
+
+@pytest.mark.parametrize("module", ["cnnx.sklearn", "cnnx.sklearn.classifier", "cnnx.sklearn.regressor"])
+def test_the_examples_in_docstrings_run(module):
+    pytest.importorskip("sklearn.base")
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted > 0
+    assert result.failed == 0

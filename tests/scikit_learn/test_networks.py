@@ -151,8 +151,9 @@ def test_few_examples_are_one_batch():
     assert not defaults.are_few((5,), 2_001)
     assert defaults.are_few((8, 8, 1), 100)
     assert not defaults.are_few((8, 8, 1), 101)
-    # Not where the batch would be large because its pictures are.
+    # Not where the batch would be large because they are.
     assert not defaults.are_few((64, 64, 3), 100)
+    assert not defaults.are_few((10_000,), 1_000)
     # Repetitions change nothing but the number of examples.
     for shape in [(5,), (8, 8, 1)]:
         assert defaults.recipe(shape, 15, few=True).batch_size == 15

@@ -59,8 +59,10 @@ def recipe(shape: Shape, examples: int, few: bool) -> Recipe:
     if few:
         return Recipe(200, examples, 2e-2, 1.0) if is_table(shape) else Recipe(100, examples, 4e-3, 0.5)
     # Ten times the examples take a third of the epochs, and three times the steps.
-    epochs = max(4, min(round(950 / math.sqrt(examples)), 100))
-    return Recipe(epochs, 64, 4e-3, 0.01) if is_table(shape) else Recipe(epochs, 32, 4e-3, 0.5)
+    share = math.sqrt(1000 / examples)
+    if is_table(shape):
+        return Recipe(max(4, min(round(90 * share), 100)), 64, 1e-2, 0.3)
+    return Recipe(max(4, min(round(30 * share), 100)), 32, 4e-3, 0.5)
 
 
 def hidden_layers(shape: Shape, few: bool) -> list[Layer]:

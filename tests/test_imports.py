@@ -49,6 +49,9 @@ ROOMS = {
         *(*GROUND, "_version", "layers", "plan", "files", "metrics", "data"),
         *("inspection", "plots", "network"),
     ),
+    "sklearn": (
+        *(*GROUND, "layers", "schedules", "optimizers", "augmentation", "data", "callbacks", "network", "models"),
+    ),
     "command": (
         *(*GROUND, "_version", "layers", "files", "metrics", "schedules", "optimizers", "augmentation", "data"),
         *("callbacks", "inspection", "network", "models", "datasets", "onnx", "reporting"),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         images,
         metrics,
         models,
+        onnx as onnx,  # not in __all__
         optimizers,
         plots,
         regularizers,
@@ -46,6 +47,7 @@ LATER = {
     "images": "cnnx",
     "metrics": "cnnx",
     "models": "cnnx",
+    "onnx": "cnnx",
     "optimizers": "cnnx",
     "plots": "cnnx",
     "regularizers": "cnnx",
@@ -55,6 +57,7 @@ LATER = {
     "verification": "cnnx",
 }
 
+# Without `onnx`, which `from cnnx import *` is not to put in the place of the package of that name.
 __all__ = [
     "DivergenceError",
     "History",

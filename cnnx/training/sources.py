@@ -202,14 +202,14 @@ def check_mixup(augment: Sequence[AnyAugmentation], source: Checked) -> None:
 
 
 def standardize(first: Layer, source: Checked) -> None:
-    """Have a first layer that standardizes learn from the data as they are, unless it has learned before."""
+    """Have a first layer that standardizes learn from the data as they are, weighted, unless it has learned before."""
     if not isinstance(first, StandardizeLayer) or first.learned:
         return
     if isinstance(source, CheckedArrays):
-        first.learn(source.X)
+        first.learn(source.X, source.weights)
         return
     with closing(source.epoch(None)) as batches:
-        first.learn_batches(X for X, _, _ in batches)
+        first.learn_batches((X, weights) for X, _, weights in batches)
 
 
 def prepare(source: Checked, augment: Sequence[AnyAugmentation] = (), seed: Sequence[int] | None = None) -> Batches:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         metrics,
         models,
         optimizers,
+        parallel,
         regularizers,
         schedules,
     )
@@ -42,6 +43,7 @@ LATER = {
     "metrics": "cnnx",
     "models": "cnnx",
     "optimizers": "cnnx",
+    "parallel": "cnnx",
     "regularizers": "cnnx",
     "schedules": "cnnx",
     "show_config": "cnnx.command.configuration",
@@ -61,6 +63,7 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "parallel",
     "regularizers",
     "schedules",
     "set_num_threads",

@@ -22,6 +22,7 @@ from cnnx._kernels.ground.threads import (
     brief_spinning,
     get_num_threads as get_num_threads,
     set_num_threads as set_num_threads,
+    share_processors as share_processors,
     tell_number_to,
     threads_origin as threads_origin,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from cnnx.training.run import Callback, Figures
 
@@ -25,6 +25,7 @@ class History(dict[str, list[float]], Callback):
         Why a callback ended the run.
     """
 
+    everywhere: ClassVar[bool] = True
     interrupted: tuple[int, int] | None = None
     stopped: str | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from cnnx.callbacks import Callback
 
@@ -22,6 +22,8 @@ class Termination(Callback):
     requested : int or None
         The signal that has come.
     """
+
+    everywhere: ClassVar[bool] = True  # a batch system may ask any process of a run
 
     def __init__(self) -> None:
         self.requested: int | None = None

@@ -16,12 +16,14 @@ class Interruption:
 
     def __init__(self) -> None:
         self.requested = False
-        self._previous: Any = signal.getsignal(signal.SIGINT)
+        self._previous: Any = None
+        self._active = False
+
+    def __enter__(self) -> Interruption:
+        self._previous = signal.getsignal(signal.SIGINT)
         # Python delivers signals to the main thread alone, and could not put a handler back that is none of its own.
         in_main_thread = threading.current_thread() is threading.main_thread()
         self._active = in_main_thread and self._previous not in (None, signal.SIG_IGN)
-
-    def __enter__(self) -> Interruption:
         if self._active:
             signal.signal(signal.SIGINT, self._request)
         return self

@@ -15,6 +15,9 @@ SPINNING = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "0"}
 # More than there are processors in any machine; tens of thousands of threads would end the process.
 MOST = 4096
 
+# Where users say how many threads there are to be.
+SAID = ("CNNX_NUM_THREADS", "OMP_NUM_THREADS")
+
 _number = 1
 _origin = ""
 _forked = False
@@ -52,6 +55,13 @@ def set_num_threads(count: int) -> None:
         )
         count = 1
     _set(count, "set_num_threads")
+
+
+def share_processors(processes: int) -> None:
+    """Take this process's share of its processors, of which others run on the same; what a user has said stays."""
+    count, origin = default_threads()
+    if processes > 1 and (_number, _origin) == (count, origin) and origin not in SAID:
+        _set(max(1, count // processes), f"{origin}, which {processes} processes share")
 
 
 def get_num_threads() -> int:

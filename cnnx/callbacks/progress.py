@@ -56,7 +56,13 @@ class ProgressBar(Callback):
             self._bar = None
 
     def _show(self, figures: Figures) -> None:
-        self._bar.set_postfix_str(", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+        self._bar.set_postfix_str(", ".join(_shown(name, value) for name, value in figures.items()))
+
+
+def _shown(name: str, value: float) -> str:
+    if name == "communication":
+        return f"{1000 * value:.2f} ms of communication a step"
+    return f"{name} {value:.4f}"
 
 
 class _Screen:

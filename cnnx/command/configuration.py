@@ -8,17 +8,20 @@ from cnnx.command.output import say
 
 
 def show_config() -> None:
-    """Print version, backend, instruction sets, threads and where their number came from, and NumPy's version."""
+    """Print version, backend, instruction sets, threads and where their number came from, NumPy's version, and MPI."""
     available = ", ".join(_kernels.available_instruction_sets()) or "none"
     backend = _kernels.backend_in_use()
     if _kernels.unavailable:
         backend += f" (the compiled kernels could not be loaded: {_kernels.unavailable})"
+    from cnnx.parallel.world import describe
+
     rows = {
         "cnnx": __version__,
         "backend": backend,
         "instruction set": f"{_kernels.instruction_set_in_use() or 'none'} (available: {available})",
         "threads": f"{_kernels.get_num_threads()} (from {_kernels.threads_origin()})",
         "numpy": np.__version__,
+        "MPI": describe(),
     }
     width = max(len(name) for name in rows)
     for name, value in rows.items():

@@ -1,10 +1,13 @@
 """The command `cnnx`: train, evaluate, predict, verify, config."""
 
+from __future__ import annotations
+
 import argparse
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +18,15 @@ from cnnx.checks.arguments import check_count
 from cnnx.command.configuration import show_config
 from cnnx.command.options import add_training_options, training_options
 from cnnx.command.output import say, settle
+from cnnx.command.ranks import among_ranks
 from cnnx.command.termination import Termination
 from cnnx.inspection.summary import summarize
 from cnnx.models import MODELS
 from cnnx.network import Model
 from cnnx.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from cnnx.parallel import Shards
 
 DATA_HELP = "the word digits, a folder of IDX files (as MNIST's, gzipped or not), or an .npz file"
 DEFAULTS = {"epochs": 3, "batch_size": 32}
@@ -93,31 +100,41 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--samples", type=int, default=64, help="images to compute with (default: %(default)s)")
     verify.set_defaults(run=_verify)
 
-    config = commands.add_parser("config", help="print version, backend, instruction set and threads")
+    config = commands.add_parser("config", help="print version, backend, instruction set, threads and MPI")
     config.set_defaults(run=_config)
     return parser
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    name, ((X_train, y_train), (X_test, y_test)) = datasets.load(arguments.data)
-    say(f"{name}: {len(X_train)} images to train on, {len(X_test)} to test on, each {_size(X_train)}")
-    output = arguments.output or f"{name}-{arguments.model}.safetensors"
-    _check_writable(output, "--output")
-    if arguments.checkpoint is not None:
-        _check_writable(arguments.checkpoint, "--checkpoint")
-    model = MODELS[arguments.model](_count_classes(y_train, y_test))
-    model.build(X_train.shape[1:], seed=arguments.seed)
-    defaults = DIGITS_DEFAULTS if arguments.data == "digits" else DEFAULTS
-    epochs = defaults["epochs"] if arguments.epochs is None else arguments.epochs
-    batch_size = defaults["batch_size"] if arguments.batch_size is None else arguments.batch_size
-    options = training_options(arguments, epochs, min(X_train.shape[1:3]))
-    say(summarize(model.layers, model.plan, check_count(batch_size, "batch_size")))
+    with among_ranks(arguments.shards) as shards:
+        return _train_among_ranks(arguments, shards)
+
+
+def _train_among_ranks(arguments: argparse.Namespace, shards: Shards | None) -> int:
+    first = shards is None or shards.rank == 0
+    with nullcontext() if shards is None else shards.shared():
+        name, ((X_train, y_train), (X_test, y_test)) = datasets.load(arguments.data)
+        say(f"{name}: {len(X_train)} images to train on, {len(X_test)} to test on, each {_size(X_train)}")
+        output = arguments.output or f"{name}-{arguments.model}.safetensors"
+        if first:
+            _check_writable(output, "--output")
+        if first and arguments.checkpoint is not None:
+            _check_writable(arguments.checkpoint, "--checkpoint")
+        model = MODELS[arguments.model](_count_classes(y_train, y_test))
+        model.build(X_train.shape[1:], seed=arguments.seed)
+        defaults = DIGITS_DEFAULTS if arguments.data == "digits" else DEFAULTS
+        epochs = defaults["epochs"] if arguments.epochs is None else arguments.epochs
+        batch_size = defaults["batch_size"] if arguments.batch_size is None else arguments.batch_size
+        options = training_options(arguments, epochs, min(X_train.shape[1:3]))
+        say(summarize(model.layers, model.plan, check_count(batch_size, "batch_size")))
     options |= {"batch_size": batch_size, "epochs": epochs, "seed": arguments.seed, "verbose": not arguments.quiet}
     with Termination() as termination:
         options["callbacks"].append(termination)
-        with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
-            history = model.train(X_train, y_train, **options)
+        with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished" if first else None):
+            history = model.train(X_train, y_train, **options, parallel=shards)
             if termination.requested is not None and not options["optimizer"].steps:
+                return termination.status
+            if not first:
                 return termination.status
             # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
             model.save(output)
@@ -133,12 +150,12 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _kept_if_it_fails(model: Model, optimizer: Optimizer, path: str) -> Iterator[None]:
+def _kept_if_it_fails(model: Model, optimizer: Optimizer, path: str | None) -> Iterator[None]:
     """Training; an error, or a second Ctrl-C, after the first step leaves the weights so far in a file beside."""
     try:
         yield
     except BaseException:
-        if optimizer.steps:
+        if optimizer.steps and path is not None:
             try:
                 model.save(path)
                 say(f"cnnx: the model so far is saved to {path}", error=True)

@@ -46,6 +46,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "onecycle: up for 3 tenths of them, then down (default: %(default)s)",
     )
     parser.add_argument("--weight-decay", type=float, help="share of the weights (default: the optimizer's)")
+    shards = (
+        "cut each batch into so many blocks, a power of two, and have all processes that mpiexec or srun has started "
+        "train together, to the same weights whatever their number"
+    )
+    parser.add_argument("--shards", metavar="COUNT", type=int, help=shards)
     parser.add_argument("--augment", metavar="NAMES", help=AUGMENT_HELP)
     parser.add_argument("--checkpoint", metavar="FILE", help="written after each epoch, to go on from with --resume")
     parser.add_argument("--resume", metavar="FILE", help="go on from a checkpoint, with all else as in that run")

@@ -79,3 +79,12 @@ class Shards:
             At the end, if another rank has failed; its message says which, and why.
         """
         return self._world.shared()
+
+    def knows(self, error: BaseException) -> bool:
+        """Whether all ranks have this error, or have been told of it."""
+        return self._world.knows(error)
+
+    def end(self, status: int) -> None:
+        """End all ranks at once, with an exit status; for an error that the others do not know of."""
+        if self._world.watch is not None:
+            self._world.watch.end(status)

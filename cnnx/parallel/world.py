@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from cnnx.parallel import launchers
 from cnnx.parallel.failure import Watch
 
 INSTALL = 'python -m pip install "cnnx[mpi]"'
+# The version of the MPI library, without starting MPI.
+ASK = "import mpi4py; mpi4py.rc(initialize=False); from mpi4py import MPI; print(MPI.Get_library_version())"
 # What is told instead of a value.
 ERROR = "error"
 
@@ -173,13 +177,9 @@ def _find() -> World:
     return MPIWorld(MPI.COMM_WORLD, MPI.Get_processor_name())
 
 
-def load_mpi(start: bool = True) -> Any:
-    """The module `mpi4py.MPI`, with MPI started if `start`."""
+def load_mpi() -> Any:
+    """The module `mpi4py.MPI`, with MPI started."""
     try:
-        if not start and "mpi4py.MPI" not in sys.modules:
-            import mpi4py
-
-            mpi4py.rc(initialize=False)
         from mpi4py import MPI
     except ImportError as error:
         raise ImportError(
@@ -187,15 +187,36 @@ def load_mpi(start: bool = True) -> Any:
         ) from error
     except RuntimeError as error:
         raise ImportError(f"Shards: mpi4py cannot load an MPI library: {error}") from error
-    if start and not MPI.Is_initialized():
+    if not MPI.Is_initialized():  # mpi4py starts it, unless a user has told it not to
         MPI.Init()
     return MPI
 
 
 def library(mpi: Any) -> str:
     """Name and version of the MPI library, in one line."""
-    first = mpi.Get_library_version().strip("\0 \n").splitlines()[0]
+    return _first_line(mpi.Get_library_version())
+
+
+def _first_line(text: str) -> str:
+    first = text.strip("\0 \n").splitlines()[0]
     return " ".join(first.split()).replace("Version: ", "").rstrip(",")
+
+
+def describe() -> str:
+    """For `cnnx config`: the MPI library, rank and size, or why there is none."""
+    if find_spec("mpi4py") is None:
+        return f"none (mpi4py is not installed: {INSTALL})"
+    if launchers.launched() or "mpi4py.MPI" in sys.modules:
+        try:
+            world = find_world()
+        except (ImportError, RuntimeError) as error:
+            return str(error)
+        return f"{library(load_mpi())}, rank {world.rank} of {world.size}"
+    # In a process of its own: to start MPI without a launcher may end the process.
+    asked = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        return f"none that mpi4py can load: {(asked.stderr.strip() or 'it ended the process').splitlines()[-1]}"
+    return f"{_first_line(asked.stdout)}, rank 0 of 1 (no launcher has started this process)"
 
 
 def processors() -> frozenset[int]:

@@ -24,6 +24,12 @@ def find_mpiexec():
     return found
 
 
+def hydra():
+    """Whether the launcher is MPICH's, which hands signals on."""
+    told = subprocess.run([find_mpiexec(), "--version"], capture_output=True, text=True, check=False)
+    return "HYDRA" in told.stdout.upper()
+
+
 def environment():
     """One thread a rank, and more ranks than processors."""
     return {

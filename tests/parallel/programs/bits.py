@@ -30,7 +30,9 @@ def plain():
 
 
 def dropping():
-    return Model(Flatten(), DenseLayer(12), ReluLayer(), DropoutLayer(0.3), DenseLayer(10), DropoutLayer(0.1), softmax())
+    return Model(
+        Flatten(), DenseLayer(12), ReluLayer(), DropoutLayer(0.3), DenseLayer(10), DropoutLayer(0.1), softmax()
+    )
 
 
 def normalized():

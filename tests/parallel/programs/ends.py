@@ -96,9 +96,9 @@ def train(name, callbacks=(), rate=1e-2, **more):
         error = f"{type(caught).__name__}: {caught}"
     return {
         "error": error,
-        "interrupted": history and history.interrupted,
-        "stopped": history and history.stopped,
-        "epochs": history and len(history.get("loss", ())),
+        "interrupted": None if history is None else history.interrupted,
+        "stopped": None if history is None else history.stopped,
+        "epochs": None if history is None else len(history.get("loss", ())),
         "steps": optimizer.steps,
         "model": bits.checksum(model),
     }

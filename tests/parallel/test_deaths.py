@@ -1,0 +1,85 @@
+"""A rank that dies ends the job, and a signal to the launcher ends it in order; the last checkpoint is whole."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+import ranks
+
+import cnnx
+from cnnx.command.main import main
+from cnnx.parallel import Shards
+
+sys.path.insert(0, str(ranks.PROGRAMS))
+import bits
+
+
+def test_a_rank_that_is_killed_ends_all_and_two_ranks_go_on(tmp_path):
+    status, _, errors = ranks.finish(ranks.start(4, "dies.py", "killed", folder=tmp_path))
+    assert status != 0
+    assert not list(tmp_path.glob("rank-*"))
+    model = bits.dropping()
+    given = {"batch_size": 16, "epochs": 2, "seed": 0, "verbose": False, "optimizer": "adam"}
+    model.train(bits.X, bits.y, **given, parallel=Shards(bits.SHARDS))
+    assert ranks.run(2, "dies.py", "resume", folder=tmp_path) == [bits.checksum(model)] * 2, errors
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("leaves", "cnnx.errors.RankError: rank 1: SystemExit: 3"),
+        ("before", "cnnx: rank 1 failed, and ends all of the job"),
+        ("caught", "cnnx: rank 1 left the training alone, and ends all of the job"),
+    ],
+)
+def test_a_rank_that_leaves_the_others_waiting_ends_all(how, message, tmp_path):
+    status, output, errors = ranks.finish(ranks.start(2, "dies.py", how, folder=tmp_path))
+    assert status != 0
+    assert message in output + errors
+    assert not (tmp_path / "rank-0.json").exists()
+
+
+COMMAND = ("train", "digits", "--shards", 8, "--batch-size", 512, "--epochs", 10, "--quiet", "--augment", "shift")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The model of a run that nobody stopped, of one process without MPI."""
+    path, threads = tmp_path_factory.mktemp("whole") / "model.safetensors", cnnx.get_num_threads()
+    cnnx.set_num_threads(1)
+    try:
+        assert main([*map(str, COMMAND), "--output", str(path)]) == 0
+    finally:
+        cnnx.set_num_threads(threads)
+    return path.read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_ends_when_the_launcher_is_asked_to_and_two_ranks_go_on(number, whole, tmp_path):
+    if not ranks.hydra():
+        pytest.skip("this mpiexec does not hand signals on, but ends all processes")
+    command = ["-m", "cnnx", *COMMAND, "--checkpoint", "run.ckpt", "--output", "model.safetensors"]
+    process = ranks.start(4, *command, folder=tmp_path)
+    end = time.monotonic() + ranks.LIMIT
+    while not (tmp_path / "run.ckpt").exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(number)
+    status, output, errors = ranks.finish(process)
+    assert output.count("saved to model.safetensors") == 1, (status, output, errors)
+    assert output.count("images to train on") == 1
+    assert (status == 0) == (number == signal.SIGINT)
+    assert (tmp_path / "model.safetensors").read_bytes() != whole
+    status, output, errors = ranks.finish(ranks.start(2, *command, "--resume", "run.ckpt", folder=tmp_path))
+    assert status == 0, (output, errors)
+    assert (tmp_path / "model.safetensors").read_bytes() == whole
+
+
+def test_the_command_says_an_error_once(tmp_path):
+    status, output, errors = ranks.finish(
+        ranks.start(2, "-m", "cnnx", "train", "digits", "--shards", 4, "--output", "no/such/folder", folder=tmp_path)
+    )
+    assert status == 2
+    assert errors.count("cnnx: error: ") == 1, output

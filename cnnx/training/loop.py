@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any
 
 from cnnx.errors import DivergenceError
 from cnnx.schedules import Schedule
@@ -90,17 +89,25 @@ def _fit_epoch(run: Run, steps: Steps, prepared: Epochs, saved: SavedRun | None)
     with closing(prepared.epoch(run.rng, position.batch, position.epoch)) as batches:
         if saved is not None:
             saved.restore_generators(run)
-        told = run.told
+        told, count, before = run.told, run.batches, run.before + position.epoch - 1
         for callback in told:
             callback.on_epoch_begin(position.epoch)
         for batch in batches:
-            position.add(*_step(run, steps, batch))
+            number = position.batch + 1
+            # The learning rate is that of the step's middle.
+            run.optimizer.progress = before + (number - 0.5) / count
+            try:
+                taken = steps.take(run, batch)
+            except DivergenceError as error:
+                raise DivergenceError(f"epoch {position.epoch}, batch {number} of {count}: {error}") from None
+            run.optimizer.progress = before + number / count
+            position.add(*taken)
             # The next batch can then be where this one was: fresh memory costs more than the copy.
             del batch
             figures = run.trained_figures()
             for callback in told:
-                callback.on_batch_end(position.batch, figures)
-            if steps.ends(run) and position.batch < run.batches:
+                callback.on_batch_end(number, figures)
+            if steps.ends(run) and number < count:
                 return
 
 
@@ -117,19 +124,6 @@ def _end_epoch(run: Run, steps: Steps) -> None:
         run.position = Position(epoch + 1)
         for callback in run.told:
             callback.on_epoch_end(epoch, figures)
-
-
-def _step(run: Run, steps: Steps, taken: Any) -> tuple[float, float, float, int]:
-    """A step with the learning rate of its middle."""
-    epoch, batch = run.position.epoch, run.position.batch + 1
-    done = run.before + epoch - 1
-    run.optimizer.progress = done + (batch - 0.5) / run.batches
-    try:
-        result = steps.take(run, taken)
-    except DivergenceError as error:
-        raise DivergenceError(f"epoch {epoch}, batch {batch} of {run.batches}: {error}") from None
-    run.optimizer.progress = done + batch / run.batches
-    return result
 
 
 @contextmanager

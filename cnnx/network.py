@@ -14,6 +14,7 @@ import numpy as np
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks.arguments import check_count
 from cnnx.checks.arrays import ALLOW_NAN, check_batch, check_dtype, check_finite, check_numbers, check_shape, is_finite
+from cnnx.checks.description import check_class_names, check_pixel_max
 from cnnx.errors import divergence
 from cnnx.layers import check_known
 from cnnx.layers.base import Layer, check_free, choose_initializers
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from cnnx.parallel import Shards
     from cnnx.regularizers import Regularizer
     from cnnx.schedules import Schedule
+    from cnnx.training.given import Given
     from cnnx.training.rate_search import RangeTest
     from cnnx.training.steps import Steps
     from cnnx.training.weighting import ClassWeight
@@ -62,6 +64,14 @@ class Model:
 
     fixed : bool
         Whether the parameters are in memory that cannot be written, as in a model that `folded` gave.
+
+    class_names : tuple of str or None
+        Name of each class, in the order of their numbers. `train` takes them from a source that has names, such as
+        `FolderBatches`; they can be set, and are saved with the model.
+    pixel_max : float or None
+        What a white pixel is in the data that the model was trained on, such as 255 for bytes; None where that is not
+        known, as of tables. `train` looks at its first examples; it can be set, and is saved with the model, so that
+        the command line gives pictures to the model as it knows them.
 
     plan, serving_plan : Plan
         What a step of training does, and what a prediction does: which layers are computed together, and the memory
@@ -97,6 +107,8 @@ class Model:
             layer.place(f"layers[{index}]")
         self.layers = list(layers)
         self.built = False
+        self._class_names: tuple[str, ...] | None = None
+        self._pixel_max: float | None = None
 
     def __repr__(self) -> str:
         return f"Model({', '.join(repr(layer) for layer in self.layers)})"
@@ -134,6 +146,7 @@ class Model:
         for layer, values in zip(self.layers, given, strict=True):
             shape = layer.build(shape, rng, dtype, values)
         self.output_shape = shape
+        self._check_as_many(self._class_names)
         self._connect(fixed)
 
     def _connect(self, fixed: bool) -> None:
@@ -164,7 +177,8 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a pickle is made of; a copy of a view would be an array of its own."""
-        kept = "layers", "built", *(("input_shape", "output_shape", "dtype", "fixed") if self.built else ())
+        built = ("input_shape", "output_shape", "dtype", "fixed") if self.built else ()
+        kept = "layers", "built", "_class_names", "_pixel_max", *built
         return {name: getattr(self, name) for name in kept}
 
     def __copy__(self) -> Model:
@@ -181,6 +195,44 @@ class Model:
         """Number of parameters, over all layers."""
         self._require_built("parameter_count")
         return int(self.parameters.size)
+
+    # -- What it knows of its data -------------------------------------------------------------------
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Name of each class."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Iterable[str] | None) -> None:
+        checked = check_class_names(names, "Model.class_names")
+        if self.built:
+            self._check_as_many(checked)
+        self._class_names = checked
+
+    @property
+    def pixel_max(self) -> float | None:
+        """Value of a white pixel."""
+        return self._pixel_max
+
+    @pixel_max.setter
+    def pixel_max(self, value: float | None) -> None:
+        self._pixel_max = check_pixel_max(value, "Model.pixel_max")
+
+    def _check_as_many(self, names: tuple[str, ...] | None) -> None:
+        if names is not None and len(names) != self._classes():
+            raise ValueError(f"Model.class_names: expected {self._classes()} names, got {len(names)}")
+
+    def _classes(self) -> int:
+        """Number of classes; one output is for two."""
+        return max(self.output_shape[0], 2) if self.output_shape else 0
+
+    def _learn_description(self, data: Given) -> None:
+        """Take from the data what they show of themselves; names only where there are as many as classes."""
+        if data.pixel_max is not None:
+            self._pixel_max = data.pixel_max
+        if data.class_names is not None and len(data.class_names) == self._classes():
+            self.class_names = data.class_names
 
     # -- Training ------------------------------------------------------------------------------------
 
@@ -310,6 +362,7 @@ class Model:
             first = self.layers[0]
             if saved is None and isinstance(first, StandardizeLayer) and not first.learned:
                 first.state = steps.once("standardize", partial(sources.standardize, first, source))
+            self._learn_description(data)
             history = History()
             told = [history, *([ProgressBar()] if verbose else []), *chosen.callbacks]
             run = Run(
@@ -711,6 +764,7 @@ class Model:
         copies = fold(self.layers)
         folded = Model(*(layer for layer, _ in copies))
         folded.build(self.input_shape, dtype=self.dtype, params=[values for _, values in copies], fixed=True)
+        folded._class_names, folded._pixel_max = self._class_names, self._pixel_max
         return folded
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -727,7 +781,8 @@ class Model:
 
         self._require_built("save")
         check_known(self.layers, "Model.save")
-        save(path, self.layers, self.input_shape, self.dtype)
+        data = {"class_names": self.class_names, "pixel_max": self.pixel_max}
+        save(path, self.layers, self.input_shape, self.dtype, data)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Model:
@@ -746,6 +801,7 @@ class Model:
         with usable(path):
             model = Model(*parts.layers)
             model.build(parts.input_shape, dtype=parts.dtype, params=parts.params)
+            model.class_names, model.pixel_max = parts.data["class_names"], parts.data["pixel_max"]
         return model
 
     # -- Checks --------------------------------------------------------------------------------------

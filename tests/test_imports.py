@@ -33,16 +33,19 @@ ROOMS = {
         *("optimizers", "regularizers", "augmentation", "data"),
     ),
     "callbacks": (*GROUND, "schedules", "training"),
+    "parallel": (*GROUND, "_version", "errors", "layers", "augmentation", "data", "training"),
     "inspection": (*GROUND, "memory", "layers", "plan"),
     "network": (
         *(*GROUND, "errors", "memory", "layers", "plan", "files", "schedules", "optimizers", "regularizers"),
-        *("augmentation", "data", "training", "callbacks", "inspection"),
+        *("augmentation", "data", "training", "callbacks", "parallel", "inspection"),
     ),
     "models": (*GROUND, "layers", "network"),
     "datasets": GROUND,
+    "images": ("files",),
+    "verification": ("inspection",),
     "command": (
         *(*GROUND, "_version", "files", "metrics", "schedules", "optimizers", "augmentation", "callbacks"),
-        *("inspection", "network", "models", "datasets"),
+        *("parallel", "inspection", "network", "models", "datasets"),
     ),
     "__main__": ("command",),
 }

@@ -1,13 +1,10 @@
 """The command `cnnx`: train, evaluate, predict, verify, config."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,15 +15,12 @@ from cnnx.checks.arguments import check_count
 from cnnx.command.configuration import show_config
 from cnnx.command.options import add_training_options, training_options
 from cnnx.command.output import say, settle
-from cnnx.command.ranks import among_ranks
+from cnnx.command.ranks import Ranks, among_ranks
 from cnnx.command.termination import Termination
 from cnnx.inspection.summary import summarize
 from cnnx.models import MODELS
 from cnnx.network import Model
 from cnnx.optimizers import Optimizer
-
-if TYPE_CHECKING:
-    from cnnx.parallel import Shards
 
 DATA_HELP = "the word digits, a folder of IDX files (as MNIST's, gzipped or not), or an .npz file"
 DEFAULTS = {"epochs": 3, "batch_size": 32}
@@ -106,19 +100,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    with among_ranks(arguments.shards) as shards:
-        return _train_among_ranks(arguments, shards)
+    with among_ranks(arguments.shards) as ranks:
+        return _train_among_ranks(arguments, ranks)
 
 
-def _train_among_ranks(arguments: argparse.Namespace, shards: Shards | None) -> int:
-    first = shards is None or shards.rank == 0
-    with nullcontext() if shards is None else shards.shared():
+def _train_among_ranks(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    with ranks.shared():
         name, ((X_train, y_train), (X_test, y_test)) = datasets.load(arguments.data)
         say(f"{name}: {len(X_train)} images to train on, {len(X_test)} to test on, each {_size(X_train)}")
         output = arguments.output or f"{name}-{arguments.model}.safetensors"
-        if first:
+        if ranks.first:
             _check_writable(output, "--output")
-        if first and arguments.checkpoint is not None:
+        if ranks.first and arguments.checkpoint is not None:
             _check_writable(arguments.checkpoint, "--checkpoint")
         model = MODELS[arguments.model](_count_classes(y_train, y_test))
         model.build(X_train.shape[1:], seed=arguments.seed)
@@ -130,11 +123,11 @@ def _train_among_ranks(arguments: argparse.Namespace, shards: Shards | None) -> 
     options |= {"batch_size": batch_size, "epochs": epochs, "seed": arguments.seed, "verbose": not arguments.quiet}
     with Termination() as termination:
         options["callbacks"].append(termination)
-        with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished" if first else None):
-            history = model.train(X_train, y_train, **options, parallel=shards)
+        with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished" if ranks.first else None):
+            history = model.train(X_train, y_train, **options, parallel=ranks.shards)
             if termination.requested is not None and not options["optimizer"].steps:
                 return termination.status
-            if not first:
+            if not ranks.first:
                 return termination.status
             # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
             model.save(output)
@@ -167,7 +160,7 @@ def _kept_if_it_fails(model: Model, optimizer: Optimizer, path: str | None) -> I
 def _evaluate(arguments: argparse.Namespace) -> int:
     model = Model.load(arguments.model)
     _, (_, (X_test, y_test)) = datasets.load(arguments.data)
-    _print_test(model, X_test * _brightest(model, X_test), y_test)
+    _print_test(model, X_test * _brightness(model, X_test), y_test)
     return 0
 
 
@@ -175,7 +168,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from cnnx.files.images import read_image
 
     model = Model.load(arguments.model)
-    status, brightest = 0, _brightest(model)
+    status, white = 0, np.float32(model.pixel_max or 1)
     for path in arguments.images:
         try:
             pixels, resized = read_image(path, model.input_shape)
@@ -186,18 +179,16 @@ def _predict(arguments: argparse.Namespace) -> int:
         if resized:
             height, width, _ = model.input_shape
             say(f"{path}: resized to {height}x{width} pixels", error=True)
-        say(f"{path}: {_decision(model, pixels[None] * brightest)}")
+        say(f"{path}: {_decision(model, pixels[None] * white)}")
     return status
 
 
-def _brightest(model: Model, X: Array | None = None) -> np.float32:
-    """What white is for a model: 1; or 255 where its first layer has learned its mean and deviation from bytes."""
-    learned = model.layers[0].state
-    of_bytes = "deviation" in learned and max(float(values.max()) for values in learned.values()) > 1
-    if not of_bytes or (X is not None and X.max() > 1):
+def _brightness(model: Model, X: Array) -> np.float32:
+    """What pictures from 0 to 1 are multiplied by to be as the model knows them."""
+    if model.pixel_max in (None, 1) or X.max() > 1:
         return np.float32(1)
-    say("the model has learned from pixels from 0 to 255: it is given such pixels", error=True)
-    return np.float32(255)
+    say(f"the model has learned from pixels from 0 to {model.pixel_max:g}: it is given such pixels", error=True)
+    return np.float32(model.pixel_max)
 
 
 def _decision(model: Model, image: Array) -> str:
@@ -221,7 +212,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     else:
         model = Model.load(arguments.subject)
         _, ((X, y), _) = datasets.load(arguments.data or "digits")
-        X = X[: arguments.samples] * _brightest(model, X)
+        X = X[: arguments.samples] * _brightness(model, X)
     try:
         say(model.verify(X[: arguments.samples], y[: arguments.samples]))
     except VerificationError as error:

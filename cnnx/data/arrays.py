@@ -11,6 +11,7 @@ from cnnx.checks.arguments import check_count
 from cnnx.checks.arrays import check_numbers, check_same_length
 from cnnx.checks.weights import check_weights
 from cnnx.data.base import Batch, IndexedBatches
+from cnnx.data.pixels import LOOKED_AT, pixel_max
 
 
 class ArrayBatches(IndexedBatches):
@@ -46,6 +47,11 @@ class ArrayBatches(IndexedBatches):
         self.examples = len(self.X)
         self.batch_size = check_count(batch_size, "ArrayBatches: batch_size")
         self.input_shape = tuple(self.X.shape[1:])
+
+    @property
+    def pixel_max(self) -> float | None:
+        """Value of a white pixel, as far as the first examples show it."""
+        return pixel_max(_rows(self.X, slice(0, LOOKED_AT)))
 
     def read(self, indices: Array | slice) -> Batch:
         """Rows of the arrays."""

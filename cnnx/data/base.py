@@ -27,6 +27,8 @@ class Batches:
         Shape of one example.
     labels, weights : ndarray of shape (examples, ...) or None
         Labels and weights of all examples in their own order, where they are known beforehand.
+    class_names : tuple of str or None
+        Name of each class, in the order of their numbers, where the source has names.
     """
 
     examples: int
@@ -34,6 +36,12 @@ class Batches:
     input_shape: Shape
     labels: Array | None = None
     weights: Array | None = None
+    class_names: tuple[str, ...] | None = None
+
+    @property
+    def pixel_max(self) -> float | None:
+        """Value of a white pixel, where it is known."""
+        return None
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""

@@ -22,7 +22,7 @@ LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 class FolderBatches(IndexedBatches):
     """Batches from a folder of PNG and JPEG files with a subfolder for each class; files are read as they are needed.
 
-    Examples are float32 from 0 (black) to 1; labels are integers, the place of the subfolder's name in `classes`.
+    Examples are float32 from 0 (black) to 1; labels are integers, the place of the subfolder's name in `class_names`.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class FolderBatches(IndexedBatches):
 
     Attributes
     ----------
-    classes : list of str
+    class_names : tuple of str
         Names of the subfolders, sorted.
     paths : list of pathlib.Path
         The files: by class, then by name.
@@ -62,13 +62,19 @@ class FolderBatches(IndexedBatches):
         if channels not in (1, 3):
             raise ValueError(f"FolderBatches: channels: expected 1 or 3, got {channels!r}")
         self.input_shape = (*pair(size, "size", "FolderBatches"), int(channels))
-        self.classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
-        if not self.classes:
+        names = (entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
+        self.class_names: tuple[str, ...] = tuple(sorted(names))
+        if not self.class_names:
             raise ValueError(f"{folder}: expected a subfolder for each class, found none")
-        files = [_image_files(folder / name) for name in self.classes]
+        files = [_image_files(folder / name) for name in self.class_names]
         self.paths = [file for of_class in files for file in of_class]
         self.labels: Array = np.repeat(np.arange(len(files)), [len(of_class) for of_class in files])
         self.examples = len(self.paths)
+
+    @property
+    def pixel_max(self) -> float:
+        """Value of a white pixel, 1."""
+        return 1.0
 
     def read(self, indices: Array | slice) -> Batch:
         """Decode these files."""

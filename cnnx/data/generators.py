@@ -12,6 +12,7 @@ from cnnx.checks.arguments import check_count
 from cnnx.checks.arrays import check_numbers
 from cnnx.checks.weights import check_one_each
 from cnnx.data.base import Batch, Batches, check_first
+from cnnx.data.pixels import pixel_max
 
 
 class GeneratorBatches(Batches):
@@ -54,6 +55,12 @@ class GeneratorBatches(Batches):
         finally:
             items.close()
         self.input_shape = X.shape[1:]
+        self._pixel_max = pixel_max(X)
+
+    @property
+    def pixel_max(self) -> float | None:
+        """Value of a white pixel, as far as the first batch shows it."""
+        return self._pixel_max
 
     def epoch(self, rng: np.random.Generator | None, first: int = 0, number: int = 1) -> Generator[Batch, None, None]:
         """Batches from a new iterator; see `Batches.epoch`."""

@@ -1,12 +1,13 @@
-"""Data sets: the digits that ship inside the package, and readers of IDX and .npz files."""
+"""Data sets: the digits that ship inside the package, known ones to fetch, and readers of IDX and .npz files."""
 
 import os
 from pathlib import Path
 
 from cnnx.datasets.digits import load_digits
+from cnnx.datasets.fetching import CLASS_NAMES, fetch
 from cnnx.datasets.files import PathLike, Splits, is_npz, load_folder, load_npz, read_idx
 
-__all__ = ["is_npz", "load", "load_digits", "load_folder", "load_npz", "read_idx"]
+__all__ = ["CLASS_NAMES", "fetch", "is_npz", "load", "load_digits", "load_folder", "load_npz", "read_idx"]
 
 
 def load(source: PathLike) -> tuple[str, Splits]:

@@ -85,9 +85,9 @@ def read_idx(path: PathLike) -> Array:
         size = os.fstat(file.fileno()).st_size
         try:
             if magic != GZIP_MAGIC:
-                return _read_idx(file, path, size)
+                return read_idx_stream(file, path, size)
             with gzip.GzipFile(fileobj=file) as stream:
-                return _read_idx(stream, path, _most(size))
+                return read_idx_stream(stream, path, _most(size))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(f"{path}: expected intact gzip data, got: {error}") from error
         except MemoryError as error:
@@ -99,7 +99,8 @@ def _most(size: int) -> int:
     return MOST_TIMES * size + MOST_ANYWAY
 
 
-def _read_idx(stream: IO[bytes] | io.BufferedIOBase, path: PathLike, most: int) -> Array:
+def read_idx_stream(stream: IO[bytes] | io.BufferedIOBase, path: PathLike, most: int) -> Array:
+    """The array of an IDX file that holds at most `most` bytes; errors name `path`."""
     header = _read(stream, 4)
     if len(header) < 4 or header[:2] != b"\0\0" or header[2] not in IDX_TYPES or header[3] == 0:
         types = ", ".join(f"{code:02x}" for code in IDX_TYPES)
@@ -167,8 +168,8 @@ def load_folder(path: PathLike) -> Splits:
     parts = []
     for prefix in ("train", "t10k"):
         images, labels = (_find(folder, prefix, kind) for kind in ("images-idx3", "labels-idx1"))
-        parts.append((_images(read_idx(images), str(images)), _labels(read_idx(labels), str(labels))))
-    return _splits(parts[0], parts[1], str(path))
+        parts.append((as_images(read_idx(images), str(images)), as_labels(read_idx(labels), str(labels))))
+    return as_splits(parts[0], parts[1], str(path))
 
 
 def _find(folder: Path, prefix: str, kind: str) -> Path:
@@ -220,12 +221,12 @@ def load_npz(path: PathLike) -> Splits:
             raise ValueError(f"{path}: expected an intact .npz file, got: {error!r}") from error
     try:
         train, test = (
-            (_images(arrays[f"x_{part}"], f"{path}: X_{part}"), _labels(arrays[f"y_{part}"], f"{path}: y_{part}"))
+            (as_images(arrays[f"x_{part}"], f"{path}: X_{part}"), as_labels(arrays[f"y_{part}"], f"{path}: y_{part}"))
             for part in ("train", "test")
         )
     except MemoryError as error:
         raise ValueError(f"{path}: expected arrays that memory can hold; {error}") from error
-    return _splits(train, test, str(path))
+    return as_splits(train, test, str(path))
 
 
 def _npz_arrays(file: BinaryIO) -> dict[str, Array]:
@@ -294,7 +295,7 @@ def _npy_header(name: str, header: bytes) -> tuple[np.dtype[Any], bool, tuple[in
     return np.dtype(descr.strip("'")), order == "True", sizes
 
 
-def _images(images: Array, source: str) -> Array:
+def as_images(images: Array, source: str) -> Array:
     """Float32 with a channel axis; integers of a known range come to lie in [0, 1]."""
     if images.ndim not in (3, 4):
         raise ValueError(
@@ -313,7 +314,8 @@ def _images(images: Array, source: str) -> Array:
     return images.astype(np.float32, copy=False)
 
 
-def _labels(labels: Array, source: str) -> Array:
+def as_labels(labels: Array, source: str) -> Array:
+    """Integers (n,)."""
     if labels.ndim == 2 and labels.shape[1] == 1:  # Keras gives CIFAR's labels as a column
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
@@ -321,7 +323,8 @@ def _labels(labels: Array, source: str) -> Array:
     return labels.astype(np.int64)
 
 
-def _splits(train: Split, test: Split, source: str) -> Splits:
+def as_splits(train: Split, test: Split, source: str) -> Splits:
+    """Both parts, which have to fit together."""
     for name, (images, labels) in (("training", train), ("test", test)):
         if len(images) == 0:
             raise ValueError(f"{source}: expected at least one {name} image, got none")

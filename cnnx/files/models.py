@@ -7,7 +7,7 @@ were checksums, is read without.
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -20,18 +20,23 @@ from cnnx.layers.base import Layer
 
 FORMAT, WITHOUT_CHECKSUM = 2, 1
 DTYPES = ("float32", "float64")
-ENTRIES = {"format", "input_shape", "dtype", "layers"}
+ENTRIES = {"format", "input_shape", "dtype", "layers", "data"}
+UNKNOWN_DATA = {"class_names": None, "pixel_max": None}
 # More than anybody trains, and read within a second.
 MOST_LAYERS = 10_000
 
 
 class Parts(NamedTuple):
-    """What a file holds: layers that are not built yet, and for each of them the values to build it with."""
+    """What a file holds: layers that are not built yet, for each of them the values to build it with, and more.
+
+    `data` is what the model says of its data, a JSON value for each of its two entries.
+    """
 
     layers: list[Layer]
     input_shape: Shape
     dtype: str
     params: list[dict[str, Array]]
+    data: dict[str, Any]
 
 
 def architecture(layers: Sequence[Layer], input_shape: Shape, dtype: np.dtype[Any]) -> dict[str, Any]:
@@ -43,14 +48,20 @@ def architecture(layers: Sequence[Layer], input_shape: Shape, dtype: np.dtype[An
     }
 
 
-def save(path: str | os.PathLike[str], layers: Sequence[Layer], input_shape: Shape, dtype: np.dtype[Any]) -> None:
-    """Write a model's file, of its built layers."""
+def save(
+    path: str | os.PathLike[str],
+    layers: Sequence[Layer],
+    input_shape: Shape,
+    dtype: np.dtype[Any],
+    data: Mapping[str, Any],
+) -> None:
+    """Write a model's file, of its built layers and of what it says of its data."""
     tensors = {
         f"{index}.{key}": value
         for index, layer in enumerate(layers)
         for key, value in {**layer.params, **layer.state}.items()
     }
-    metadata = {"cnnx": json.dumps({"format": FORMAT, **architecture(layers, input_shape, dtype)})}
+    metadata = {"cnnx": json.dumps({"format": FORMAT, "data": data, **architecture(layers, input_shape, dtype)})}
     write_tensors(path, tensors, metadata)
 
 
@@ -81,7 +92,9 @@ def _parts(metadata: dict[str, str], tensors: dict[str, Array]) -> Parts:
         raise ValueError(f"format: expected {FORMAT}, got {made!r}; a newer cnnx may read it")
     if made != WITHOUT_CHECKSUM and CHECKSUM not in metadata:
         raise ValueError(f"its metadata has no entry {CHECKSUM!r}, as files of format {made} have")
-    for name in ENTRIES - content.keys():
+    if made == WITHOUT_CHECKSUM:
+        content.setdefault("data", UNKNOWN_DATA)
+    for name in sorted(ENTRIES - content.keys()):
         raise KeyError(name)
     if unknown := content.keys() - ENTRIES:
         raise ValueError(f"expected the entries {sorted(ENTRIES)}, got {sorted(unknown)}, too")
@@ -90,8 +103,11 @@ def _parts(metadata: dict[str, str], tensors: dict[str, Array]) -> Parts:
     input_shape = content["input_shape"]
     if not isinstance(input_shape, list) or not all(type(n) is int and n > 0 for n in input_shape):
         raise ValueError(f"input_shape: expected an integer of 1 or more for each axis, got {input_shape!r}")
+    data = content["data"]
+    if not isinstance(data, dict) or data.keys() != UNKNOWN_DATA.keys():
+        raise ValueError(f"data: expected the entries {sorted(UNKNOWN_DATA)}, got {data!r}")
     layers = _layers(content["layers"])
-    return Parts(layers, tuple(input_shape), content["dtype"], _params(len(layers), tensors))
+    return Parts(layers, tuple(input_shape), content["dtype"], _params(len(layers), tensors), data)
 
 
 def _layers(entries: list[Any]) -> list[Layer]:

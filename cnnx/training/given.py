@@ -14,6 +14,7 @@ from cnnx.checks.arguments import check_count, check_share
 from cnnx.checks.arrays import check_finite, check_numbers, check_same_length, check_shape
 from cnnx.checks.weights import check_one_each
 from cnnx.data.base import Batch, Batches
+from cnnx.data.pixels import LOOKED_AT, pixel_max
 from cnnx.data.prefetching import Prefetched
 from cnnx.layers.loss.output import ClassificationLayer, OutputLayer
 from cnnx.layers.loss.regression import RegressionLayer
@@ -47,6 +48,16 @@ class GivenArrays(NamedTuple):
         """Shape of one example."""
         return self.X.shape[1:]
 
+    @property
+    def pixel_max(self) -> float | None:
+        """Value of a white pixel, as far as the first examples show it."""
+        return pixel_max(self.X[:LOOKED_AT])
+
+    @property
+    def class_names(self) -> None:
+        """Labels are numbers."""
+        return None
+
     def fitting(self, input_shape: Shape, output: OutputLayer, class_weight: ClassWeight | None = None) -> Batch:
         """Examples, labels and weights, once all is known to fit a model of this shape with this output layer."""
         check_shape(self.X, input_shape, "X")
@@ -71,6 +82,16 @@ class GivenBatches(NamedTuple):
     def input_shape(self) -> Shape:
         """Shape of one example."""
         return tuple(self.batches.input_shape)
+
+    @property
+    def pixel_max(self) -> float | None:
+        """Value of a white pixel, where the source knows it."""
+        return self.batches.pixel_max
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes, where the source has them."""
+        return self.batches.class_names
 
     def checked(
         self, input_shape: Shape, dtype: np.dtype[Any], output: OutputLayer, class_weight: ClassWeight | None = None

@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 def test_each_subfolder_is_a_class(folder):
     batches = FolderBatches(folder, 4, size=(4, 6))
-    assert batches.classes == ["cats", "dogs"]
+    assert batches.class_names == ("cats", "dogs")
     assert (len(batches), batches.examples, batches.input_shape) == (3, 10, (4, 6, 3))
     X, y, weights = (list(values) for values in zip(*batches.epoch(None), strict=True))
     np.testing.assert_array_equal(np.concatenate(y), [0] * 5 + [1] * 5)

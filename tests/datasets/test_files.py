@@ -6,16 +6,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from idx import CODES, idx
 
 from cnnx import datasets
-
-IDX_CODES = {"uint8": 0x08, "int8": 0x09, "int16": 0x0B, "int32": 0x0C, "float32": 0x0D, "float64": 0x0E}
-
-
-def idx(array):
-    """The bytes of an IDX file."""
-    header = bytes([0, 0, IDX_CODES[array.dtype.name], array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
-    return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
 @pytest.fixture
@@ -34,7 +27,7 @@ def folder(tmp_path, images):
     return tmp_path
 
 
-@pytest.mark.parametrize("dtype", IDX_CODES)
+@pytest.mark.parametrize("dtype", CODES)
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
 def test_idx_files_of_every_type_give_back_their_array(tmp_path, rng, dtype, compress):
     array = rng.integers(-100, 100, (3, 2, 4)).astype(dtype)

@@ -9,7 +9,7 @@ pytest.importorskip("PIL")
 
 from PIL import Image, PngImagePlugin
 
-from cnnx.files.images import read_image
+from cnnx.images import read_image
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 
 import cnnx
 from cnnx import _kernels, models
-from cnnx.inspection.verification import VerificationError
+from cnnx.verification import VerificationError
 
 pytestmark = pytest.mark.skipif(not _kernels._compiled, reason="without compiled kernels there is nothing to compare")
 

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
         callbacks,
         data,
         datasets,
+        images,
         metrics,
         models,
         optimizers,
         parallel,
         regularizers,
         schedules,
+        verification,
     )
     from cnnx.callbacks import History
     from cnnx.command.configuration import show_config
@@ -40,6 +42,7 @@ LATER = {
     "callbacks": "cnnx",
     "data": "cnnx",
     "datasets": "cnnx",
+    "images": "cnnx",
     "metrics": "cnnx",
     "models": "cnnx",
     "optimizers": "cnnx",
@@ -47,6 +50,7 @@ LATER = {
     "regularizers": "cnnx",
     "schedules": "cnnx",
     "show_config": "cnnx.command.configuration",
+    "verification": "cnnx",
 }
 
 __all__ = [
@@ -60,6 +64,7 @@ __all__ = [
     "data",
     "datasets",
     "get_num_threads",
+    "images",
     "metrics",
     "models",
     "optimizers",
@@ -69,6 +74,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "use_backend",
+    "verification",
 ]
 __all__ += layers.__all__
 

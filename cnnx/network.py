@@ -66,12 +66,8 @@ class Model:
         Whether the parameters are in memory that cannot be written, as in a model that `folded` gave.
 
     class_names : tuple of str or None
-        Name of each class, in the order of their numbers. `train` takes them from a source that has names, such as
-        `FolderBatches`; they can be set, and are saved with the model.
     pixel_max : float or None
-        What a white pixel is in the data that the model was trained on, such as 255 for bytes; None where that is not
-        known, as of tables. `train` looks at its first examples; it can be set, and is saved with the model, so that
-        the command line gives pictures to the model as it knows them.
+        What the model says of its data; see there.
 
     plan, serving_plan : Plan
         What a step of training does, and what a prediction does: which layers are computed together, and the memory
@@ -200,7 +196,11 @@ class Model:
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """Name of each class."""
+        """Name of each class, in the order of their numbers; None where they are not known.
+
+        `train` takes them from a source that has names, such as `FolderBatches`. They can be set, and are saved with
+        the model.
+        """
         return self._class_names
 
     @class_names.setter
@@ -212,7 +212,11 @@ class Model:
 
     @property
     def pixel_max(self) -> float | None:
-        """Value of a white pixel."""
+        """Value of a white pixel in the data that the model was trained on, such as 255 for bytes.
+
+        None where it is not known, as of tables. `train` looks at its first examples. It can be set, and is saved with
+        the model, so that the command line gives pictures to the model as it knows them.
+        """
         return self._pixel_max
 
     @pixel_max.setter

@@ -48,7 +48,7 @@ class Regularizer(Configured):
 
 
 class L1(Regularizer):
-    """strength times the sum of |w|, which makes many weights nearly zero.
+    """strength times the sum of ``|w|``, which makes many weights nearly zero.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnx import Model
 from cnnx.augmentation import Augmentation, Flip, RandomCrop
-from cnnx.callbacks import Callback
+from cnnx.callbacks import Callback, Run
 from cnnx.optimizers import Optimizer
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -17,7 +17,7 @@ Split = tuple[np.ndarray, np.ndarray]
 class PrintEpochs(Callback):
     """A line for each epoch; the seconds are those since the start of training, with all tests."""
 
-    def on_train_begin(self, run) -> None:
+    def on_train_begin(self, run: Run) -> None:
         self.epochs, self.started = run.epochs, time.perf_counter()
 
     def on_epoch_end(self, epoch: int, figures: Mapping[str, float]) -> None:
@@ -86,6 +86,6 @@ def run(
     line = f"seed {arguments.seed}: accuracy {history['validation_accuracy'][-1]:.2%} in {seconds:.0f} s"
     X, y = test
     for name, several in views(X, augment):
-        probabilities = sum(model.predict_proba(view) for view in several)
+        probabilities = np.sum([model.predict_proba(view) for view in several], axis=0)
         line += f", {name} {(probabilities.argmax(axis=1) == y).mean():.2%}"
     print(line)

@@ -7,7 +7,7 @@ from cnnx.callbacks.logs import CSVLog, JSONLog
 from cnnx.callbacks.progress import ProgressBar
 from cnnx.callbacks.tensorboard import TensorBoard
 from cnnx.callbacks.time_limit import TimeLimit
-from cnnx.training.run import Callback
+from cnnx.training.run import Callback, Run
 
 __all__ = [
     "CSVLog",
@@ -17,6 +17,7 @@ __all__ = [
     "History",
     "JSONLog",
     "ProgressBar",
+    "Run",
     "TensorBoard",
     "TimeLimit",
 ]

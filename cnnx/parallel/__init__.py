@@ -5,6 +5,7 @@ processes, the ranks, and all of them call `Model.train` with the same arguments
 shards alone, a rank only decides who does it; see `Shards`.
 """
 
+from cnnx.errors import RankError
 from cnnx.parallel.shards import Shards
 
-__all__ = ["Shards"]
+__all__ = ["RankError", "Shards"]

@@ -6,9 +6,9 @@ Measured: the two halves of a step on one thread, for blocks of 1 to 256 example
 processor time, which others at work on the machine do not lengthen; and a step's message between two ranks of this
 machine, which `mpiexec` starts: the fastest of many, for the same reason. Simulated from it: steps of 1 to 1,024 ranks,
 each of which draws its compute times from the measured ones, and all wait for the slowest. Assumed: messages take
-latency + bytes / bandwidth; ranks exchange pieces by the faster of MPI's usual algorithms (`message_seconds`); each rank
-has one thread and one block. The network of a cluster cannot be measured here: beside this machine's own messages, two
-networks are assumed (`NETWORKS`).
+latency + bytes / bandwidth; ranks exchange pieces by the faster of MPI's usual algorithms (`message_seconds`); each
+rank has one thread and one block. The network of a cluster cannot be measured here: beside this machine's own messages,
+two networks are assumed (`NETWORKS`).
 """
 
 import argparse

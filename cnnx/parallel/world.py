@@ -199,7 +199,7 @@ def library(mpi: Any) -> str:
 
 def _first_line(text: str) -> str:
     first = text.strip("\0 \n").splitlines()[0]
-    return " ".join(first.split()).replace("Version: ", "").rstrip(",")
+    return " ".join(first.partition(",")[0].split()).replace("Version: ", "")
 
 
 def describe() -> str:

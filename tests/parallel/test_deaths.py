@@ -59,8 +59,6 @@ def whole(tmp_path_factory):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_ends_when_the_launcher_is_asked_to_and_two_ranks_go_on(number, whole, tmp_path):
-    if not ranks.hydra():
-        pytest.skip("this mpiexec does not hand signals on, but ends all processes")
     command = ["-m", "cnnx", *COMMAND, "--checkpoint", "run.ckpt", "--output", "model.safetensors"]
     process = ranks.start(4, *command, folder=tmp_path)
     end = time.monotonic() + ranks.LIMIT
@@ -68,10 +66,11 @@ def test_the_command_ends_when_the_launcher_is_asked_to_and_two_ranks_go_on(numb
         time.sleep(0.01)
     process.send_signal(number)
     status, output, errors = ranks.finish(process)
-    assert output.count("saved to model.safetensors") == 1, (status, output, errors)
     assert output.count("images to train on") == 1
-    assert (status == 0) == (number == signal.SIGINT)
-    assert (tmp_path / "model.safetensors").read_bytes() != whole
+    if ranks.hydra():  # it hands signals on; others end all processes
+        assert output.count("saved to model.safetensors") == 1, (status, output, errors)
+        assert (status == 0) == (number == signal.SIGINT)
+        assert (tmp_path / "model.safetensors").read_bytes() != whole
     status, output, errors = ranks.finish(ranks.start(2, *command, "--resume", "run.ckpt", folder=tmp_path))
     assert status == 0, (output, errors)
     assert (tmp_path / "model.safetensors").read_bytes() == whole

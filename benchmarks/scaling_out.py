@@ -37,7 +37,7 @@ BLOCKS = tuple(2**power for power in range(9))
 # The batch of all ranks where it stays the same, and the examples of a rank where it grows with them.
 FIXED, GROWING = 4096, 64
 LENGTHS = (100, 1_000, 10_000, 100_000, 1_000_000, 4_000_000)
-REPETITIONS = 20
+REPETITIONS = 100
 STEPS = 200
 # Below this share of the ideal speed-up more ranks are not worth it.
 WORTH = 0.5
@@ -66,14 +66,14 @@ class Compute(NamedTuple):
 
 
 def processor_seconds(run: Callable[[], object], repetitions: int) -> list[float]:
-    """Of each repetition, after one to warm up."""
+    """Of nine repetitions in ten, after one to warm up: the longest tell of others at work."""
     run()
     times = []
     for _ in range(repetitions):
         start = time.process_time()
         run()
         times.append(time.process_time() - start)
-    return times
+    return sorted(times)[: math.ceil(0.9 * repetitions)]
 
 
 def measure_compute(name: str, repetitions: int) -> Compute:
@@ -83,7 +83,7 @@ def measure_compute(name: str, repetitions: int) -> Compute:
     gradients = {}
     for block in BLOCKS:
         X, y = make_batch(network, block)
-        count = max(repetitions // 4, 3) if block > 64 else repetitions
+        count = max(repetitions * 16 // max(block, 16), 5)
         gradients[block] = processor_seconds(lambda X=X, y=y: model.fill_gradients(X, y, None, 0.5), count)
     update = processor_seconds(lambda: model.update(1.0, states, optimizer), repetitions)
     return Compute(model.parameters.size, gradients, update)
@@ -101,9 +101,10 @@ def exchange_messages(repetitions: int) -> None:
     """In one of the two ranks."""
     world, found = find_world(), {}
     for length in LENGTHS:
+        count = max(repetitions * 100_000 // max(length, 10_000), 20)
         exchange, vector = Exchange(world, length, np.dtype(np.float32), 6), np.ones(length, np.float32)
         times = []
-        for _ in range(10 * repetitions):
+        for _ in range(count):
             start = time.perf_counter()
             exchange.add(vector, [0.0] * 6)
             times.append(time.perf_counter() - start)

@@ -118,6 +118,21 @@ def test_a_request_of_a_callback_ends_the_run_after_the_next_batch(data):
     assert optimizer.steps == 2
 
 
+def test_what_messages_take_is_printed_with_the_epoch(data, capsys):
+    _, history = train(data, Shards(2), verbose=True)
+    assert capsys.readouterr().err.count("0.00 ms of communication a step") >= 2
+    assert history["communication"] == [0, 0]
+
+
+def test_logs_have_what_messages_take(data, tmp_path):
+    logs = [cnnx.callbacks.CSVLog(tmp_path / "log.csv"), cnnx.callbacks.JSONLog(tmp_path / "log.json")]
+    train(data, Shards(2), callbacks=logs)
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert lines[0] == "epoch,loss,accuracy,seconds,communication,learning_rate"
+    assert len(lines) == 3
+    assert '"communication": 0.0' in (tmp_path / "log.json").read_text()
+
+
 def test_more_shards_than_examples_in_a_batch_are_refused(data):
     with pytest.raises(ValueError, match=r"batch_size: expected 64 or more, for 64 shards, got 32"):
         train(data, Shards(64))

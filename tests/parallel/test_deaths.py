@@ -56,11 +56,20 @@ def whole(tmp_path_factory):
     return path.read_bytes()
 
 
+COMMAND_WITH_CHECKPOINT = (*COMMAND, "--checkpoint", "run.ckpt", "--output", "model.safetensors")
+
+
+def go_on_with_two_ranks(folder, whole):
+    command = "-m", "cnnx", *COMMAND_WITH_CHECKPOINT, "--resume", "run.ckpt"
+    status, output, errors = ranks.finish(ranks.start(2, *command, folder=folder))
+    assert status == 0, (output, errors)
+    assert (folder / "model.safetensors").read_bytes() == whole
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_ends_when_the_launcher_is_asked_to_and_two_ranks_go_on(number, whole, tmp_path):
-    command = ["-m", "cnnx", *COMMAND, "--checkpoint", "run.ckpt", "--output", "model.safetensors"]
-    process = ranks.start(4, *command, folder=tmp_path)
+    process = ranks.start(4, "-m", "cnnx", *COMMAND_WITH_CHECKPOINT, folder=tmp_path)
     end = time.monotonic() + ranks.LIMIT
     while not (tmp_path / "run.ckpt").exists() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
@@ -71,9 +80,17 @@ def test_the_command_ends_when_the_launcher_is_asked_to_and_two_ranks_go_on(numb
         assert output.count("saved to model.safetensors") == 1, (status, output, errors)
         assert (status == 0) == (number == signal.SIGINT)
         assert (tmp_path / "model.safetensors").read_bytes() != whole
-    status, output, errors = ranks.finish(ranks.start(2, *command, "--resume", "run.ckpt", folder=tmp_path))
-    assert status == 0, (output, errors)
-    assert (tmp_path / "model.safetensors").read_bytes() == whole
+    go_on_with_two_ranks(tmp_path, whole)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_all_ranks_end_in_order_when_one_of_them_is_asked_to(whole, tmp_path):
+    status, output, errors = ranks.finish(ranks.start(4, "terminated.py", *COMMAND_WITH_CHECKPOINT, folder=tmp_path))
+    assert status != 0
+    assert ": the process was asked to end" in output, (status, output, errors)
+    assert output.count("saved to model.safetensors") == 1
+    assert (tmp_path / "model.safetensors").read_bytes() != whole
+    go_on_with_two_ranks(tmp_path, whole)
 
 
 def test_the_command_says_an_error_once(tmp_path):

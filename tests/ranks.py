@@ -35,6 +35,7 @@ def environment():
     return {
         **os.environ,
         "CNNX_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
         "OMPI_MCA_rmaps_base_oversubscribe": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
     }

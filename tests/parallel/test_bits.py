@@ -14,6 +14,7 @@ from cnnx.parallel import Shards
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    ranks.find_mpiexec()  # or nothing of this is needed
     path = tmp_path_factory.mktemp("ranks")
     bits.make_files(path)
     return path

@@ -47,6 +47,7 @@ COMMAND = ("train", "digits", "--shards", 8, "--batch-size", 512, "--epochs", 10
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The model of a run that nobody stopped, of one process without MPI."""
+    ranks.find_mpiexec()  # or nothing of this is needed
     path, threads = tmp_path_factory.mktemp("whole") / "model.safetensors", cnnx.get_num_threads()
     cnnx.set_num_threads(1)
     try:

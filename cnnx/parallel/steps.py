@@ -91,8 +91,7 @@ class ShardedSteps(Steps):
         except BaseException as error:
             if not self._world.knows(error):
                 self._tell(error)
-                raise
-            if isinstance(error, FloatingPointError):
+            if self._world.knows(error):
                 self._share_model(run)
             raise
         self._share_model(run)
@@ -166,7 +165,8 @@ class ShardedSteps(Steps):
             run.stopped = reasons[0]
         self._stop = interrupted or bool(reasons)
         # The next message is a step's, unless the run is over.
-        self._in_step = not self._stop and run.position.epoch <= run.epochs
+        position = run.position
+        self._in_step = not self._stop and position.epoch <= run.epochs and position.batch < run.batches
         return self._stop
 
     def evaluate(self, run: Run, source: Checked) -> tuple[float, float]:
@@ -191,11 +191,9 @@ class ShardedSteps(Steps):
             model.gradients[...] = total[: model.gradients.size]
             self._change_states(model, states, total, batch.examples)
             loss, metric = loss / batch.examples, metric / weight if weight else 0.0
-            loss = model.update(loss, states, run.optimizer, run.regularizers)
-        except BaseException as error:
+            loss = self._update(run, batch, loss, states)
+        except BaseException:
             model.take_back(states)
-            if type(error) is FloatingPointError:
-                raise self._divergence(run, batch, error) from None
             raise
         for regularizer in run.regularizers:
             regularizer.constrain(model.layers)
@@ -211,8 +209,9 @@ class ShardedSteps(Steps):
         try:
             for index, block in zip(self._mine, batch.blocks, strict=True):
                 sums = 0.0, 0.0, 0.0
-                self._block.fill(0)
-                if block is not None:
+                if block is None:
+                    self._block.fill(0)
+                else:
                     key = run.position.epoch, run.position.batch, index
                     for (generator, _), seed in zip(generators, self._seeds, strict=True):
                         generator.bit_generator.state = type(generator.bit_generator)(seed_of(seed, *key)).state
@@ -269,8 +268,12 @@ class ShardedSteps(Steps):
         for index, layer in enumerate(model.layers):
             layer.state = changed.get(index, states[index])
 
-    def _divergence(self, run: Run, batch: Part, error: FloatingPointError) -> BaseException:
-        """The error that all ranks have, and whether it is the data's fault on any of them."""
-        self._in_step = False
-        finite = all(self._world.gather("divergence", all(is_finite(b[0]) for b in batch.blocks if b is not None)))
-        return self._world.known(divergence(str(error), finite, run.optimizer.rate))
+    def _update(self, run: Run, batch: Part, loss: float, states: States) -> float:
+        """The second half of the step, which is the same on all ranks, and so is its error."""
+        try:
+            return run.model.update(loss, states, run.optimizer, run.regularizers)
+        except FloatingPointError as error:
+            self._in_step = False
+            # It may be the fault of data that one rank has.
+            finite = all(self._world.gather("divergence", all(is_finite(b[0]) for b in batch.blocks if b is not None)))
+            raise self._world.known(divergence(str(error), finite, run.optimizer.rate)) from None

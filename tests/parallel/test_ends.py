@@ -73,15 +73,17 @@ def test_divergence_for_data_that_one_rank_has_says_so_in_all(ended):
         ("reading", 3, "OSError: the disk of this node is gone"),
         ("callback", 0, "OSError: the disk is full"),
         ("everywhere", 1, "OSError: the disk is full"),
+        ("arithmetic", 1, "FloatingPointError: a layer's own"),
         ("epoch end", 0, "OSError: no room for the log"),
     ],
 )
 def test_an_error_of_one_rank_is_an_error_of_all_that_names_it(ended, case, rank, error):
     for each, outcome in enumerate(ended[case]):
         assert outcome["error"] == (error if each == rank else f"RankError: rank {rank}: {error}")
+        assert outcome["model"] == ended[case][0]["model"]
 
 
-@pytest.mark.parametrize("case", ["ctrl-c", "stop", "time", "callback"])
+@pytest.mark.parametrize("case", ["ctrl-c", "stop", "time", "callback", "whole"])
 def test_two_ranks_go_on_where_four_were_stopped_to_the_same_bits(ended, resumed, case):
     whole = all_alike(ended["whole"])
     assert whole["steps"] == 9

@@ -59,6 +59,18 @@ class Failing(ArrayBatches):
         return super().read(indices)
 
 
+class Overflowing(cnnx.ReluLayer):
+    """An error of arithmetic that is one rank's alone, in the second batch."""
+
+    calls = 0
+
+    def compute(self, x, context):
+        self.calls += context.training
+        if shards.rank == 1 and self.calls == 3:
+            raise FloatingPointError("a layer's own")
+        return super().compute(x, context)
+
+
 def interrupt(run):
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -71,17 +83,17 @@ def fail(run):
     raise OSError("the disk is full")
 
 
-def network():
+def network(activation=cnnx.ReluLayer):
     """With what a checkpoint must have: dropout, averages, a state of the optimizer."""
     return cnnx.Model(
-        cnnx.Flatten(), cnnx.DenseLayer(12), cnnx.BatchNormLayer(), cnnx.ReluLayer(), cnnx.DropoutLayer(0.2),
+        cnnx.Flatten(), cnnx.DenseLayer(12), cnnx.BatchNormLayer(), activation(), cnnx.DropoutLayer(0.2),
         cnnx.DenseLayer(10), cnnx.SoftmaxLayer(),
     )  # fmt: skip
 
 
-def train(name, callbacks=(), rate=1e-2, **more):
+def train(name, callbacks=(), rate=1e-2, model=None, **more):
     """The outcome of one run: figures of its end, and what is in the model."""
-    model = network()
+    model = network() if model is None else model
     given = {"X": bits.X, "y": bits.y, "batch_size": 24, **more}
     choice = {"epochs": EPOCHS, "seed": 5, "verbose": False, "augment": [bits.Shift(1)], **given}
     written = Checkpoint(f"{name}.ckpt", 1, "step")
@@ -118,6 +130,7 @@ def ends():
         "spoilt": train("spoilt", X=spoilt, shuffle=False),
         "reading": train("reading", X=source, y=None, batch_size=None),
         "callback": train("callback", [At(0, 2, 1, fail)]),
+        "arithmetic": train("arithmetic", model=network(Overflowing)),
         "everywhere": train("everywhere", [At(1, 1, 1, fail)]),
         "epoch end": train("epoch-end", [EpochEnd()]),
         "whole": train("whole"),
@@ -131,7 +144,7 @@ class EpochEnd(Callback):
         raise OSError("no room for the log")
 
 
-RESUMED = {"ctrl-c": [], "stop": [], "time": [], "callback": []}
+RESUMED = {"ctrl-c": [], "stop": [], "time": [], "callback": [], "whole": []}
 
 
 def resume():

@@ -7,7 +7,6 @@ CNNX_IMITATE_AVX512=1  builds what is made for AVX-512 for AVX2, so that its tes
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,26 +19,6 @@ DEBUG = os.environ.get("CNNX_DEBUG", "0") not in ("", "0")
 IMITATE_AVX512 = os.environ.get("CNNX_IMITATE_AVX512", "0") not in ("", "0")
 # Cython's code for memoryviews, in a module of its own: a copy in every extension is 130 KB each.
 SHARED = "cnnx._kernels.ground.memoryviews"
-
-
-def openmp_flags(compiler: str) -> tuple[list[str], list[str]]:
-    """Flags to compile and to link with OpenMP."""
-    if compiler == "msvc":
-        return ["/openmp"], []
-    if sys.platform != "darwin":
-        return ["-fopenmp"], ["-fopenmp"]
-    # Apple's compiler knows OpenMP but ships no runtime; Homebrew's libomp is the usual one.
-    try:
-        prefix = subprocess.check_output(["brew", "--prefix", "libomp"], text=True).strip()
-    except (OSError, subprocess.CalledProcessError):
-        prefix = ""
-    if not Path(prefix, "include", "omp.h").is_file():
-        print("cnnx: libomp was not found (brew install libomp): building for one thread", file=sys.stderr)
-        return [], []
-    return (
-        ["-Xpreprocessor", "-fopenmp", f"-I{prefix}/include"],
-        [f"-L{prefix}/lib", "-lomp"],
-    )
 
 
 class BuildKernels(build_ext):
@@ -56,18 +35,17 @@ class BuildKernels(build_ext):
             self.copy_extensions_to_source()
 
     def build_extensions(self) -> None:
-        compiler = self.compiler.compiler_type
-        compile_flags, link_flags = openmp_flags(compiler)
-        if compiler != "msvc":
+        compile_flags, link_flags = [], []
+        if self.compiler.compiler_type != "msvc":
             # No -march=native and no -ffast-math: a wheel must run on every machine of its platform,
             # and sums must keep their order. -g0 keeps a wheel small. Loops are aligned, for where one lies by chance
             # made it up to 40 % slower.
-            compile_flags += ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+            compile_flags += ["-pthread", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
             compile_flags += ["-falign-loops=16"]
             if IMITATE_AVX512:
                 compile_flags.append("-DCNNX_IMITATE_AVX512")
             if sys.platform.startswith("linux"):
-                link_flags += ["-Wl,--strip-all"]
+                link_flags += ["-pthread", "-Wl,--strip-all"]
         for extension in self.extensions:
             extension.extra_compile_args = compile_flags
             extension.extra_link_args = link_flags

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cnnx.augmentation.base import AnyAugmentation
     from cnnx.callbacks import Callback, History
     from cnnx.data import Batches
+    from cnnx.export.model import Signature
     from cnnx.inspection.verification import Report
     from cnnx.optimizers import Optimizer
     from cnnx.parallel import Shards
@@ -237,6 +238,10 @@ class Model:
             self._pixel_max = data.pixel_max
         if data.class_names is not None and len(data.class_names) == self._classes():
             self.class_names = data.class_names
+
+    def _description(self) -> dict[str, Any]:
+        """What files keep of it, as plain JSON values."""
+        return {"class_names": self.class_names, "pixel_max": self.pixel_max}
 
     # -- Training ------------------------------------------------------------------------------------
 
@@ -594,6 +599,11 @@ class Model:
     def predict(self, X: Any | Batches, batch_size: int | None = None, *, allow_nan: bool = False) -> Array:
         """What the output layer decides: class labels, or values; arguments and errors as in `predict_proba`.
 
+        With the compiled kernels a prediction is the same bits alone and in any batch, on any number of threads,
+        before the model is saved and after it is loaded. Several threads may predict with one model at once. While
+        another thread trains it, predictions are finite, and come from weights of which some may already be those of
+        the next step; the training is not disturbed. A copy of the model (`copy.deepcopy`) stays as it was.
+
         Returns
         -------
         ndarray
@@ -785,8 +795,47 @@ class Model:
 
         self._require_built("save")
         check_known(self.layers, "Model.save")
-        data = {"class_names": self.class_names, "pixel_max": self.pixel_max}
-        save(path, self.layers, self.input_shape, self.dtype, data)
+        save(path, self.layers, self.input_shape, self.dtype, self._description())
+
+    def to_onnx(
+        self, path: str | os.PathLike[str], output: Literal["probabilities", "logits"] | None = None
+    ) -> Signature:
+        """Write an ONNX file, which other programs run.
+
+        It has operator set 17 and IR version 8, takes what this model takes, (batch, *input_shape) with any length of
+        the batch, and computes in single precision, also where this model does not. `class_names`, a list as JSON,
+        and `pixel_max` are in its metadata, where they are known. Needs onnx, the extra ``onnx``.
+
+        Parameters
+        ----------
+        path : str or path-like
+        output : {'probabilities', 'logits'}, optional
+            What the file gives: what `predict_proba` does, or the scores that go into the output layer. By default
+            probabilities where the output layer has them, else its scores or values; the output of a model
+            without an output layer.
+
+        Returns
+        -------
+        Signature
+            Names and shapes of input and output, as ``signature.input`` and so on; ``print(signature)`` shows them.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; a file that was there is as it was before.
+        TypeError
+            If the output layer has no probabilities to give.
+        ValueError
+            If `output` is none of these, a layer's class is not in the closed list `cnnx.layers.LAYERS`, a number is
+            beyond float32, a `StandardizeLayer` has not learned yet, or the parameters do not fit into the 2 GiB of an
+            ONNX file.
+        ImportError
+            If onnx is not installed.
+        """
+        from cnnx.export.model import write_model
+
+        self._require_built("to_onnx")
+        return write_model(path, self.layers, self.input_shape, output, self._description())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Model:

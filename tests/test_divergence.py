@@ -157,3 +157,16 @@ def test_running_averages_that_overflow_stop_the_step():
     with np.errstate(all="ignore"), pytest.raises(DivergenceError, match=r"layers\[0\].*average became NaN or inf"):
         model.train_on_batch(X, [0, 1], 0.1)
     np.testing.assert_array_equal(model.layers[0].state["variance"], np.ones(3))
+
+
+def test_random_numbers_that_a_failed_step_has_drawn_stay_drawn():
+    model = cnnx.Model(cnnx.Flatten(), cnnx.DropoutLayer(0.5, seed=3), cnnx.DenseLayer(2), cnnx.SoftmaxLayer())
+    model.build((4, 4, 1), seed=0)
+    same = np.random.default_rng(3)
+    X = np.ones((8, 4, 4, 1), np.float32)
+    with pytest.raises(cnnx.errors.DivergenceError):
+        model.train_on_batch(X * np.inf, np.arange(8) % 2, 0.1)
+    assert model.layers[1].rng.bit_generator.state != same.bit_generator.state
+    model.layers[1].rng.bit_generator.state, after = same.bit_generator.state, model.layers[1].rng.bit_generator.state
+    model.train_on_batch(X, np.arange(8) % 2, 0.1)
+    assert model.layers[1].rng.bit_generator.state == after  # as if the step had been taken

@@ -35,9 +35,10 @@ ROOMS = {
     "callbacks": (*GROUND, "schedules", "training"),
     "parallel": (*GROUND, "_version", "errors", "layers", "augmentation", "data", "training"),
     "inspection": (*GROUND, "memory", "layers", "plan"),
+    "export": (*GROUND, "_version", "layers", "files"),
     "network": (
         *(*GROUND, "errors", "memory", "layers", "plan", "files", "schedules", "optimizers", "regularizers"),
-        *("augmentation", "data", "training", "callbacks", "parallel", "inspection"),
+        *("augmentation", "data", "training", "callbacks", "parallel", "inspection", "export"),
     ),
     "models": (*GROUND, "layers", "network"),
     "datasets": GROUND,

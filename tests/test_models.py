@@ -2,7 +2,9 @@ import itertools
 
 import numpy as np
 import pytest
+from soak import predictions
 
+import cnnx
 from cnnx import BatchNormLayer, Model, PoolLayer
 from cnnx.layers.base import leaves
 from cnnx.models import MODELS, mobilenet, resnet
@@ -96,6 +98,18 @@ def test_a_trained_network_folds_and_comes_back_from_its_file_with_the_same_pred
     pools = [layer for layer in leaves(model.layers) if isinstance(layer, PoolLayer)]
     assert sum(isinstance(layer, BatchNormLayer) for layer in leaves(folded.layers)) == len(pools)
     np.testing.assert_allclose(folded.predict_proba(X), predicted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.skipif(cnnx.backend_in_use() != "compiled", reason="the sums of NumPy's BLAS depend on the batch")
+@pytest.mark.usefixtures("restored_kernels")
+@pytest.mark.parametrize("instruction_set", predictions.INSTRUCTION_SETS)
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_predictions_are_the_same_bits_alone_in_a_batch_on_any_threads_folded_and_loaded(
+    name, instruction_set, dtype, tmp_path
+):
+    compared, other = predictions.differing(name, str(dtype), instruction_set, 3, (1, 2), (1, 3), tmp_path)
+    assert compared == 48
+    assert not other
 
 
 @pytest.mark.parametrize(

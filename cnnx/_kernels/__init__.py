@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from cnnx._kernels.families import CLOSED as CLOSED, KERNELS as KERNELS
 from cnnx._kernels.ground.threads import (
-    brief_spinning,
     get_num_threads as get_num_threads,
     set_num_threads as set_num_threads,
     share_processors as share_processors,
@@ -85,9 +84,7 @@ def _find_compiled() -> tuple[CompiledModules, str]:
     """The compiled modules, or none of them and the reason."""
     modules = CompiledModules()
     try:
-        # The last one has a loop on threads, and so loads the OpenMP runtime.
-        with brief_spinning():
-            modules["parallel"], modules["instruction_sets"], modules["dense"]
+        modules["parallel"], modules["instruction_sets"]
         # All or none: a kernel that is missing would be noticed in the middle of training.
         missing = sorted(name for folder, names in MODULES.items() for name in set(names) - _built(folder))
         if missing:

@@ -10,7 +10,7 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._typing import Array
 from cnnx.augmentation.base import ImageAugmentation
-from cnnx.checks.arguments import check_between, check_count
+from cnnx.checks.arguments import check_between, check_count, listed
 
 
 class CutOut(ImageAugmentation):
@@ -39,6 +39,7 @@ class CutOut(ImageAugmentation):
     """
 
     def __init__(self, size: int | Sequence[int], probability: float = 1.0, fill: float = 0.0) -> None:
+        size = listed(size)
         if isinstance(size, Sequence) and not isinstance(size, str):
             if len(size) != 2:
                 raise ValueError(f"{self.name}: size: expected an integer or a pair of integers, got {size!r}")

@@ -22,6 +22,20 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
     return count
 
 
+def is_integer(value: object) -> bool:
+    """Whether it is a whole number, of Python or of NumPy; True and False are none."""
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
+
+
+def listed(value: Any) -> Any:
+    """An array of NumPy as the numbers in it, or lists of them; anything else as it is."""
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
 def _check_number(value: Any, name: str) -> float:
     # The commonest type first: the rest takes longer than a step of a small optimizer.
     if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real | np.number)):

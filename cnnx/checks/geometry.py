@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from cnnx._typing import Pair, Shape
-from cnnx.checks.arguments import check_count
+from cnnx.checks.arguments import check_count, is_integer, listed
 
 Padding = int | Sequence[int] | Literal["same", "valid"]
 Margins = int | Sequence[int | Sequence[int]]
@@ -33,8 +33,9 @@ class Windows(NamedTuple):
 
 def pair(value: int | Sequence[int], name: str, layer: str, least: int = 1) -> Pair:
     """(height, width) from an integer for both or a pair of integers, each at least `least`."""
-    values = (value, value) if not isinstance(value, Sequence) else tuple(value)
-    if len(values) != 2 or not all(_is_integer(v) for v in values):
+    given = listed(value)
+    values = tuple(given) if isinstance(given, Sequence) else (given, given)
+    if len(values) != 2 or not all(is_integer(v) for v in values):
         raise TypeError(f"{layer}: {name}: expected an integer or a pair of integers, got {value!r}")
     if min(values) < least or max(values) > LARGEST_EXTENT:
         raise ValueError(f"{layer}: {name}: expected {_span(values, least)}, got {value!r}")
@@ -58,7 +59,7 @@ def check_indexable(shape: Shape, name: str) -> Shape:
 
 def check_array_shape(shape: Shape, name: str) -> Shape:
     """The shape of an array that also has elements."""
-    if not all(_is_integer(n) and n >= 1 for n in shape):
+    if not all(is_integer(n) and n >= 1 for n in shape):
         raise ValueError(f"{name}: expected sizes of 1 or more, got shape {shape}")
     return check_indexable(shape, name)
 
@@ -78,10 +79,11 @@ def check_padding(padding: Padding, layer: str) -> Pair | Literal["same", "valid
 
 def check_margins(margins: Margins, name: str, layer: str) -> tuple[Pair, Pair]:
     """((top, bottom), (left, right)) from an integer for all, a pair (height, width), or the two pairs themselves."""
+    margins = listed(margins)
     if isinstance(margins, Sequence) and len(margins) == 2 and all(isinstance(axis, Sequence) for axis in margins):
         rows, columns = (pair(axis, name, layer, least=0) for axis in margins)
         return (rows, columns)
-    if not isinstance(margins, Sequence) and not _is_integer(margins):
+    if not isinstance(margins, Sequence) and not is_integer(margins):
         raise TypeError(
             f"{layer}: {name}: expected an integer, a pair or ((top, bottom), (left, right)), got {margins!r}"
         )
@@ -140,11 +142,7 @@ def check_reach(
 
 def check_image_shape(input_shape: Shape, layer: str) -> tuple[int, int, int]:
     """(height, width, channels) of one example."""
-    if len(input_shape) != 3 or not all(_is_integer(n) and n >= 1 for n in input_shape):
+    if len(input_shape) != 3 or not all(is_integer(n) and n >= 1 for n in input_shape):
         hint = "; for images without channels, X[..., np.newaxis] adds the axis" if len(input_shape) == 2 else ""
         raise ValueError(f"{layer}: expected examples of shape (height, width, channels), got {input_shape}{hint}")
     return (input_shape[0], input_shape[1], input_shape[2])
-
-
-def _is_integer(value: object) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool)

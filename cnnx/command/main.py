@@ -1,7 +1,8 @@
-"""The command `cnnx`: train, evaluate, predict, verify, config."""
+"""The command `cnnx`: train, evaluate, predict, verify, export, config."""
 
 import argparse
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from cnnx._typing import Array
 from cnnx._version import __version__
 from cnnx.checks.arguments import check_count
 from cnnx.command.configuration import show_config
+from cnnx.command.export import add_export
 from cnnx.command.options import add_training_options, training_options
 from cnnx.command.output import say, settle
 from cnnx.command.ranks import Ranks, among_ranks
@@ -25,6 +27,7 @@ from cnnx.optimizers import Optimizer
 DATA_HELP = "the word digits, a folder of IDX files (as MNIST's, gzipped or not), or an .npz file"
 DEFAULTS = {"epochs": 3, "batch_size": 32}
 DIGITS_DEFAULTS = {"epochs": 20, "batch_size": 8}
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0; 1 if an image could not be read or a verification failed; 2 for any other error, which is
-        printed as one line.
+        printed as one line; 128 and the number of the signal that ended it, as shells have it: 130 after Ctrl-C.
     """
     try:
         arguments = _parser().parse_args(argv)
@@ -47,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError, MemoryError) as error:
         say(f"cnnx: error: {error}", error=True)
         return 2
+    except KeyboardInterrupt:
+        say("cnnx: interrupted", error=True)
+        return INTERRUPTED
     finally:
         settle()
     return status
@@ -94,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--samples", type=int, default=64, help="images to compute with (default: %(default)s)")
     verify.set_defaults(run=_verify)
 
+    add_export(commands)
+
     config = commands.add_parser("config", help="print version, backend, instruction set, threads and MPI")
     config.set_defaults(run=_config)
     return parser
@@ -139,7 +147,7 @@ def _train_among_ranks(arguments: argparse.Namespace, ranks: Ranks) -> int:
     if termination.requested is None:  # who asks for the end does not want to wait
         _print_test(model, X_test, y_test)
     say(f"saved to {output}")
-    return termination.status
+    return termination.status or (0 if history.interrupted is None else INTERRUPTED)
 
 
 @contextmanager

@@ -28,7 +28,9 @@ class GeneratorBatches(Batches):
     batches : int
         Number of batches in an epoch.
     batch_size : int
-        Number of examples in each batch; the last one may have fewer, but `examples` counts it as a whole one.
+        Number of examples in each batch; the last one may have fewer, but `examples` counts it as a whole one. (A last
+        one of a single example is an error in training with batch normalization that would see a single value of each
+        channel: it is known only when its turn comes.)
 
     Raises
     ------

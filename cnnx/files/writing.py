@@ -136,8 +136,14 @@ def _create(folder: str, mode: int) -> tuple[int, str]:
             return descriptor, path
         with suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return descriptor, path
+        try:
+            if os.fstat(descriptor).st_nlink:
+                return descriptor, path
+        except OSError:
+            os.close(descriptor)  # else it would stay locked, and nobody could clear it away
+            with suppress(OSError):
+                os.remove(path)
+            raise
         os.close(descriptor)  # somebody else's `_clear` was faster than the lock
 
 

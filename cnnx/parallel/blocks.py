@@ -16,7 +16,7 @@ from cnnx.data.prefetching import convert, seed_of, take_ahead
 from cnnx.training.run import Run
 from cnnx.training.sources import AHEAD, Checked, check_batch, fit_augmentations, in_memory, innermost
 
-# Reads examples `start` to `stop` of a batch.
+# Reads examples `start` to `stop` of a batch, and checks them.
 Reader = Callable[[int, int], Batch]
 
 
@@ -87,7 +87,7 @@ class BlockSource:
         if start == stop:
             return None
         number, batch, _ = key
-        X, y, weights = self._source.check_part(*read(start, stop), number, batch + 1)
+        X, y, weights = read(start, stop)
         X = convert(X, self._entrance.dtype)
         if self._augment:
             X, y = apply(self._augment, X, y, seed_of(self._seed, *key))
@@ -102,27 +102,27 @@ def read_batches(
     """For each batch its number of examples, and what reads some of them. The order is drawn in this call."""
     inner = innermost(source)
     if isinstance(inner, IndexedBatches) and type(inner).epoch is IndexedBatches.epoch:
-        return _read_indexed(source, inner, check_first(first, number, source), inner.order(rng))
+        return _read_indexed(source, inner, inner.order(rng), check_first(first, number, source), number)
     return _read_whole(source.epoch(rng, first, number))
 
 
 def _read_indexed(
-    source: Checked, inner: IndexedBatches, first: int, order: Array | None
+    source: Checked, inner: IndexedBatches, order: Array | None, first: int, number: int
 ) -> Generator[tuple[int, Reader], None, None]:
     for batch in range(first, len(source)):
         start = batch * source.batch_size
         # The last batch may have one example more than others; see `Joined`.
         stop = source.examples if batch == len(source) - 1 else start + source.batch_size
 
-        def read(low: int, high: int, start: int = start) -> Batch:
+        def read(low: int, high: int, start: int = start, batch: int = batch) -> Batch:
             rows = slice(start + low, start + high)
-            return inner.read(rows if order is None else order[rows])
+            return source.check_part(*inner.read(rows if order is None else order[rows]), number, batch + 1)
 
         yield stop - start, read
 
 
 def _read_whole(batches: Generator[Batch, None, None]) -> Generator[tuple[int, Reader], None, None]:
-    """Of a source that cannot read a part of a batch."""
+    """Of a source that cannot read a part of a batch; it checks whole ones."""
     with closing(batches):
         for X, y, weights in batches:
 

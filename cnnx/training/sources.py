@@ -48,10 +48,13 @@ class Checked(Batches):
         Of that model.
     class_weight : dict of int to float or None
         What the batches are weighted by one by one.
+    not_single : str or None
+        Why no batch may be a single example.
     """
 
     entrance: Entrance
     class_weight: dict[int, float] | None = None
+    not_single: str | None = None
 
     def check_part(self, X: Any, y: Any, weights: Any, number: int, batch: int) -> Batch:
         """A part of a batch that somebody has read for himself, checked and weighted as `epoch` does it.
@@ -142,6 +145,11 @@ class CheckedBatches(Checked):
         """Numbers of the right shape, with labels and weights that fit."""
         where = f"{self._place(number)}batch {batch} of {len(self)}"
         X, y, weights = check_batch(X, y, weights, self.entrance, where)
+        if len(X) == 1 and self.not_single is not None:
+            raise ValueError(
+                f"{where}: expected 2 examples or more, {self.not_single}, got 1; make it part of the batch before, or "
+                "leave it out"
+            )
         if self.class_weight is not None:
             of_class = weights_by_class(y, self.class_weight, where)
             weights = of_class if weights is None else weights * of_class
@@ -202,7 +210,11 @@ def enough_in_each_batch(source: Checked, layers: Sequence[Layer], where: str) -
         raise ValueError(f"{where}: expected 2 examples or more, {reason}, got 1")
     if source.batch_size == 1:
         raise ValueError(f"{where}: batch_size: expected 2 or more, {reason}, got 1")
-    return Joined(source) if source.examples % source.batch_size == 1 else source
+    if source.examples % source.batch_size == 1:
+        return Joined(source)
+    # Not every source knows how many examples its last batch has.
+    source.not_single = reason
+    return source
 
 
 def least_examples(layers: Sequence[Layer]) -> int:

@@ -1,9 +1,7 @@
 """Numbers that no array can have: every door of a kernel and every layer answers at once, and nothing is written."""
 
 import inspect
-import os
 import time
-import warnings
 
 import numpy as np
 import pytest
@@ -173,24 +171,3 @@ def test_a_place_that_has_too_few_bits_is_refused():
 def test_the_compiled_core_refuses_a_number_of_threads_that_no_machine_has(count):
     with pytest.raises(ValueError, match=f"threads: expected 1 to 4096, got {count}"):
         _compiled["parallel"].set_threads(count)
-
-
-@needs_compiled
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_a_forked_process_is_told_that_it_has_one_thread_and_computes_with_it():
-    model = cnnx.Model(cnnx.ConvolutionLayer(4, 3), cnnx.Flatten(), cnnx.DenseLayer(3), cnnx.SoftmaxLayer())
-    model.build((16, 16, 3), seed=0)
-    images = np.ones((32, 16, 16, 3))
-    cnnx.set_num_threads(2)
-    expected = model.predict(images)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer Pythons warn of a fork beside threads
-        child = os.fork()
-    if child == 0:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            cnnx.set_num_threads(2)
-        told = len(caught) == 1 and "this process was forked" in str(caught[0].message)
-        same = (model.predict(images) == expected).all()
-        os._exit(0 if told and same and cnnx.get_num_threads() == 1 else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+import cnnx
 from cnnx.checks.geometry import slide
 
 sizes = st.integers(1, 40)
@@ -41,3 +43,26 @@ def test_same_gives_the_images_size_over_the_stride(n, f, s):
 def test_valid_is_no_padding(n, f, s):
     if f <= n:
         assert slide((n, n), (f, f), (s, s), "valid", "layer") == slide((n, n), (f, f), (s, s), (0, 0), "layer")
+
+
+def test_arrays_of_whole_numbers_are_taken_as_pairs():
+    layer = cnnx.ConvolutionLayer(4, np.array([3, 5]), stride=np.array(2), padding=np.array([1, 0], np.uint8))
+    assert (layer.filter_size, layer.stride, layer.padding) == ((3, 5), (2, 2), (1, 0))
+    assert cnnx.PaddingLayer(np.array([[1, 2], [3, 4]])).padding == ((1, 2), (3, 4))
+    cut = cnnx.augmentation.CutOut(np.array([2, 4]))
+    assert (cut.smallest, cut.largest) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        *(np.array(size) for size in ([3.0, 3.0], [3, 3, 3], [[3, 3]], [True, True])),
+        [np.array([3, 3]), 3],
+        [np.ones(2), 1],
+    ],
+)
+def test_what_is_no_pair_of_whole_numbers_is_named(size):
+    with pytest.raises(TypeError, match="filter_size: expected an integer or a pair of integers, got"):
+        cnnx.ConvolutionLayer(4, size)
+    with pytest.raises(TypeError, match="padding"):
+        cnnx.PaddingLayer(size)

@@ -118,6 +118,85 @@ def test_a_failure_at_any_moment_leaves_the_old_file_whole_and_names_the_path(tm
     assert names(tmp_path) == ["file"]
 
 
+CALLS = ("open", "fsync", "replace", "chmod", "chown", "link", "remove", "fstat", "scandir")
+
+
+def failing(monkeypatch, number, place):
+    """Have one call of the system fail, the one at this place among all that a save makes; whether it was reached."""
+    made = [0]
+
+    def watched(call):
+        def instead(*arguments, **named):
+            made[0] += 1
+            if made[0] == place:
+                raise OSError(number, os.strerror(number), ".cnnx-temporary.part")
+            return call(*arguments, **named)
+
+        return instead
+
+    for name in CALLS:
+        if hasattr(os, name):
+            monkeypatch.setattr(os, name, watched(getattr(os, name)))
+    return lambda: made[0] >= place
+
+
+def error_of(call, *arguments):
+    try:
+        call(*arguments)
+    except OSError as error:
+        return error
+    return None
+
+
+@posix
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS])
+def test_whichever_call_fails_both_files_are_whole_and_a_failure_that_is_no_error_lost_nothing(
+    tmp_path, monkeypatch, number
+):
+    reached, place, failed = True, 0, 0
+    while reached:
+        place += 1
+        for name in names(tmp_path):
+            (tmp_path / name).unlink()
+        for content in (b"oldest", b"old"):
+            write_file(tmp_path / "file", [content], keep_previous=True)
+        with monkeypatch.context() as patch:
+            was_reached = failing(patch, number, place)
+            error = error_of(write_file, tmp_path / "file", [b"n", b"ew"], True)
+            reached = was_reached()
+        if error is None:
+            assert (tmp_path / "file").read_bytes() == b"new"
+        else:
+            failed += 1
+            assert error.errno == number
+            assert str(error).endswith("file'")
+        # Once it has moved it stays, though its folder could not be flushed.
+        assert (tmp_path / "file").read_bytes() in (b"old", b"new")
+        assert (tmp_path / "file.previous").read_bytes() in (b"oldest", b"old")
+        write_file(tmp_path / "file", [b"newest"], keep_previous=True)
+        assert names(tmp_path) == ["file", "file.previous"]
+    assert place > 8
+    assert failed > 4
+
+
+@posix
+def test_a_disk_that_is_full_after_any_number_of_bytes_leaves_the_old_file_whole(tmp_path):
+    import resource
+
+    (tmp_path / "file").write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in (*range(0, 40), 8191, 8192, 8193, 99_999):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+        try:
+            with pytest.raises(OSError, match=r"file'$") as error:
+                write_file(tmp_path / "file", [b"new", memoryview(b"x" * 99_990), b"newest!"], keep_previous=True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert error.value.errno == errno.EFBIG
+        assert (tmp_path / "file").read_bytes() == b"old"
+        assert names(tmp_path) == ["file"]
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
 def test_a_full_disk_names_the_path():
     with pytest.raises(OSError, match="/dev/full") as error:

@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 
 import cnnx
 from cnnx.callbacks import Callback
-from cnnx.data import ArrayBatches
+from cnnx.data import ArrayBatches, GeneratorBatches
 from cnnx.optimizers import SGD
 from cnnx.parallel import Shards
 from cnnx.parallel.blocks import cut
@@ -60,6 +60,23 @@ def test_gradients_of_blocks_add_up_to_those_of_the_batch(data, shards):
     sharded, same = train(data, Shards(shards), models[1], **options)
     np.testing.assert_allclose(sharded.parameters, plain.parameters, rtol=1e-10, atol=1e-13)
     np.testing.assert_allclose([same["loss"], same["accuracy"]], [history["loss"], history["accuracy"]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "a source", "a generator"])
+def test_classes_are_weighted_once_whatever_the_source(data, kind):
+    X, y = data[0][:64], data[1][:64]
+
+    def halves(rng):
+        return [(X[:32], y[:32]), (X[32:], y[32:])]
+
+    sources = {"a source": lambda: ArrayBatches(X, y, 32), "a generator": lambda: GeneratorBatches(halves, 2, 32)}
+    given = ((X, y), {}) if kind == "arrays" else ((sources[kind](), None), {"batch_size": None})
+    weights = {label: 1.0 + label % 3 for label in range(10)}
+    models = [network(), network()]
+    for model, shards in zip(models, (None, Shards(4)), strict=True):
+        model.build((8, 8, 1), seed=4, dtype=np.float64)
+        train(given[0], shards, model, class_weight=weights, shuffle=False, **given[1])
+    np.testing.assert_allclose(models[1].parameters, models[0].parameters, rtol=1e-10, atol=1e-13)
 
 
 def test_running_averages_take_in_the_mean_of_the_blocks(data):

@@ -591,6 +591,24 @@ def test_single_examples_where_batches_are_normalized_are_an_error_before_the_fi
     np.testing.assert_array_equal(model.parameters, before)
 
 
+def test_a_single_example_that_a_generator_gives_last_is_named_and_what_was_learned_stays_usable(data):
+    X, y = data[0][:9], data[1][:9]
+    sizes = slice(0, 4), slice(4, 8), slice(8, 9)
+    source = GeneratorBatches(lambda rng: ((X[part], y[part]) for part in sizes), batches=3, batch_size=4)
+    model, seen = normalized(), Sizes()
+    message = (
+        r"^train: epoch 1, batch 3 of 3: expected 2 examples or more, for layers\[2\] \(BatchNormLayer\) would see a "
+    )
+    message += (
+        "single value of each channel, which is its own mean, got 1; make it part of the batch before, or leave it out"
+    )
+    with pytest.raises(ValueError, match=message):
+        model.train(source, learning_rate=0.1, verbose=False, callbacks=[seen])
+    assert seen.sizes == [4, 4]
+    assert np.isfinite(model.predict_proba(X)).all()
+    Model(Flatten(), DenseLayer(3), SoftmaxLayer()).train(source, learning_rate=0.1, verbose=False)
+
+
 def test_images_can_be_normalized_one_by_one(data):
     model = Model(ConvolutionLayer(2, 3), BatchNormLayer(), Flatten(), DenseLayer(3), SoftmaxLayer())
     model.train(*data, 0.1, batch_size=1, verbose=False)

@@ -4,10 +4,6 @@ Work is always cut by the shapes alone and sums are added in a fixed order, so t
 changes the time a kernel takes and no bit of its result.
 """
 
-from os import getpid
-
-from cython.parallel cimport prange, threadid
-
 from cnnx._kernels.ground.floating cimport floating
 
 
@@ -23,6 +19,10 @@ cdef extern from "shares.h" nogil:
     Py_ssize_t take(shares *s, int thread)
 
 
+cdef extern from "helpers.h" nogil:
+    void work_together(void (*work)(const void *job, int thread) noexcept nogil, const void *job, int threads)
+
+
 cdef enum:
     TURNS = 16  # of a thread, at most: enough that one which has other work leaves some to the others
 
@@ -30,7 +30,6 @@ cdef enum:
     MOST_THREADS = 4096     # as in threads.py; each may have working memory of its own
 
 cdef int _threads = 1
-cdef object _process = getpid()
 
 # Below this many operations a second thread costs more than it saves: a few microseconds to wake it, and milliseconds
 # where another process has its processor. A product does several times as many in the same time.
@@ -39,17 +38,10 @@ cdef double PRODUCT_WORTH_A_THREAD = 400_000
 
 
 def set_threads(count):
-    """Let every kernel use up to `count` threads; in a forked process, one.
-
-    A fork takes along what the runtime knows of its threads, but no thread: it would wait for them for ever.
-    """
+    """Let every kernel use up to `count` threads."""
     global _threads
     if not 1 <= count <= MOST_THREADS:
         raise ValueError(f"threads: expected 1 to {MOST_THREADS}, got {count}")
-    if count > 1 and getpid() != _process:
-        raise RuntimeError(
-            f"threads: expected 1 in a process that was forked after cnnx was imported, got {count}: a fork has none "
-            "of its parent's threads. Processes started by 'spawn' or 'forkserver' may use several")
     _threads = count
 
 
@@ -79,30 +71,55 @@ cdef void release(void *memory) noexcept nogil:
     give_memory(memory)
 
 
+ctypedef struct dealing:
+    shares *dealt
+    void *run
+    const void *job
+    void *memory
+    Py_ssize_t together, tasks, private
+
+
 cdef void for_each_task(
     void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, const void *job,
     Py_ssize_t tasks, int threads, floating *memory, Py_ssize_t private,
 ) noexcept nogil:
     """`run` every task of a job, which nobody changes; each thread has `private` elements of the memory to itself."""
-    cdef Py_ssize_t task, turn, turns, together
+    cdef Py_ssize_t task
     cdef shares dealt
+    cdef dealing d
     if threads == 1:
-        # Without the region of a single thread, which takes as long as a small layer.
+        # Without the shares and the helpers, which take as long as a small layer.
         for task in range(tasks):
             run(job, task, memory)
         return
     # A turn takes a fraction of a microsecond, as long as a row of a small image: of many tasks several are one turn.
-    together = (tasks + TURNS * threads - 1) // (TURNS * threads)
-    turns = (tasks + together - 1) // together
-    deal(&dealt, turns, threads)
-    for turn in prange(turns, num_threads=threads, schedule="dynamic"):
-        run_together(run, job, take(&dealt, threadid()), together, tasks, memory + threadid() * private)
+    d.together = (tasks + TURNS * threads - 1) // (TURNS * threads)
+    d.dealt, d.run, d.job, d.tasks, d.memory, d.private = &dealt, <void *>run, job, tasks, memory, private
+    deal(&dealt, (tasks + d.together - 1) // d.together, threads)
+    if floating is float:
+        work_together(take_turns_float, &d, threads)
+    else:
+        work_together(take_turns_double, &d, threads)
 
 
-cdef void run_together(
-    void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, const void *job, Py_ssize_t turn,
-    Py_ssize_t together, Py_ssize_t tasks, floating *memory,
-) noexcept nogil:
-    cdef Py_ssize_t task
-    for task in range(turn * together, min((turn + 1) * together, tasks)):
-        run(job, task, memory)
+cdef void take_turns_float(const void *of, int thread) noexcept nogil:
+    cdef const dealing *d = <const dealing *>of
+    take_turns(d, thread, <float *>d.memory)
+
+
+cdef void take_turns_double(const void *of, int thread) noexcept nogil:
+    cdef const dealing *d = <const dealing *>of
+    take_turns(d, thread, <double *>d.memory)
+
+
+cdef void take_turns(const dealing *d, int thread, floating *memory) noexcept nogil:
+    """A thread's part of a job: turn after turn, until there is none that nobody has begun."""
+    cdef void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil
+    cdef Py_ssize_t task, turn
+    run = <void (*)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil>d.run
+    while True:
+        turn = take(d.dealt, thread)
+        if turn < 0:
+            return
+        for task in range(turn * d.together, min((turn + 1) * d.together, d.tasks)):
+            run(d.job, task, memory + thread * d.private)

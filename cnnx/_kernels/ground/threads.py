@@ -2,15 +2,7 @@
 
 import operator
 import os
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-# How long an idle OpenMP thread spins before it sleeps: long enough to span the few microseconds between two
-# kernels, short enough to leave the processor to others. Where another process wants the same processors, the
-# runtimes' own choices (milliseconds and more) made a training step 50 times slower.
-SPINNING = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "0"}
-
+from collections.abc import Callable
 
 # More than there are processors in any machine; tens of thousands of threads would end the process.
 MOST = 4096
@@ -20,12 +12,14 @@ SAID = ("CNNX_NUM_THREADS", "OMP_NUM_THREADS")
 
 _number = 1
 _origin = ""
-_forked = False
 _tell: Callable[[int], None] | None = None
 
 
 def set_num_threads(count: int) -> None:
     """Let the compiled kernels use up to `count` threads; results do not depend on it.
+
+    Fewer help where other processes have the processors, or where two threads of the program compute at the same time.
+    A process that was forked begins with one.
 
     Parameters
     ----------
@@ -36,25 +30,14 @@ def set_num_threads(count: int) -> None:
     ------
     ValueError
         If it is not such a number.
-
-    Warns
-    -----
-    RuntimeWarning
-        If it is more than 1 in a process that was forked after cnnx was imported: a fork has none of its parent's
-        threads, and so uses one.
     """
-    if isinstance(count, bool) or not hasattr(count, "__index__") or not 1 <= operator.index(count) <= MOST:
+    try:
+        number = 0 if isinstance(count, bool) else operator.index(count)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= MOST:
         raise ValueError(f"set_num_threads: expected an integer of 1 or more, up to {MOST}, got {count!r}")
-    count = operator.index(count)
-    if count > 1 and _forked:
-        warnings.warn(
-            f"set_num_threads({count}): this process was forked after cnnx was imported, without its parent's threads, "
-            "and uses one. Processes that are started by 'spawn' or 'forkserver' may use several.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        count = 1
-    _set(count, "set_num_threads")
+    _set(number, "set_num_threads")
 
 
 def share_processors(processes: int) -> None:
@@ -79,14 +62,12 @@ def tell_number_to(set_threads: Callable[[int], None] | None) -> None:
     global _tell
     _tell = set_threads
     _set(*default_threads())
-    # A forked child has none of its parent's OpenMP threads; waiting for them would hang it.
+    # Forked processes are mostly many.
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork)
 
 
 def _after_fork() -> None:
-    global _forked
-    _forked = True
     _set(1, "this process was forked")
 
 
@@ -95,26 +76,6 @@ def _set(count: int, origin: str) -> None:
     if _tell is not None:
         _tell(count)
     _number, _origin = count, origin
-
-
-@contextmanager
-def brief_spinning() -> Iterator[None]:
-    """While active, an OpenMP runtime that is loaded will spin briefly, unless the user has said otherwise.
-
-    It also finds no number of threads that is none, of which it would complain; ours is told to it by each kernel.
-    The runtimes read these variables once, when they are loaded; afterwards the environment is as it was.
-    """
-    chosen_by_user = "OMP_WAIT_POLICY" in os.environ
-    added = [name for name in SPINNING if not chosen_by_user and name not in os.environ]
-    os.environ.update({name: SPINNING[name] for name in added})
-    hidden = os.environ.pop("OMP_NUM_THREADS") if _omp_threads() is None and "OMP_NUM_THREADS" in os.environ else None
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
-        if hidden is not None:
-            os.environ["OMP_NUM_THREADS"] = hidden
 
 
 def default_threads() -> tuple[int, str]:

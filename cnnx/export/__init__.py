@@ -1,0 +1,1 @@
+"""A model as a file for other programs: ONNX."""

@@ -135,8 +135,9 @@ def _train_among_ranks(arguments: argparse.Namespace, ranks: Ranks) -> int:
             history = model.train(X_train, y_train, **options, parallel=ranks.shards)
             if termination.requested is not None and not options["optimizer"].steps:
                 return termination.status
+            status = termination.status or (0 if history.interrupted is None else INTERRUPTED)
             if not ranks.first:
-                return termination.status
+                return status
             # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
             model.save(output)
     if history.interrupted is not None:
@@ -147,7 +148,7 @@ def _train_among_ranks(arguments: argparse.Namespace, ranks: Ranks) -> int:
     if termination.requested is None:  # who asks for the end does not want to wait
         _print_test(model, X_test, y_test)
     say(f"saved to {output}")
-    return termination.status or (0 if history.interrupted is None else INTERRUPTED)
+    return termination.status or status
 
 
 @contextmanager

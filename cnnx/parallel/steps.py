@@ -160,7 +160,7 @@ class ShardedSteps(Steps):
         asked = self._world.gather("the end of an epoch", (run.interruption.requested, run.stopped))
         interrupted, reasons = any(each for each, _ in asked), [reason for _, reason in asked if reason is not None]
         # What a signal asks for meanwhile is not lost: it is told next time.
-        run.interruption.requested |= interrupted
+        run.interruption.elsewhere |= interrupted
         if reasons:
             run.stopped = reasons[0]
         self._stop = interrupted or bool(reasons)

@@ -74,7 +74,7 @@ def _fit_epochs(run: Run, steps: Steps, saved: SavedRun | None) -> tuple[int, in
             if position.batch == run.batches:
                 _end_epoch(run, steps)
             ends = steps.settle(run)
-            if ends and run.interruption.requested:
+            if ends and run.interruption.came:
                 return position.epoch, position.batch
     return None
 

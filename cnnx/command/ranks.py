@@ -42,9 +42,10 @@ def among_ranks(count: int | None) -> Iterator[Ranks]:
         yield Ranks(None)
         return
     from cnnx.parallel import Shards
+    from cnnx.parallel.world import find_world
 
+    mute(find_world().rank > 0)
     shards = Shards(check_count(count, "--shards"))
-    mute(shards.rank > 0)
     try:
         yield Ranks(shards)
     except BaseException as error:

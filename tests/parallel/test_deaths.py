@@ -94,9 +94,17 @@ def test_all_ranks_end_in_order_when_one_of_them_is_asked_to(whole, tmp_path):
     go_on_with_two_ranks(tmp_path, whole)
 
 
-def test_the_command_says_an_error_once(tmp_path):
-    status, output, errors = ranks.finish(
-        ranks.start(2, "-m", "cnnx", "train", "digits", "--shards", 4, "--output", "no/such/folder", folder=tmp_path)
-    )
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--shards", 4, "--output", "no/such/folder"], "--output: no/such/folder cannot be written"),
+        (["--shards", 3], "expected a power of two and a multiple of the number of ranks, got 3 shards and 2 ranks"),
+        (["--shards", 16], "batch_size: expected 16 or more, for 16 shards, got 8"),
+    ],
+)
+def test_the_command_says_an_error_once(wrong, message, tmp_path):
+    arguments = "-m", "cnnx", "train", "digits", *wrong
+    status, output, errors = ranks.finish(ranks.start(2, *arguments, folder=tmp_path))
     assert status == 2
     assert errors.count("cnnx: error: ") == 1, output
+    assert message in errors

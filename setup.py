@@ -2,6 +2,7 @@
 
 CNNX_PURE=1   builds without any extension: everything then runs on the NumPy kernels.
 CNNX_DEBUG=1  builds the extensions with bounds and overflow checks.
+CNNX_SANITIZE=address,undefined  or thread  builds them with these sanitizers of GCC or Clang; see docs/reliability.md.
 CNNX_IMITATE_AVX512=1  builds what is made for AVX-512 for AVX2, so that its tests run on a machine without AVX-512.
 """
 
@@ -16,6 +17,7 @@ from setuptools.command.build_ext import build_ext
 FOLDER = Path("cnnx/_kernels")
 PURE = os.environ.get("CNNX_PURE", "0") not in ("", "0")
 DEBUG = os.environ.get("CNNX_DEBUG", "0") not in ("", "0")
+SANITIZERS = os.environ.get("CNNX_SANITIZE", "")
 IMITATE_AVX512 = os.environ.get("CNNX_IMITATE_AVX512", "0") not in ("", "0")
 # Cython's code for memoryviews, in a module of its own: a copy in every extension is 130 KB each.
 SHARED = "cnnx._kernels.ground.memoryviews"
@@ -44,12 +46,31 @@ class BuildKernels(build_ext):
             compile_flags += ["-falign-loops=16"]
             if IMITATE_AVX512:
                 compile_flags.append("-DCNNX_IMITATE_AVX512")
+            if SANITIZERS:
+                # Of flags that contradict each other the last counts; Python's own define what an overflow gives.
+                # What is found ends the process, so that no test can pass over it.
+                compile_flags += ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv", "-fno-sanitize-recover=all"]
+                compile_flags.append(f"-fsanitize={SANITIZERS}")
+                link_flags.append(f"-fsanitize={SANITIZERS}")
+                if "address" in SANITIZERS.split(","):
+                    compile_flags.append("-DCNNX_ADDRESS_SANITIZER")
+            elif sys.platform.startswith("linux"):
+                link_flags.append("-Wl,--strip-all")
             if sys.platform.startswith("linux"):
-                link_flags += ["-pthread", "-Wl,--strip-all"]
+                link_flags.append("-pthread")
         for extension in self.extensions:
             extension.extra_compile_args = compile_flags
             extension.extra_link_args = link_flags
         super().build_extensions()
+
+
+def mark_pure() -> None:
+    """Leave a note for the package, which warns of kernels that are missing only where they were asked for."""
+    mark = FOLDER / "PURE"
+    if PURE:
+        mark.write_text("Built with CNNX_PURE=1: there are no compiled kernels.\n", encoding="utf-8")
+    else:
+        mark.unlink(missing_ok=True)
 
 
 def declare_loops() -> None:
@@ -103,4 +124,5 @@ def extensions() -> list[Extension]:
     )
 
 
+mark_pure()
 setup(ext_modules=[] if PURE else extensions(), cmdclass={"build_ext": BuildKernels})

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
         models,
         optimizers,
         parallel,
+        plots,
         regularizers,
         schedules,
         verification,
     )
     from cnnx.callbacks import History
     from cnnx.command.configuration import show_config
+    from cnnx.reporting import report
 
 # Imported at their first use: not everybody needs them, and file formats take longer to import than the kernels.
 LATER = {
@@ -47,7 +49,9 @@ LATER = {
     "models": "cnnx",
     "optimizers": "cnnx",
     "parallel": "cnnx",
+    "plots": "cnnx",
     "regularizers": "cnnx",
+    "report": "cnnx.reporting",
     "schedules": "cnnx",
     "show_config": "cnnx.command.configuration",
     "verification": "cnnx",
@@ -69,7 +73,9 @@ __all__ = [
     "models",
     "optimizers",
     "parallel",
+    "plots",
     "regularizers",
+    "report",
     "schedules",
     "set_num_threads",
     "show_config",

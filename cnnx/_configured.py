@@ -1,8 +1,12 @@
 """Objects that are made of a few arguments and can say which."""
 
+from collections.abc import Iterable
+from textwrap import indent
 from typing import Any
 
 import numpy as np
+
+INDENTED = "    "
 
 
 class Configured:
@@ -19,8 +23,20 @@ class Configured:
         return self.arguments()
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments().items())
-        return f"{type(self).__name__}({arguments})"
+        """A call that makes the same again; what the constructor takes by default is left out."""
+        from inspect import signature
+
+        defaults = {name: parameter.default for name, parameter in signature(type(self)).parameters.items()}
+        values = [(name, repr(value)) for name, value in self.arguments().items()]
+        # Windows are kept as pairs, whose default is a number for both.
+        given = [f"{name}={v}" for name, v in values if v not in (f"{(d := defaults[name])!r}", f"{[d, d]!r}")]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+
+def call(name: str, arguments: Iterable[str]) -> str:
+    """The text of a call with each argument on a line of its own, for `__repr__`."""
+    lines = "".join(indent(f"{argument},", INDENTED) + "\n" for argument in arguments)
+    return f"{name}(\n{lines})"
 
 
 def plain(value: Any) -> Any:

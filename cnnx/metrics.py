@@ -1,4 +1,4 @@
-"""How good predictions are: figures of classification, ranking and regression.
+"""How good predictions are: figures of classification, ranking and calibration.
 
 >>> import cnnx
 >>> cnnx.metrics.accuracy([0, 1, 2, 2], [0, 1, 2, 1])
@@ -14,32 +14,38 @@ integers from 0, as `Model.predict` gives them; where an example may have severa
 van Rijsbergen, "Information Retrieval", 1979, chapter 7. The area under the ROC curve is the probability that an
 example of the class has a higher score than another, a tie counting half: Fawcett, "An Introduction to ROC Analysis",
 Pattern Recognition Letters 27, 2006.
+
+A model is calibrated if it is right as often as it says: of the predictions that it gives a probability of 0.8, 80 %.
+`calibration` puts predictions into bins by their confidence, the probability of the class that was predicted:
+
+    expected calibration error = sum over bins b of n_b / n |accuracy_b - confidence_b|
+
+Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, eq. 3.
 """
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnnx._typing import Array
-from cnnx.checks.arguments import check_count
+from cnnx.checks.arguments import check_count, check_positive
 from cnnx.checks.arrays import check_numbers
 
 __all__ = [
+    "Calibration",
     "ClassFigures",
     "PrecisionRecallF1",
     "accuracy",
+    "accuracy_interval",
+    "calibration",
     "class_figures",
     "confusion_matrix",
-    "log_loss",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "median_absolute_error",
     "precision_recall_f1",
-    "r2_score",
     "roc_auc",
-    "top_k_accuracy",
 ]
 
 # A stray label must not ask for endless memory; whoever has more classes says so.
@@ -61,6 +67,16 @@ class ClassFigures(NamedTuple):
     precision: Array
     recall: Array
     f1: Array
+
+
+class Calibration(NamedTuple):
+    """Bins of confidence, (bins,) each: `confidence` and `accuracy` are means, NaN in a bin without examples."""
+
+    edges: Array
+    examples: Array
+    confidence: Array
+    accuracy: Array
+    expected_error: float
 
 
 # -- Classification ------------------------------------------------------------------------------------
@@ -86,25 +102,36 @@ def accuracy(y: Any, predicted: Any, sample_weight: Any = None) -> float:
     return _average(right if right.ndim == 1 else right.all(axis=1), sample_weight)
 
 
-def top_k_accuracy(y: Any, scores: Any, k: int, sample_weight: Any = None) -> float:
-    """Share of examples, of 1, whose class is among the `k` with the largest scores.
+def accuracy_interval(right: int, examples: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Between which shares the accuracy on all such data lies, when `right` of `examples` were right.
+
+        (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+
+    with p = right / n and z the quantile of the normal distribution: Wilson, "Probable Inference, the Law of
+    Succession, and Statistical Inference", JASA 22, 1927. It holds for examples that were drawn independently.
 
     Parameters
     ----------
-    y : array_like of shape (examples,)
-        True classes.
-    scores : array_like of shape (examples, classes)
-        Probabilities, or other scores. Of equal ones, that of the later class ranks higher, as in scikit-learn.
-    k : int
-        1 to classes.
-    sample_weight : array_like of shape (examples,), optional
-        How much each example counts, 0 or above.
+    right, examples : int
+        0 <= right <= examples, and at least one example.
+    confidence : float
+        Above 0 and below 1.
+
+    Returns
+    -------
+    (float, float)
+        The lower and the upper end, from 0 to 1.
     """
-    y, scores = _classes_and_columns(y, scores, "scores")
-    if check_count(k, "k") > scores.shape[1]:
-        raise ValueError(f"k: expected 1 to {scores.shape[1]} for {scores.shape[1]} classes, got {k}")
-    best = np.argsort(scores, axis=1, kind="stable")[:, -k:]
-    return _average((best == y[:, np.newaxis]).any(axis=1), sample_weight)
+    n, k = check_count(examples, "examples"), check_count(right, "right", least=0)
+    if k > n:
+        raise ValueError(f"right: expected {n} or fewer, as there are examples, got {k}")
+    if not 0 < check_positive(confidence, "confidence") < 1:
+        raise ValueError(f"confidence: expected a number above 0 and below 1, got {confidence!r}")
+    p, z = k / n, NormalDist().inv_cdf((1 + confidence) / 2)
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    # At the ends of the scale the formula gives 0 and 1 but for rounding.
+    return 0.0 if k == 0 else (middle - half) / scale, 1.0 if k == n else (middle + half) / scale
 
 
 def confusion_matrix(y: Any, predicted: Any, classes: int | None = None, sample_weight: Any = None) -> Array:
@@ -238,92 +265,38 @@ def roc_auc(y: Any, scores: Any, average: str | None = "macro", sample_weight: A
     return float(np.average(areas, weights=weights @ belongs if average == "weighted" else None))
 
 
-def log_loss(y: Any, probabilities: Any, sample_weight: Any = None) -> float:
-    """Mean of minus the logarithm of the probability that was given to the true class, in nats.
+def calibration(right: Any, confidence: Any, bins: int = 10) -> Calibration:
+    """How often predictions are right, by how sure they were.
 
     Parameters
     ----------
-    y : array_like of shape (examples,)
-        True classes.
-    probabilities : array_like of shape (examples, classes), rows with sum 1
-        Or those of class 1 of two, (examples,) or (examples, 1). Those closer to 0 or 1 than the epsilon of their
-        dtype are moved to that distance.
-    sample_weight : array_like of shape (examples,), optional
-        How much each example counts, 0 or above.
+    right : array_like of shape (examples,)
+        Whether each prediction was right, 1 or 0.
+    confidence : array_like of shape (examples,)
+        The probability that each gave to what it predicted, from 0 to 1.
+    bins : int
+        Of equal width from 0 to 1; one takes its upper end in, and the first one 0, too.
+
+    Returns
+    -------
+    Calibration
+        With `edges` (bins + 1,), and the expected calibration error as `expected_error`.
     """
-    given = _finite(probabilities, "probabilities")
-    if given.ndim == 1 or given.shape[1:] == (1,):
-        given = given.reshape(-1, 1)
-        given = np.concatenate([1 - given, given], axis=1)
-    y, given = _classes_and_columns(y, given, "probabilities")
-    wrong = ((given < 0) | (given > 1)).any(axis=1) | (np.abs(given.sum(axis=1) - 1) > 1e-4)
-    if wrong.any():
-        where = int(wrong.argmax())
+    hits, sure = _check_labels(right, "right"), _finite(confidence, "confidence")
+    if hits.ndim != 1 or hits.max() > 1 or sure.shape != hits.shape:
         raise ValueError(
-            f"probabilities: expected rows of numbers from 0 to 1 with sum 1, got {given[where]} at index {where}"
+            f"right and confidence: expected 0 or 1 and a probability each, got shapes {hits.shape} and {sure.shape}"
         )
-    smallest = np.finfo(given.dtype).eps
-    true = np.clip(given, smallest, 1 - smallest)[np.arange(len(y)), y]
-    return _average(-np.log(true.astype(np.float64)), sample_weight)
-
-
-# -- Regression ----------------------------------------------------------------------------------------
-
-
-def mean_squared_error(y: Any, predicted: Any, sample_weight: Any = None) -> float:
-    """Mean of the squared differences, over the examples and then over the outputs.
-
-    Parameters
-    ----------
-    y, predicted : array_like of shape (examples,) or (examples, outputs)
-        True and predicted values.
-    sample_weight : array_like of shape (examples,), optional
-        How much each example counts, 0 or above.
-    """
-    y, predicted = _values_alike(y, predicted)
-    return _average((y - predicted) ** 2, sample_weight)
-
-
-def mean_absolute_error(y: Any, predicted: Any, sample_weight: Any = None) -> float:
-    """Mean of the absolute differences; arguments as in `mean_squared_error`."""
-    y, predicted = _values_alike(y, predicted)
-    return _average(np.abs(y - predicted), sample_weight)
-
-
-def median_absolute_error(y: Any, predicted: Any, sample_weight: Any = None) -> float:
-    """Median over the examples of the absolute differences, then mean over the outputs.
-
-    With weights it is the difference below and above which the weights have equal sums; where that is
-    fulfilled between two differences, their mean. Arguments as in `mean_squared_error`.
-    """
-    y, predicted = _values_alike(y, predicted)
-    weights = _weights_or_ones(sample_weight, len(y))
-    differences = np.abs(y - predicted)[weights > 0]
-    weights = weights[weights > 0]
-    return float(np.mean([_weighted_median(column, weights) for column in differences.T]))
-
-
-def r2_score(y: Any, predicted: Any, sample_weight: Any = None) -> float:
-    """Coefficient of determination: 1 minus the squared error over that of always predicting the mean.
-
-    The mean over the outputs. An output whose true values are all the same has 1 if all predictions are right, else 0.
-
-    Parameters
-    ----------
-    y, predicted : array_like of shape (examples,) or (examples, outputs)
-        True and predicted values, for two examples or more.
-    sample_weight : array_like of shape (examples,), optional
-        How much each example counts, 0 or above.
-    """
-    y, predicted = _values_alike(y, predicted)
-    if len(y) < 2:
-        raise ValueError(f"y: expected two examples or more, got {len(y)}")
-    mean = np.average(y, axis=0, weights=_check_weights(sample_weight, len(y)))
-    weights = _weights_or_ones(sample_weight, len(y))
-    error, spread = weights @ (y - predicted) ** 2, weights @ (y - mean) ** 2
-    # As in scikit-learn, where the quotient is not finite.
-    unexplained = np.divide(error, spread, out=(error != 0).astype(np.float64), where=spread != 0)
-    return float(np.mean(1 - unexplained))
+    if sure.min() < 0 or sure.max() > 1:
+        raise ValueError(f"confidence: expected numbers from 0 to 1, got {sure.min():g} to {sure.max():g}")
+    edges = np.linspace(0, 1, check_count(bins, "bins") + 1)
+    place = np.clip(np.searchsorted(edges, sure, side="left") - 1, 0, bins - 1)
+    examples = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        said = np.bincount(place, sure, bins) / examples
+        found = np.bincount(place, hits, bins) / examples
+    error = float(np.nansum(examples * np.abs(found - said)) / len(hits))
+    return Calibration(edges, examples, said, found, error)
 
 
 # -- Counts and areas ----------------------------------------------------------------------------------
@@ -371,15 +344,6 @@ def _area(belongs: Array, scores: Array, weights: Array, name: str) -> float:
         missing = "examples of it" if up[-1] == 0 else "examples of others"
         raise ValueError(f"{name}: there is no area under the ROC curve without {missing}, with a weight above 0")
     return float(np.sum(np.diff(right) * (up[1:] + up[:-1]) / 2) / (up[-1] * right[-1]))
-
-
-def _weighted_median(values: Array, weights: Array) -> float:
-    order = np.argsort(values)
-    values, sums = values[order], np.cumsum(weights[order])
-    half = sums[-1] / 2
-    middle = min(int(np.searchsorted(sums, half)), len(values) - 1)
-    between = sums[middle] - half <= np.finfo(np.float64).eps
-    return float(values[middle : middle + 1 + between].mean())
 
 
 def _average(values: Array, sample_weight: Any) -> float:
@@ -444,18 +408,6 @@ def _classes_and_columns(y: Any, columns: Any, name: str) -> tuple[Array, Array]
             f"at index {int(labels.argmax())}"
         )
     return labels, values
-
-
-def _values_alike(y: Any, predicted: Any) -> tuple[Array, Array]:
-    """Two arrays of finite numbers, (examples, outputs)."""
-    true, guessed = _finite(y, "y"), _finite(predicted, "predicted")
-    if true.shape != guessed.shape or true.ndim not in (1, 2) or true.size == 0:
-        raise ValueError(
-            f"y and predicted: expected the same shape, (examples,) or (examples, outputs), got {true.shape} and "
-            f"{guessed.shape}"
-        )
-    columns = (len(true), -1)
-    return true.reshape(columns).astype(np.float64), guessed.reshape(columns).astype(np.float64)
 
 
 def _finite(values: Any, name: str) -> Array:

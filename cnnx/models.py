@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from cnnx.checks.arguments import check_count, check_positive
+from cnnx.layers import make_layer
 from cnnx.layers.activation import ReluLayer
 from cnnx.layers.base import Layer
 from cnnx.layers.convolution import ConvolutionLayer
@@ -15,9 +16,22 @@ from cnnx.layers.loss import SoftmaxLayer
 from cnnx.layers.normalization import BatchNormLayer
 from cnnx.layers.pooling import GlobalPoolLayer, PoolLayer
 from cnnx.layers.residual import ResidualLayer
+from cnnx.layers.standardize import StandardizeLayer
 from cnnx.network import Model
 
-__all__ = ["MODELS", "deck", "fashionnet", "lenet", "mnistbn", "mnistnet", "mobilenet", "resnet", "small", "vggbn"]
+__all__ = [
+    "MODELS",
+    "deck",
+    "fashionnet",
+    "lenet",
+    "mnistbn",
+    "mnistnet",
+    "mobilenet",
+    "resnet",
+    "small",
+    "standardized",
+    "vggbn",
+]
 
 
 def deck(classes: int = 10) -> Model:
@@ -304,6 +318,24 @@ def mobilenet(classes: int = 10, width: float = 1.0) -> Model:
     return Model(*layers, GlobalPoolLayer(), DenseLayer(units=classes), SoftmaxLayer())
 
 
+def standardized(model: Model) -> Model:
+    """The same network, not built, behind a `StandardizeLayer`: it takes pictures as they are, such as bytes.
+
+    Parameters
+    ----------
+    model : Model
+        It stays as it is; the new one has layers of its own.
+
+    Returns
+    -------
+    Model
+        The same, if it begins with such a layer.
+    """
+    layers = [make_layer(layer.description()) for layer in model.layers]
+    first = [] if isinstance(layers[0], StandardizeLayer) else [StandardizeLayer()]
+    return Model(*first, *layers)
+
+
 def _residual_block(filters: int, halves: bool) -> ResidualLayer:
     """Two convolutions; one that halves rows and columns comes at a change of filters, and so has a shortcut."""
     stride = 2 if halves else 1
@@ -342,5 +374,6 @@ MODELS: dict[str, Callable[[int], Model]] = {
     "resnet8": partial(resnet, depth=8),
     "resnet14": partial(resnet, depth=14),
     "resnet20": partial(resnet, depth=20),
+    "wideresnet8": partial(resnet, depth=8, width=2.0),
     "mobilenet": mobilenet,
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cnnx._configured import call
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks.arguments import check_count
 from cnnx.checks.arrays import ALLOW_NAN, check_batch, check_dtype, check_finite, check_numbers, check_shape, is_finite
@@ -108,7 +109,8 @@ class Model:
         self._pixel_max: float | None = None
 
     def __repr__(self) -> str:
-        return f"Model({', '.join(repr(layer) for layer in self.layers)})"
+        """A call that makes the same, not built, with a layer on each line."""
+        return call("Model", map(repr, self.layers))
 
     def build(
         self,
@@ -718,6 +720,12 @@ class Model:
 
         self._require_built("summary")
         print(summarize(self.layers, self.plan, check_count(batch_size, "batch_size")))
+
+    def _repr_html_(self) -> str:
+        """The table of layers, for notebooks."""
+        from cnnx.inspection.summary import summarize_html
+
+        return summarize_html(self.layers, self.plan if self.built else None)
 
     def verify(self, X: Any, y: Any, tolerance: float | None = None) -> Report:
         """Compare the compiled kernels with their NumPy twins on your own data, layer by layer.

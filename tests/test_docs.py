@@ -2,10 +2,15 @@
 
 import doctest
 import re
+import shlex
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
+from photographs import write_photographs
+
+from cnnx.command.main import main
 
 DOCS = Path(__file__).parent.parent / "docs"
 # The pages with examples, and the extras that these need.
@@ -13,6 +18,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "deck.md": (),
     "get-started.md": (),
     "onnx.md": ("onnx", "onnxruntime"),
+    "report.md": ("matplotlib", "jinja2", "PIL"),
     "reproducibility.md": (),
     "serving.md": (),
     "training.md": (),
@@ -41,3 +47,20 @@ def test_the_plan_on_the_page_of_the_architecture_is_the_one_that_is_printed():
     result = doctest.testfile(str(DOCS / "architecture.md"), module_relative=False)
     assert result.attempted == 4
     assert result.failed == 0
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="the documentation is not beside the tests")
+def test_every_command_of_the_page_on_pictures_runs(tmp_path, monkeypatch, capsys):
+    for name in PAGES["report.md"]:
+        pytest.importorskip(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cnnx.command.recipe.EPOCHS", (1, 2))
+    classes, rng = ["cat", "dog", "rabbit"], np.random.default_rng(0)
+    write_photographs(tmp_path / "photos", rng, classes, count=10, names={"rabbit": "bird"})
+    text = (DOCS / "pictures.md").read_text(encoding="utf-8")
+    lines = [line for block in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S) for line in block.splitlines()]
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("cnnx ")]
+    assert len(commands) >= 11
+    for command in commands:
+        assert main(command) == 0, command
+    assert capsys.readouterr().out.count("saved to report.html") == 1

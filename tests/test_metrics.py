@@ -7,7 +7,6 @@ from cnnx import metrics
 
 EXACT = {"rel": 1e-12, "abs": 1e-12}
 CLASSIFICATION = ["accuracy", "confusion_matrix", "precision_recall_f1"]
-REGRESSION = ["mean_squared_error", "mean_absolute_error", "median_absolute_error", "r2_score"]
 
 
 # -- Worked by hand --------------------------------------------------------------------------------------
@@ -49,16 +48,6 @@ def test_rows_of_several_classes_by_hand():
     assert metrics.precision_recall_f1(y, predicted, "micro") == pytest.approx((3 / 4, 3 / 5, 6 / 9))
 
 
-def test_top_k_accuracy_by_hand():
-    scores = [[0.5, 0.2, 0.3], [0.1, 0.6, 0.3], [0.2, 0.3, 0.5], [0.4, 0.3, 0.3]]
-    y = [0, 2, 0, 1]
-    assert metrics.top_k_accuracy(y, scores, 1) == 1 / 4
-    # In the last row the later of two equal scores takes the second place.
-    assert metrics.top_k_accuracy(y, scores, 2) == 2 / 4
-    assert metrics.top_k_accuracy(y, scores, 3) == 1
-    assert metrics.top_k_accuracy(y, scores, 1, [3, 1, 1, 1]) == 1 / 2
-
-
 def test_the_area_under_the_roc_curve_counts_pairs_and_a_tie_is_half_a_pair():
     # Of the pairs of classes 1 and 0, (0.4, 0.1), (0.8, 0.1) and (0.8, 0.4) are right, and (0.4, 0.4) is a tie.
     assert metrics.roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8]) == 3.5 / 4
@@ -80,29 +69,26 @@ def test_areas_of_several_classes_by_hand():
     np.testing.assert_allclose(metrics.roc_auc(rows, scores, average=None), [3 / 4, 1 / 2, 1])
 
 
-def test_log_loss_by_hand():
-    assert metrics.log_loss([0, 1], [[0.5, 0.5], [0.75, 0.25]]) == pytest.approx((np.log(2) + np.log(4)) / 2)
-    assert metrics.log_loss([0, 1], [0.5, 0.25]) == pytest.approx((np.log(2) + np.log(4)) / 2)
-    assert metrics.log_loss([0, 1], [[0.5, 0.5], [0.75, 0.25]], [3, 1]) == pytest.approx(5 * np.log(2) / 4)
-    assert metrics.log_loss([0], [[0.0, 1.0]]) == pytest.approx(52 * np.log(2))
-    assert metrics.log_loss([0], np.float32([[0, 1]])) == pytest.approx(23 * np.log(2))
+def test_the_interval_of_an_accuracy_is_wilsons():
+    # Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17, 1998, table I.
+    for right, examples, low, high in [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611)]:
+        assert metrics.accuracy_interval(right, examples) == pytest.approx((low, high), abs=5e-5)
+    assert metrics.accuracy_interval(29, 29) == pytest.approx((1 - 0.1170, 1), abs=5e-5)
+    narrow, wide = metrics.accuracy_interval(9, 10, 0.5), metrics.accuracy_interval(9, 10, 0.99)
+    assert wide[0] < narrow[0] < 0.9 < narrow[1] < wide[1]
 
 
-def test_regression_figures_by_hand():
-    y, predicted = [3, -1, 2, 7], [2.5, 0, 2, 8]
-    assert metrics.mean_squared_error(y, predicted) == pytest.approx(2.25 / 4)
-    assert metrics.mean_absolute_error(y, predicted) == pytest.approx(2.5 / 4)
-    assert metrics.median_absolute_error(y, predicted) == 0.75
-    assert metrics.median_absolute_error(y, predicted, [1, 0, 1, 0]) == 0.25
-    assert metrics.median_absolute_error(y, predicted, [1, 1, 1, 9]) == 1
-    spread = 0.25**2 + 3.75**2 + 0.75**2 + 4.25**2
-    assert metrics.r2_score(y, predicted) == pytest.approx(1 - 2.25 / spread)
-    assert metrics.r2_score([2, 2], [2, 2]) == 1
-    assert metrics.r2_score([2, 2], [2, 3]) == 0
-    two = np.stack([y, [1, 2, 3, 4]], axis=1), np.stack([predicted, [1, 2, 3, 8]], axis=1)
-    assert metrics.mean_absolute_error(*two) == pytest.approx((2.5 / 4 + 1) / 2)
-    assert metrics.median_absolute_error(*two) == pytest.approx(0.75 / 2)
-    assert metrics.r2_score(*two) == pytest.approx((1 - 2.25 / spread + 1 - 16 / 5) / 2)
+def test_calibration_by_hand():
+    found = metrics.calibration([1, 0, 1, 1, 0], [0.1, 0.2, 0.5, 0.9, 1.0], bins=2)
+    np.testing.assert_array_equal(found.edges, [0, 0.5, 1])
+    np.testing.assert_array_equal(found.examples, [3, 2])
+    np.testing.assert_allclose(found.confidence, [0.8 / 3, 0.95])
+    np.testing.assert_allclose(found.accuracy, [2 / 3, 0.5])
+    assert found.expected_error == pytest.approx(0.6 * (2 / 3 - 0.8 / 3) + 0.4 * 0.45)
+    empty = metrics.calibration([1, 1], [0.0, 1.0], bins=3)
+    np.testing.assert_array_equal(empty.examples, [1, 0, 1])
+    assert np.isnan(empty.accuracy[1])
+    assert empty.expected_error == 0.5
 
 
 # -- Against scikit-learn --------------------------------------------------------------------------------
@@ -169,9 +155,6 @@ def test_rankings_are_scikit_learns(sklearn, weights, ties, rng):
     if ties:
         scores = np.round(10 * scores) + 1
         scores /= scores.sum(axis=1, keepdims=True)
-    for k in (1, 2, 4):
-        expected = sklearn.top_k_accuracy_score(y, scores, k=k, sample_weight=weights)
-        assert metrics.top_k_accuracy(y, scores, k, weights) == pytest.approx(expected, **EXACT)
     for average in ("macro", "weighted", "micro"):
         expected = sklearn.roc_auc_score(y, scores, multi_class="ovr", average=average, sample_weight=weights)
         assert metrics.roc_auc(y, scores, average, weights) == pytest.approx(expected, **EXACT)
@@ -181,44 +164,17 @@ def test_rankings_are_scikit_learns(sklearn, weights, ties, rng):
         np.testing.assert_allclose(metrics.roc_auc(rows, scores, average, weights), expected, rtol=1e-12)
     expected = sklearn.roc_auc_score(rows[:, 0], scores[:, 0], sample_weight=weights)
     assert metrics.roc_auc(rows[:, 0], scores[:, 0], sample_weight=weights) == pytest.approx(expected, **EXACT)
-    assert metrics.log_loss(y, scores, weights) == pytest.approx(
-        sklearn.log_loss(y, scores, sample_weight=weights), **EXACT
-    )
-    expected = sklearn.log_loss(rows[:, 0], scores[:, 0], sample_weight=weights)
-    assert metrics.log_loss(rows[:, 0], scores[:, 0], weights) == pytest.approx(expected, **EXACT)
-
-
-def test_log_loss_of_extreme_float32_probabilities_is_scikit_learns(sklearn):
-    y, probabilities = [0, 1, 2, 1], np.float32([[1, 0, 0], [1, 0, 0], [0.5, 0.25, 0.25], [1e-9, 1, 1e-9]])
-    # Clipped at the same distance from 0 and 1; scikit-learn takes the logarithms in float32.
-    assert metrics.log_loss(y, probabilities) == pytest.approx(sklearn.log_loss(y, probabilities), rel=1e-6)
-
-
-@pytest.mark.parametrize("shape", [(300,), (300, 3)])
-def test_regression_figures_are_scikit_learns(sklearn, weights, shape, rng):
-    y = np.round(rng.standard_normal(shape), 1)
-    predicted = np.round(y + 0.5 * rng.standard_normal(shape), 1)
-    for name in REGRESSION:
-        expected = getattr(sklearn, name)(y, predicted, sample_weight=weights)
-        assert getattr(metrics, name)(y, predicted, weights) == pytest.approx(expected, **EXACT), name
-    constant = np.full(shape, 2.0)
-    for guess in (constant, predicted):
-        expected = sklearn.r2_score(constant, guess, sample_weight=weights)
-        assert metrics.r2_score(constant, guess, weights) == pytest.approx(expected, **EXACT)
 
 
 def test_a_weight_counts_as_so_many_examples(rng):
     counts = rng.integers(0, 4, 40)
     y, predicted, scores = rng.integers(0, 3, 40), rng.integers(0, 3, 40), rng.dirichlet(np.ones(3), 40)
     again = [np.repeat(array, counts, axis=0) for array in (y, predicted, scores)]
-    for name in (*CLASSIFICATION, *REGRESSION):
-        if name == "median_absolute_error":
-            continue  # of repeated examples too, but for rounding at a tie
+    for name in CLASSIFICATION:
         found = getattr(metrics, name)(y, predicted, sample_weight=counts)
         np.testing.assert_allclose(found, getattr(metrics, name)(*again[:2]), rtol=1e-12, err_msg=name)
-    for name in ("roc_auc", "log_loss"):
-        found = getattr(metrics, name)(y, scores, sample_weight=counts)
-        assert found == pytest.approx(getattr(metrics, name)(again[0], again[2]), **EXACT)
+    found = metrics.roc_auc(y, scores, sample_weight=counts)
+    assert found == pytest.approx(metrics.roc_auc(again[0], again[2]), **EXACT)
 
 
 # -- Errors ----------------------------------------------------------------------------------------------
@@ -244,11 +200,15 @@ def test_a_weight_counts_as_so_many_examples(rng):
         ("confusion_matrix", ([[0, 1]], [[0, 1]]), "y: expected integers of shape"),
         ("precision_recall_f1", ([0, 1], [0, 1], "mean"), "average: expected None, 'macro', 'micro' or 'weighted'"),
         ("precision_recall_f1", ([[0, 1]], [[0, 1]], None, 3), "classes: expected 2 as y has columns, got 3"),
-        ("top_k_accuracy", ([0, 1], [[0, 1], [1, 0]], 3), "k: expected 1 to 2 for 2 classes, got 3"),
-        ("top_k_accuracy", ([0, 1], [[0, 1], [1, 0]], 0), "k: expected 1 or more, got 0"),
-        ("top_k_accuracy", ([0, 2], [[0, 1], [1, 0]], 1), "y: expected 0 to 1 for 2 columns of scores, got 2 at"),
-        ("top_k_accuracy", ([0, 1], [0.5, 0.7], 1), r"scores: expected shape \(2, classes\), got \(2,\)"),
-        ("top_k_accuracy", ([0], [[0, np.nan]], 1), r"scores: expected finite numbers, got nan at index \(0, 1\)"),
+        ("roc_auc", ([0, 1], [[0, np.nan, 1], [0, 0, 0]]), r"scores: expected finite numbers, got nan at index"),
+        ("roc_auc", ([0, 3], [[0, 0, 1], [0, 0, 0]]), "y: expected 0 to 2 for 3 columns of scores, got 3 at"),
+        ("accuracy_interval", (3, 2), "right: expected 2 or fewer"),
+        ("accuracy_interval", (0, 0), "examples: expected 1 or more"),
+        ("accuracy_interval", (1, 2, 1.0), "confidence: expected a number above 0 and below 1"),
+        ("calibration", ([0, 2], [0.5, 0.5]), "right and confidence: expected 0 or 1"),
+        ("calibration", ([0, 1], [0.5]), r"right and confidence: .* got shapes \(2,\) and \(1,\)"),
+        ("calibration", ([0, 1], [0.5, 1.5]), "confidence: expected numbers from 0 to 1, got 0.5 to 1.5"),
+        ("calibration", ([0, 1], [0.5, 0.5], 0), "bins: expected 1 or more"),
         ("roc_auc", ([1, 1], [0.2, 0.3]), "y: there is no area .* without examples of others"),
         ("roc_auc", ([0, 0], [0.2, 0.3]), "y: there is no area .* without examples of it"),
         ("roc_auc", ([0, 1], [0.2, 0.3], "macro", [1, 0]), "without examples of it, with a weight above 0"),
@@ -257,13 +217,6 @@ def test_a_weight_counts_as_so_many_examples(rng):
         ("roc_auc", ([0, 1], [0.2, 0.3, 0.4]), "expected the same number of examples"),
         ("roc_auc", ([[0, 1]], [[0.2, 0.3, 0.4]]), r"scores: expected shape \(1, 2\) as y, got \(1, 3\)"),
         ("roc_auc", ([0, 1], 3.0), "expected the same number of examples"),
-        ("log_loss", ([0, 1], [[0.5, 0.6], [0.5, 0.5]]), "probabilities: expected rows .* at index 0"),
-        ("log_loss", ([0, 1], [0.5, 1.5]), "probabilities: expected rows .* at index 1"),
-        ("log_loss", ([0], [[0.5, 0.5], [0.5, 0.5]]), r"probabilities: expected shape \(1, classes\), got \(2, 2\)"),
-        ("mean_squared_error", ([1, 2], [1, np.inf]), "predicted: expected finite numbers, got inf at index 1"),
-        ("mean_squared_error", ([1, 2], [[1], [2]]), r"expected the same shape, .* got \(2,\) and \(2, 1\)"),
-        ("mean_squared_error", ([], []), "expected the same shape"),
-        ("r2_score", ([1], [1]), "y: expected two examples or more, got 1"),
     ],
 )  # fmt: skip
 def test_arguments_that_cannot_be_are_named(name, arguments, message):

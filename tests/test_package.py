@@ -25,7 +25,7 @@ def test_the_version_is_the_one_of_the_installed_package():
     assert metadata.version("cnnx") == cnnx.__version__
 
 
-@pytest.mark.parametrize("heavy", ["safetensors", "tqdm", "PIL", "matplotlib", "argparse"])
+@pytest.mark.parametrize("heavy", ["safetensors", "tqdm", "PIL", "matplotlib", "jinja2", "argparse"])
 def test_import_leaves_for_later_what_only_some_use(heavy):
     code = f"import numpy, sys; known = set(sys.modules); import cnnx; print({heavy!r} in set(sys.modules) - known)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)

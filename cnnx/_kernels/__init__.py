@@ -69,6 +69,8 @@ MODULES = {"families": tuple(KERNELS), **FOUNDATIONS}
 FAMILIES = {function: family for family, functions in KERNELS.items() for function in functions}
 BACKENDS = ("compiled", "numpy")
 SUFFIXES = tuple(EXTENSION_SUFFIXES)
+# A file that setup.py leaves beside this one where no compiled kernels were asked for.
+PURE = "PURE"
 
 
 class CompiledModules(dict[str, ModuleType]):
@@ -90,8 +92,13 @@ def _find_compiled() -> tuple[CompiledModules, str]:
         if missing:
             raise ImportError(f"there is no compiled {', '.join(missing)}")
     except (ImportError, OSError) as error:
-        return CompiledModules(), str(error)
+        return CompiledModules(), "cnnx was installed without them, with CNNX_PURE=1" if is_pure() else str(error)
     return modules, ""
+
+
+def is_pure() -> bool:
+    """Whether this installation is meant to have no compiled kernels."""
+    return os.path.exists(os.path.join(os.path.dirname(__file__), PURE))
 
 
 def _built(folder: str) -> set[str]:
@@ -235,13 +242,13 @@ def use_instruction_set(name: str) -> None:
 
 
 def _choose_default() -> str:
-    """At import: what CNNX_BACKEND asks for, else the compiled kernels, else NumPy with a warning."""
+    """At import: what CNNX_BACKEND asks for, else the compiled kernels, else NumPy, with a warning where needed."""
     wanted = os.environ.get("CNNX_BACKEND", "")
     if wanted not in ("", *BACKENDS):
         raise ValueError(f"CNNX_BACKEND: expected one of {BACKENDS}, got {wanted!r}")
     if wanted == "compiled" and not _compiled:
         raise ImportError(f"CNNX_BACKEND: the compiled kernels could not be loaded: {unavailable}")
-    if not wanted and not _compiled:
+    if not wanted and not _compiled and not is_pure():
         warnings.warn(
             f"cnnx: the compiled kernels could not be loaded ({unavailable}); the NumPy kernels are used, which are "
             "much slower. CNNX_BACKEND=numpy says that this is wanted.",

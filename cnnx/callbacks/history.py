@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
+from importlib.util import find_spec
+from io import StringIO
 from typing import Any, ClassVar
 
 from cnnx.training.run import Callback, Figures
@@ -50,6 +53,29 @@ class History(dict[str, list[float]], Callback):
             raise ImportError("History.to_frame needs pandas: python -m pip install 'cnnx[pandas]'") from error
         epochs = max((len(values) for values in self.values()), default=0)
         return pandas.DataFrame(dict(self), index=pandas.RangeIndex(1, epochs + 1, name="epoch"))
+
+    def _repr_html_(self) -> str:
+        """The curves, for notebooks; without Matplotlib, the table of the epochs."""
+        epochs = max((len(values) for values in self.values()), default=0)
+        if not epochs:
+            return "<p>no epoch was finished</p>"
+        if find_spec("matplotlib") is None:
+            return self._table(epochs)
+        from cnnx import plots
+
+        text = StringIO()
+        plots.history(self).savefig(text, format="svg")
+        svg = text.getvalue()
+        return svg[svg.index("<svg") :]
+
+    def _table(self, epochs: int) -> str:
+        """A row for each epoch."""
+        rows = [("th", ["epoch", *self])]
+        for epoch in range(epochs):
+            values = [f"{values[epoch]:.4g}" if epoch < len(values) else "" for values in self.values()]
+            rows.append(("td", [str(epoch + 1), *values]))
+        cells = ("".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) for tag, row in rows)
+        return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
     def state(self) -> dict[str, Any]:
         """All figures."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from cnnx.checks.files import open_regular
 from cnnx.training.run import Callback, Figures, Run
 
 
@@ -108,3 +111,51 @@ class JSONLog(_Log):
             return 0
         epoch = row.get("epoch") if isinstance(row, dict) else None
         return epoch if type(epoch) is int else 0
+
+
+# Of a log that is read, bytes and columns: more epochs and figures than anybody trains for.
+LARGEST, MOST_COLUMNS = 1 << 26, 1000
+
+
+def read_log(path: str | os.PathLike[str]) -> dict[str, list[float]]:
+    """The figures that a `CSVLog` or a `JSONLog` wrote, by their names, with a value for each epoch.
+
+    A last line that was cut off, as of a process that was killed, is left out.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file; the message names the line.
+    OSError
+        If it cannot be read.
+    """
+    with open_regular(path) as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"{os.fspath(path)}: expected a log of at most {LARGEST} bytes")
+    lines = content.split(b"\n")[:-1]
+    figures: dict[str, list[float]] = {}
+    for number, row in enumerate(_rows(lines), start=1):
+        row.pop("epoch", None)
+        if number == 1:
+            figures = {name: [] for name in row}
+        if row.keys() != figures.keys() or not all(type(value) in (int, float) for value in row.values()):
+            expected = ", ".join(figures)[:200]
+            raise ValueError(f"{os.fspath(path)}: epoch {number}: expected a number for each of {expected}")
+        for name, value in row.items():
+            figures[name].append(float(value))
+    if not figures:
+        raise ValueError(f"{os.fspath(path)}: expected a file that CSVLog or JSONLog wrote, with an epoch or more")
+    return figures
+
+
+def _rows(lines: list[bytes]) -> Iterator[dict[str, Any]]:
+    """The figures of each line as they are; of a line that is none, nothing that is a figure."""
+    is_json = bool(lines) and lines[0].startswith(b"{")
+    names = [] if is_json or not lines else lines[0].decode("utf-8", "replace").split(",")[:MOST_COLUMNS]
+    for line in lines if is_json else lines[1:]:
+        try:
+            values = json.loads(line) if is_json else dict(zip(names, map(float, line.split(b",")), strict=True))
+        except (ValueError, RecursionError):
+            values = None
+        yield values if isinstance(values, dict) else {"": None}

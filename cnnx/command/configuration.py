@@ -1,10 +1,24 @@
-"""What this installation computes with."""
+"""`cnnx config`: what this installation computes with."""
+
+import argparse
 
 import numpy as np
 
 from cnnx import _kernels
 from cnnx._version import __version__
 from cnnx.command.output import say
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the others."""
+    config = commands.add_parser("config", help="print version, backend, instruction set, threads and MPI")
+    config.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print."""
+    show_config()
+    return 0
 
 
 def show_config() -> None:

@@ -8,14 +8,14 @@ _muted = False
 
 
 def say(*words: Any, error: bool = False) -> None:
-    """Print a line; characters that the output cannot show are escaped.
+    """Print a line; characters that cannot be shown, or might steer a terminal, are escaped.
 
     A closed pipe, a closed terminal, a full disk or no output at all: what is said is lost, and nothing else.
     """
     stream = sys.stderr if error else sys.stdout
     if _muted or stream is None:  # as under pythonw, or with a closed descriptor
         return
-    text = " ".join(map(str, words))
+    text = "\n".join(map(shown, " ".join(map(str, words)).split("\n")))
     try:
         try:
             print(text, file=stream, flush=True)
@@ -30,6 +30,26 @@ def mute(silent: bool) -> None:
     """Say nothing from now on, or speak again."""
     global _muted
     _muted = silent
+
+
+def shown(words: Any, most: int | None = None) -> str:
+    """In one line, without characters that cannot be shown; what is longer than `most` is cut."""
+    text = str(words)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return text if most is None or len(text) <= most else text[: most - 2] + ".."
+
+
+def is_narrower(columns: int) -> bool:
+    """Whether standard output is a terminal without so many columns."""
+    try:
+        return (
+            sys.stdout is not None
+            and sys.stdout.isatty()
+            and os.get_terminal_size(sys.stdout.fileno()).columns < columns
+        )
+    except (OSError, ValueError):
+        return False
 
 
 def settle() -> None:

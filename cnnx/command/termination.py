@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from cnnx.callbacks import Callback
 
 REASON = "the process was asked to end"
+INTERRUPTED = 128 + signal.SIGINT  # the exit status after Ctrl-C, as shells have it
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 

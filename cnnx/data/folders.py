@@ -12,23 +12,21 @@ from cnnx._typing import Array
 from cnnx.checks.arguments import check_count
 from cnnx.checks.geometry import pair
 from cnnx.data.base import Batch, IndexedBatches
-from cnnx.files.images import read_image
-
-ENDINGS = (".png", ".jpg", ".jpeg")
-# What Windows leaves in folders of pictures; that of macOS begins with a dot.
-LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini")
+from cnnx.files.folders import class_name, files_below, subfolders
+from cnnx.files.images import ENDINGS, NAMES, read_image
 
 
 class FolderBatches(IndexedBatches):
-    """Batches from a folder of PNG and JPEG files with a subfolder for each class; files are read as they are needed.
+    """Batches from a folder of pictures with a subfolder for each class; files are read as they are needed.
 
+    Files are PNG, JPEG, WebP, TIFF, GIF, BMP, PPM, JPEG 2000 or AVIF; of several pictures in one the first is taken.
     Examples are float32 from 0 (black) to 1; labels are integers, the place of the subfolder's name in `class_names`.
 
     Parameters
     ----------
     path : str or path-like
-        The folder. Files beside the subfolders, names that begin with a dot, and what Windows leaves in folders of
-        pictures, such as ``Thumbs.db``, are left out.
+        The folder. Files beside the subfolders, names that begin with a dot, and what systems leave in folders of
+        pictures, such as ``Thumbs.db``, are left out. Folders in a subfolder belong to its class.
     batch_size : int
     size : int or pair of int
         (height, width) that images of other sizes are resized to.
@@ -48,7 +46,7 @@ class FolderBatches(IndexedBatches):
     ImportError
         When the first batch is taken, without Pillow.
     TypeError, ValueError
-        If there is no subfolder, one without images, or something else than a PNG or JPEG file in one; if a number is
+        If there is no subfolder, one without images, or something else than a picture in one; if a number is
         below 1; and when a batch is taken, if a file is not an intact image. The message names the file.
     OSError
         If the folder or a file cannot be read.
@@ -62,11 +60,11 @@ class FolderBatches(IndexedBatches):
         if channels not in (1, 3):
             raise ValueError(f"FolderBatches: channels: expected 1 or 3, got {channels!r}")
         self.input_shape = (*pair(size, "size", "FolderBatches"), int(channels))
-        names = (entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
-        self.class_names: tuple[str, ...] = tuple(sorted(names))
-        if not self.class_names:
+        folders = subfolders(folder)
+        if not folders:
             raise ValueError(f"{folder}: expected a subfolder for each class, found none")
-        files = [_image_files(folder / name) for name in self.class_names]
+        self.class_names: tuple[str, ...] = tuple(map(class_name, folders))
+        files = [_image_files(of_class) for of_class in folders]
         self.paths = [file for of_class in files for file in of_class]
         self.labels: Array = np.repeat(np.arange(len(files)), [len(of_class) for of_class in files])
         self.examples = len(self.paths)
@@ -86,12 +84,11 @@ class FolderBatches(IndexedBatches):
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """The images of one class, sorted by name."""
-    of_class = (file for file in folder.iterdir() if file.name[0] != "." and file.name.lower() not in LEFT_BEHIND)
-    files = sorted(of_class, key=lambda file: file.name)
+    """The pictures of one class."""
+    files = list(files_below(folder))
     if not files:
-        raise ValueError(f"{folder}: expected PNG or JPEG files, found none")
+        raise ValueError(f"{folder}: expected pictures ({NAMES}), found none")
     for file in files:
         if file.suffix.lower() not in ENDINGS or not file.is_file():
-            raise ValueError(f"{file}: expected nothing but PNG or JPEG files in the folder of a class")
+            raise ValueError(f"{file}: expected nothing but pictures ({NAMES}) in the folder of a class")
     return files

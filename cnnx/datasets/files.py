@@ -38,6 +38,7 @@ IDX_TYPES: dict[int, np.dtype[Any]] = {
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGIC = b"PK\x03\x04"
 CHUNK = 1 << 20
+PREFIXES, KINDS = ("train", "t10k"), ("images-idx3", "labels-idx1")
 NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 NPY_MAGIC = b"\x93NUMPY"
 NPY_DTYPES = (
@@ -87,14 +88,14 @@ def read_idx(path: PathLike) -> Array:
             if magic != GZIP_MAGIC:
                 return read_idx_stream(file, path, size)
             with gzip.GzipFile(fileobj=file) as stream:
-                return read_idx_stream(stream, path, _most(size))
+                return read_idx_stream(stream, path, most_bytes(size))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(f"{path}: expected intact gzip data, got: {error}") from error
         except MemoryError as error:
             raise ValueError(f"{path}: expected an array that memory can hold; {error}") from error
 
 
-def _most(size: int) -> int:
+def most_bytes(size: int) -> int:
     """Bytes that a compressed file of this size may hold."""
     return MOST_TIMES * size + MOST_ANYWAY
 
@@ -138,6 +139,11 @@ def _read(stream: IO[bytes] | io.BufferedIOBase, count: int) -> bytearray:
     return content
 
 
+def has_idx(folder: Path) -> bool:
+    """Whether one of the four files of MNIST is in a folder, under one of their names."""
+    return any((folder / name).is_file() for prefix in PREFIXES for kind in KINDS for name in _names(prefix, kind))
+
+
 def load_folder(path: PathLike) -> Splits:
     """Read a data set from a folder with the four IDX files of MNIST.
 
@@ -166,20 +172,24 @@ def load_folder(path: PathLike) -> Splits:
     """
     folder = Path(path)
     parts = []
-    for prefix in ("train", "t10k"):
-        images, labels = (_find(folder, prefix, kind) for kind in ("images-idx3", "labels-idx1"))
+    for prefix in PREFIXES:
+        images, labels = (_find(folder, prefix, kind) for kind in KINDS)
         parts.append((as_images(read_idx(images), str(images)), as_labels(read_idx(labels), str(labels))))
     return as_splits(parts[0], parts[1], str(path))
 
 
 def _find(folder: Path, prefix: str, kind: str) -> Path:
-    names = [f"{prefix}-{kind}-ubyte", f"{prefix}-{kind.replace('-', '.')}-ubyte"]
-    names += [f"{name}.gz" for name in names]
+    names = _names(prefix, kind)
     for name in names:
         if (folder / name).is_file():
             return folder / name
     found = _listing(entry.name for entry in folder.iterdir())
     raise FileNotFoundError(f"{folder}: expected a file {' or '.join(names)}; the folder has {found}")
+
+
+def _names(prefix: str, kind: str) -> list[str]:
+    names = [f"{prefix}-{kind}-ubyte", f"{prefix}-{kind.replace('-', '.')}-ubyte"]
+    return names + [f"{name}.gz" for name in names]
 
 
 def is_npz(path: PathLike) -> bool:
@@ -245,7 +255,10 @@ def _npz_arrays(file: BinaryIO) -> dict[str, Array]:
                 f"expected the arrays X_train (or x_train), y_train, X_test (or x_test) and y_test; "
                 f"{_listing(missing)} missing; the file has {_listing(names)}"
             )
-        announced, most = sum(entry.file_size for entry in entries.values()), _most(os.fstat(file.fileno()).st_size)
+        announced, most = (
+            sum(entry.file_size for entry in entries.values()),
+            most_bytes(os.fstat(file.fileno()).st_size),
+        )
         if announced > most:
             raise ValueError(
                 f"expected at most {most} bytes in a file of this size, got {announced}; numpy.savez, without "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 from cnnx._typing import Shape
 from cnnx.layers.base import Layer
@@ -25,12 +26,7 @@ def summarize(layers: Sequence[Layer], plan: Plan, batch_size: int) -> str:
     batch_size : int
     """
     own = _own_bytes(plan, batch_size)
-    rows = [HEAD]
-    for layer in layers:
-        count = sum(value.size for value in layer.params.values())
-        memory = format_bytes(own[_place(layer.name)]) if _place(layer.name) in own else "fused"
-        shapes = _shape(batch_size, layer.input_shape), _shape(batch_size, layer.output_shape)
-        rows.append((layer.name, *shapes, f"{count:,}", memory))
+    rows = [HEAD, *layer_rows(layers, plan, batch_size)]
     parameters = [value for layer in layers for value in layer.params.values()]
     number, weights = sum(value.size for value in parameters), sum(value.nbytes for value in parameters)
     arrays, gradients = plan.nbytes(batch_size), weights if plan.training else 0
@@ -48,18 +44,49 @@ def summarize(layers: Sequence[Layer], plan: Plan, batch_size: int) -> str:
     )
 
 
+def layer_rows(layers: Sequence[Layer], plan: Plan, batch_size: int) -> list[tuple[str, ...]]:
+    """The cells of each layer's row, under `HEAD`."""
+    own = _own_bytes(plan, batch_size)
+    rows: list[tuple[str, ...]] = []
+    for layer in layers:
+        count = sum(value.size for value in layer.params.values())
+        memory = format_bytes(own[place_of(layer.name)]) if place_of(layer.name) in own else "fused"
+        shapes = _shape(batch_size, layer.input_shape), _shape(batch_size, layer.output_shape)
+        rows.append((layer.name, *shapes, f"{count:,}", memory))
+    return rows
+
+
+def summarize_html(layers: Sequence[Layer], plan: Plan | None, batch_size: int = 64) -> str:
+    """The same table for notebooks; of layers that are not built, without a plan, their arguments instead."""
+    rows: list[tuple[str, ...]]
+    if plan is None:
+        head: tuple[str, ...] = ("Layer", "Arguments")
+        rows = [(layer.name, repr(layer)) for layer in layers]
+        note = "Not built yet: shapes are known once it is trained, or build(input_shape) is called."
+    else:
+        head, rows = HEAD, layer_rows(layers, plan, batch_size)
+        note = summarize(layers, plan, batch_size).rpartition("\n")[2]
+        count = sum(value.size for layer in layers for value in layer.params.values())
+        note = f"{count:,} parameters. {note}"
+    lines = [
+        "<tr>" + "".join(f'<{tag} style="text-align:left">{escape(cell)}</{tag}>' for cell in row) + "</tr>"
+        for tag, row in [("th", head), *(("td", row) for row in rows)]
+    ]
+    return f"<table><thead>{lines[0]}</thead><tbody>{''.join(lines[1:])}</tbody></table><p>{escape(note)}</p>"
+
+
 def _own_bytes(plan: Plan, batch_size: int) -> dict[str, int]:
     """Bytes of the arrays that a pass shares with no other, by the place of its first layer in the model."""
     contexts: list[Context] = [*plan.passes, *([] if plan.output is None else [plan.output])]
-    own = {_place(context.name): 0 for context in contexts}
+    own = {place_of(context.name): 0 for context in contexts}
     for block in plan.blocks:
-        owners = {_place(member.owner) for member in block.members}
+        owners = {place_of(member.owner) for member in block.members}
         if len(owners) == 1:
             own[owners.pop()] += block.size(batch_size)
     return own
 
 
-def _place(name: str) -> str:
+def place_of(name: str) -> str:
     """``layers[3]``, of a layer named ``layers[3] (Class)`` or of one inside it."""
     return name.partition(" ")[0].partition(".")[0]
 

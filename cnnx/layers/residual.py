@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnnx import _kernels
+from cnnx._configured import call
 from cnnx._typing import Array, Shape
 from cnnx.layers.base import (
     Layer,
@@ -207,7 +208,7 @@ class ResidualLayer(Layer):
         arguments = [repr(layer) for layer in self.layers]
         if self.shortcut:
             arguments.append(f"shortcut={self.shortcut!r}")
-        return f"{type(self).__name__}({', '.join(arguments)})"
+        return call(type(self).__name__, arguments)
 
 
 def _by_layer(values: Mapping[str, Array]) -> dict[str, dict[str, Array]]:

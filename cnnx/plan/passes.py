@@ -169,6 +169,10 @@ class Chain:
             x = forward(x)
         return x
 
+    def forwards(self) -> Iterator[tuple[str, Callable[[Array], Array]]]:
+        """The name of each pass's first layer, and its way forward."""
+        yield from zip((pass_.layers[0].name for pass_ in self.passes), self._forward, strict=True)
+
     def backward(self, grad: Array) -> Array:
         """Fill the gradients of all parameters; returns the input gradient, which is of use where it is wanted."""
         for backward in self._backward:

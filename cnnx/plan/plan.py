@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -90,6 +91,19 @@ class Plan:
         scores = self._chain.forward(x)
         return scores if self.output is None else self.output.forward(scores)
 
+    def time(self, x: Array) -> list[tuple[str, float]]:
+        """A batch goes forward: the name of each pass's first layer, and the seconds that it took."""
+        done = []
+        for name, forward in self._chain.forwards():
+            start = time.perf_counter()
+            x = forward(x)
+            done.append((name, time.perf_counter() - start))
+        if self.output is not None:
+            start = time.perf_counter()
+            self.output.forward(x)
+            done.append((self.output.name, time.perf_counter() - start))
+        return done
+
     def measure(self, x: Array, labels: Array, weights: Array | None = None) -> Sums:
         """Sums over the batch: of weight times loss, of weight times metric, and of weights.
 
@@ -119,7 +133,7 @@ class Plan:
 
     def _measure(self, x: Array, targets: Array, weights: Array | None) -> Sums:
         if weights is not None:
-            weights = np.ascontiguousarray(weights, np.float64)
+            weights = np.require(weights, np.float64, ["C", "A"])
         loss, metric, weight = self._loss().measure(self._chain.forward(x), targets, weights).tolist()
         return loss, metric, weight
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -204,6 +205,26 @@ def test_an_unknown_cnnx_backend_is_an_error():
     assert "CNNX_BACKEND: expected one of ('compiled', 'numpy'), got 'fortran'" in errors
 
 
+@pytest.mark.parametrize("asked_for", [True, False])
+def test_kernels_that_were_not_asked_for_are_not_missed(tmp_path, asked_for):
+    package = Path(cnnx.__file__).parent
+    shutil.copytree(package, tmp_path / "cnnx", ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__", "PURE"))
+    if asked_for:
+        (tmp_path / "cnnx" / "_kernels" / "PURE").write_text("")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import cnnx, cnnx.command.main; print(cnnx.__file__, cnnx.backend_in_use())\n"
+        "cnnx.show_config(); print(cnnx.command.main.main(['verify', 'digits']))"
+    )
+    out, errors = run_python(code)
+    assert out.splitlines()[0] == f"{tmp_path / 'cnnx' / '__init__.py'} numpy"
+    assert ("RuntimeWarning" in errors) is not asked_for
+    assert ("installed without them, with CNNX_PURE=1" in out) is asked_for
+    assert "cnnx: error: verify compares the compiled kernels with their NumPy twins, and cannot do so here" in errors
+    assert out.splitlines()[-1] == "2"
+
+
+@pytest.mark.skipif(_kernels.is_pure(), reason="no compiled kernels were asked for, and none is missed")
 @pytest.mark.parametrize(
     ("hidden", "reason"),
     [

@@ -1,5 +1,8 @@
+from xml.etree import ElementTree
+
 import numpy as np
 
+import cnnx
 from cnnx import models
 
 
@@ -25,3 +28,20 @@ def test_the_memory_is_what_a_step_keeps():
     assert model.plan.nbytes(32) == sum(block.memory.nbytes for block in blocks)
     apart = sum(working.reservation.size(32) for working in model.plan.working_arrays())
     assert model.plan.nbytes(32) < apart
+
+
+def test_a_notebook_shows_the_same_table_and_escapes_what_layers_say():
+    model = models.small(10)
+    assert "build(input_shape)" in model._repr_html_()
+    model.build((8, 8, 1), seed=0)
+    shown = ElementTree.fromstring(f"<div>{model._repr_html_()}</div>")
+    rows = [["".join(cell.itertext()) for cell in row] for row in shown.iter("tr")]
+    assert rows[0] == ["Layer", "Input shape", "Output shape", "Parameters", "Memory"]
+    assert [row[0] for row in rows[1:]] == [layer.name for layer in model.layers]
+    assert "parameters" in shown[-1].text
+
+    class Odd(cnnx.ReluLayer):
+        def __repr__(self):
+            return "<script>alert(1)</script>"
+
+    assert "<script" not in cnnx.Model(Odd(), cnnx.SoftmaxLayer())._repr_html_()

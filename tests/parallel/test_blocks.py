@@ -137,7 +137,7 @@ def test_a_request_of_a_callback_ends_the_run_after_the_next_batch(data):
 
 def test_what_messages_take_is_printed_with_the_epoch(data, capsys):
     _, history = train(data, Shards(2), verbose=True)
-    assert capsys.readouterr().err.count("0.00 ms of communication a step") >= 2
+    assert capsys.readouterr().err.count("0.00 ms of messages a step") >= 2
     assert history["communication"] == [0, 0]
 
 

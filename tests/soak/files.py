@@ -21,7 +21,7 @@ import time
 import warnings
 import zipfile
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ import numpy.ma  # NumPy's own, which it imports when it is first needed
 
 import cnnx
 from cnnx.callbacks import Checkpoint, EarlyStopping
+from cnnx.files.images import FORMATS, pillow_is_quiet, read_head, read_pixels
 
 SECOND, ROOM = 1.0, 50_000_000
 STATM = Path("/proc/self/statm")
@@ -200,6 +201,21 @@ def change_idx(rng, content):
     return content
 
 
+def change_csv(rng, content):
+    if rng.random() < 0.7:
+        words = content.replace(b"\n", b"\n,").split(b",")
+        words[rng.randrange(len(words))] = rng.choice(
+            (b"", b"256", b"-1", b"nan", b"1e9", b"1e400", b"x", b"label", b"\n")
+        )
+        content = b",".join(words).replace(b"\n,", b"\n")
+    else:
+        content = change_bytes(rng, content)
+    if rng.random() < 0.3:
+        content = gzip.compress(content, 1)
+        content = change_bytes(rng, content) if rng.random() < 0.3 else content
+    return content
+
+
 # -- Good files, and how they are read ------------------------------------------------------------------
 
 
@@ -318,7 +334,37 @@ def idx_files(folder):
     yield b"\0\0\x0e\x01" + struct.pack(">I", 9) + bytes(72)
 
 
+def csv_files(folder):
+    yield b"label,a,b,c,d\n" + b"1,2,3,4,5\n" * 20
+    yield b"1,2,3,4\r\n" * 20
+
+
+def pictures(folder):
+    """A small picture in each format that Pillow writes here, in bytes, 16 bits and with a palette."""
+    from PIL import Image
+
+    colours = np.arange(9 * 7 * 3, dtype=np.uint8).reshape(9, 7, 3)
+    images = [Image.fromarray(colours), Image.fromarray(colours).convert("P"), Image.fromarray(colours[..., 0])]
+    images.append(Image.fromarray(colours[..., 0].astype(np.uint16) << 8))
+    for name in FORMATS:
+        for image in images:
+            with suppress(OSError, KeyError, ValueError):  # not every format has every kind
+                image.save(folder / "good", name)
+                yield (folder / "good").read_bytes()
+
+
+def read_picture():
+    def read(path):
+        with pillow_is_quiet():
+            read_head(path)
+            return read_pixels(path, (8, 8, 3))
+
+    return read
+
+
 KINDS = {
+    "csv": (csv_files, change_csv, lambda: cnnx.datasets.load_csv),
+    "pictures": (pictures, change_bytes, read_picture),
     "models": (models, change_safetensors, lambda: load_model),
     "checkpoints": (checkpoints, change_safetensors, Resume),
     "npz": (npz_files, change_npz, lambda: cnnx.datasets.load_npz),

@@ -19,7 +19,7 @@ from cnnx.models import MODELS
 SHAPES = {
     "small": (8, 8, 1),
     **dict.fromkeys(("lenet", "mnistnet", "mnistbn", "fashionnet"), (28, 28, 1)),
-    **dict.fromkeys(("deck", "vggbn", "resnet8", "resnet14", "resnet20", "mobilenet"), (32, 32, 3)),
+    **dict.fromkeys(("deck", "vggbn", "resnet8", "resnet14", "resnet20", "wideresnet8", "mobilenet"), (32, 32, 3)),
 }
 INSTRUCTION_SETS = _kernels.available_instruction_sets()
 

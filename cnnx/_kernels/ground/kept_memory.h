@@ -8,6 +8,16 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+/* AddressSanitizer is told what of a block may be used: what a kernel asked for, and nothing while it is kept. */
+#ifdef CNNX_ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
+#define FORBID(memory, bytes) ASAN_POISON_MEMORY_REGION((memory), (bytes))
+#define PERMIT(memory, bytes) ASAN_UNPOISON_MEMORY_REGION((memory), (bytes))
+#else
+#define FORBID(memory, bytes) ((void)0)
+#define PERMIT(memory, bytes) ((void)0)
+#endif
+
 #define KEPT_BLOCKS 4
 #define LARGEST_KEPT ((size_t)1 << 26)
 #define CACHE_LINE ((size_t)64)
@@ -57,6 +67,8 @@ static void *new_memory(size_t bytes)
     kept_header *memory = (kept_header *)(end & ~(uintptr_t)(CACHE_LINE - 1));
     memory[-1].block = block;
     memory[-1].bytes = bytes;
+    FORBID(memory, block + sizeof(kept_header) + CACHE_LINE + bytes - (char *)memory);
+    PERMIT(memory, bytes);
     return memory;
 }
 
@@ -74,8 +86,10 @@ static void *take_memory(size_t bytes)
         if (memory)
             free_memory(EXCHANGE(&kept_memory[i], memory));
     }
-    if (best && kept_bytes(best) >= bytes)
+    if (best && kept_bytes(best) >= bytes) {
+        PERMIT(best, bytes);
         return best;
+    }
     free_memory(best);
     return new_memory(bytes);
 }
@@ -86,6 +100,7 @@ static void give_memory(void *memory)
         free_memory(memory);
         return;
     }
+    FORBID(memory, kept_bytes(memory));
     for (int i = 0; i < KEPT_BLOCKS && memory; i++)
         memory = EXCHANGE(&kept_memory[i], memory);
     free_memory(memory);

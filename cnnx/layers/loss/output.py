@@ -144,7 +144,7 @@ class OutputLayer(Layer):
         """
         targets, _, context = self._use_up_cache(targets)
         if weights is not None:
-            weights = np.ascontiguousarray(weights, self.dtype)
+            weights = np.require(weights, self.dtype, ["C", "A"])
         return self.backpropagate_loss(targets, weights, context)
 
     def rate(self, predictions: Array, targets: Array) -> Array:
@@ -188,9 +188,9 @@ class ClassificationLayer(OutputLayer):
     def encode(self, labels: Array, out: Array) -> None:
         """Rows of probabilities, smoothed, (batch, classes)."""
         if labels.ndim == 1:
-            _kernels.encode_classes(np.ascontiguousarray(labels, np.intp), self.label_smoothing, out)
+            _kernels.encode_classes(np.require(labels, np.intp, ["C", "A"]), self.label_smoothing, out)
         else:
-            _kernels.smooth_rows(np.ascontiguousarray(labels, out.dtype), self.label_smoothing, out)
+            _kernels.smooth_rows(np.require(labels, out.dtype, ["C", "A"]), self.label_smoothing, out)
 
     def decide(self, predictions: Array) -> Array:
         """The class with the largest score, (batch,)."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cnnx import DenseLayer, DivergenceError, Model, RegressionLayer, ReluLayer, metrics
+from cnnx import DenseLayer, DivergenceError, Model, RegressionLayer, ReluLayer
 
 X = np.array([[0.2, -1.3, 2.1], [1.5, 0.7, 0.9]])
 Y = np.array([[0, 1, 2], [3, 0.5, -1]])
@@ -57,8 +57,8 @@ def test_a_linear_model_reaches_the_least_squares_fit(table):
     predicted = model.predict(X)
     assert predicted.shape == (120,)
     np.testing.assert_allclose(predicted, design @ expected, rtol=1e-9)
-    assert metric == pytest.approx(metrics.mean_absolute_error(y, predicted), rel=1e-12)
-    assert loss == pytest.approx(metrics.mean_squared_error(y, predicted), rel=1e-12)
+    assert metric == pytest.approx(np.abs(y - predicted).mean(), rel=1e-12)
+    assert loss == pytest.approx(((y - predicted) ** 2).mean(), rel=1e-12)
 
 
 def test_of_values_that_stay_the_same_absolute_loss_finds_the_median_and_squared_loss_the_mean():
@@ -92,7 +92,7 @@ def test_several_outputs_of_a_table_that_is_not_linear(rng):
     assert set(history) == {"loss", "mean_absolute_error", "seconds"}
     predicted = model.predict(X[300:])
     assert predicted.shape == (100, 2)
-    assert metrics.r2_score(Y[300:], predicted) > 0.9
+    assert ((Y[300:] - predicted) ** 2).mean() < 0.1 * Y[300:].var()
     assert model.predict(X[:0]).shape == (0, 2)
 
 

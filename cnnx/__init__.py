@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         images,
         metrics,
         models,
+        onnx as onnx,  # not in __all__
         optimizers,
         parallel,
         plots,
@@ -47,6 +48,7 @@ LATER = {
     "images": "cnnx",
     "metrics": "cnnx",
     "models": "cnnx",
+    "onnx": "cnnx",
     "optimizers": "cnnx",
     "parallel": "cnnx",
     "plots": "cnnx",
@@ -57,6 +59,7 @@ LATER = {
     "verification": "cnnx",
 }
 
+# Without `onnx`, which `from cnnx import *` is not to put in the place of the package of that name.
 __all__ = [
     "DivergenceError",
     "History",

@@ -314,8 +314,8 @@ class Model:
             beforehand, such as `GeneratorBatches`.
         sample_weight : array_like of shape (examples,), optional
             How much each example counts, 0 or more. The loss of a step is the sum of weight times loss, divided by the
-            batch size; metrics are weighted means. Both weights given, their product counts. Validation has none. A
-            source of batches has its own.
+            batch size; metrics are weighted means, and a `StandardizeLayer` learns weighted figures. Both weights
+            given, their product counts. Validation has none. A source of batches has its own.
         regularizers : sequence of Regularizer
             Penalties, which are part of the loss of a step, and constraints.
         callbacks : sequence of Callback

@@ -43,15 +43,19 @@ ROOMS = {
     ),
     "models": (*GROUND, "layers", "network"),
     "datasets": (*GROUND, "files"),
+    "onnx": (*GROUND, "layers", "files", "network"),
     "images": ("files",),
     "verification": ("inspection",),
     "reporting": (
         *(*GROUND, "_version", "layers", "plan", "files", "metrics", "data"),
         *("inspection", "plots", "network"),
     ),
+    "sklearn": (
+        *(*GROUND, "layers", "schedules", "optimizers", "augmentation", "data", "callbacks", "network", "models"),
+    ),
     "command": (
         *(*GROUND, "_version", "layers", "files", "metrics", "schedules", "optimizers", "augmentation", "data"),
-        *("callbacks", "parallel", "inspection", "network", "models", "datasets", "reporting"),
+        *("callbacks", "parallel", "inspection", "network", "models", "datasets", "onnx", "reporting"),
     ),
     "__main__": ("command",),
 }

@@ -238,12 +238,12 @@ def check_mixup(augment: Sequence[AnyAugmentation], source: Checked) -> None:
 
 
 def standardize(first: StandardizeLayer, source: Checked) -> dict[str, Array]:
-    """Have the layer learn from the data as they are; returns its state."""
+    """Have the layer learn from the data as they are, weighted; returns its state."""
     if isinstance(source, CheckedArrays):
-        first.learn(source.X)
+        first.learn(source.X, source.weights)
     else:
         with closing(source.epoch(None)) as batches:
-            first.learn_batches(X for X, _, _ in batches)
+            first.learn_batches((X, weights) for X, _, weights in batches)
     return first.state
 
 

@@ -14,15 +14,6 @@ def blocks():
     return re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-def test_its_python_blocks_run(tmp_path, monkeypatch):
-    pytest.importorskip("dask.array", reason="dask has a recipe of its own")
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    for block in blocks():
-        exec(compile(block, PAGE.name, "exec"), names)
-    assert len(names["labels"]) == len(names["X_test"])
-
-
 def test_its_program_writes_the_same_file_with_and_without_ranks(tmp_path):
     (tmp_path / "program.py").write_text(blocks()[0], encoding="utf-8")
     written = []

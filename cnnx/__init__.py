@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         models,
         onnx as onnx,  # not in __all__
         optimizers,
+        parallel,
         plots,
         regularizers,
         schedules,
@@ -49,6 +50,7 @@ LATER = {
     "models": "cnnx",
     "onnx": "cnnx",
     "optimizers": "cnnx",
+    "parallel": "cnnx",
     "plots": "cnnx",
     "regularizers": "cnnx",
     "report": "cnnx.reporting",
@@ -73,6 +75,7 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "parallel",
     "plots",
     "regularizers",
     "report",

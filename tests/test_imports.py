@@ -35,10 +35,11 @@ ROOMS = {
     "inspection": (*GROUND, "memory", "layers", "plan"),
     "plots": (*GROUND, "layers", "metrics", "inspection"),
     "callbacks": (*GROUND, "schedules", "training", "plots"),
+    "parallel": (*GROUND, "_version", "errors", "layers", "augmentation", "data", "training"),
     "export": (*GROUND, "_version", "layers", "files"),
     "network": (
         *(*GROUND, "errors", "memory", "layers", "plan", "files", "schedules", "optimizers", "regularizers"),
-        *("augmentation", "data", "training", "callbacks", "inspection", "export"),
+        *("augmentation", "data", "training", "callbacks", "parallel", "inspection", "export"),
     ),
     "models": (*GROUND, "layers", "network"),
     "datasets": (*GROUND, "files"),
@@ -54,7 +55,7 @@ ROOMS = {
     ),
     "command": (
         *(*GROUND, "_version", "layers", "files", "metrics", "schedules", "optimizers", "augmentation", "data"),
-        *("callbacks", "inspection", "network", "models", "datasets", "onnx", "reporting"),
+        *("callbacks", "parallel", "inspection", "network", "models", "datasets", "onnx", "reporting"),
     ),
     "__main__": ("command",),
 }

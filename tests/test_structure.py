@@ -59,6 +59,10 @@ OTHER_MEMORY = {
     "metrics:_counts": "figures for the user",
     "metrics:_quotient": "figures for the user",
     "metrics:_weights_or_ones": "figures for the user",
+    "plan:Plan.gradients": "a number for each example of a block of a batch",
+    "tree:TreeSum.__init__": "sums over the blocks of a batch, kept for a whole run",
+    "exchange:Exchange.__init__": "a step's message, kept for a whole run",
+    "steps:ShardedSteps._prepare": "the gradients of a block, kept for a whole run",
     "verification:_compare_block.sums": "twins are compared on arrays of their own",
     "verification:_compare.loss_and_gradient": "twins are compared on an array of their own",
 }

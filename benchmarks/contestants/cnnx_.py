@@ -37,17 +37,17 @@ class Contestant:
     def training(
         self, network: Network, weights: Weights, X: np.ndarray, y: np.ndarray, learning_rate: float
     ) -> Callable[[], float]:
-        model = _build(network, weights)
+        model = build(network, weights)
         return lambda: model.train_on_batch(X, y, learning_rate)
 
     def inference(self, network: Network, weights: Weights, X: np.ndarray) -> Callable[[], np.ndarray]:
         # ONNX Runtime folds batch normalization when it loads a model; here that is a method.
-        model = _build(network, weights).folded()
+        model = build(network, weights).folded()
         return lambda: model.predict_proba(X, batch_size=len(X))
 
     def working_bytes(self, network: Network, weights: Weights, batch: int) -> int:
         """Bytes of the arrays that a training step keeps for its work, without parameters and gradients."""
-        model = _build(network, weights)
+        model = build(network, weights)
         if hasattr(model, "plan"):
             return model.plan.nbytes(batch)
         shared = sum(array.bytes_per_example for array in model.shared_arrays)
@@ -75,7 +75,7 @@ class Contestant:
         return {"forward": forward, "input gradient": input_gradient, "weight gradient": weight_gradient}
 
 
-def _build(network: Network, weights: Weights) -> cnnx.Model:
+def build(network: Network, weights: Weights) -> cnnx.Model:
     match network.layers:
         case [Ready(name)]:
             model = cnnx.models.MODELS[name](10)

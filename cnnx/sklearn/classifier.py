@@ -68,7 +68,7 @@ class CNNClassifier(ClassifierMixin, NetworkEstimator):
         Epochs that were trained.
     n_features_in_ : int
         Values in an example: height * width * channels.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (features,)
         Names of the columns, where `X` was a table that has them.
 
     Notes

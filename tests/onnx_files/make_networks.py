@@ -1,4 +1,4 @@
-"""The small networks of other libraries that the tests load: `python tests/onnx/make_networks.py`.
+"""The small networks of other libraries that the tests load: `python tests/onnx_files/make_networks.py`.
 
 It needs PyTorch, Keras with TensorFlow, tf2onnx, scikit-learn and skl2onnx, and writes a file for each network into
 `networks/` and, into `networks/expected.npz`, examples and what the library itself computes of them.

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
         images,
         metrics,
         models,
+        onnx as onnx,  # not in __all__
         optimizers,
+        parallel,
         plots,
         regularizers,
         schedules,
@@ -46,7 +48,9 @@ LATER = {
     "images": "cnnx",
     "metrics": "cnnx",
     "models": "cnnx",
+    "onnx": "cnnx",
     "optimizers": "cnnx",
+    "parallel": "cnnx",
     "plots": "cnnx",
     "regularizers": "cnnx",
     "report": "cnnx.reporting",
@@ -55,6 +59,7 @@ LATER = {
     "verification": "cnnx",
 }
 
+# Without `onnx`, which `from cnnx import *` is not to put in the place of the package of that name.
 __all__ = [
     "DivergenceError",
     "History",
@@ -70,6 +75,7 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "parallel",
     "plots",
     "regularizers",
     "report",

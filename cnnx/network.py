@@ -6,7 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks.arguments import check_count
 from cnnx.checks.arrays import ALLOW_NAN, check_batch, check_dtype, check_finite, check_numbers, check_shape, is_finite
 from cnnx.checks.description import check_class_names, check_pixel_max
-from cnnx.errors import DivergenceError
+from cnnx.errors import divergence
 from cnnx.layers import check_known
 from cnnx.layers.base import Layer, check_free, choose_initializers
 from cnnx.layers.loss import OutputLayer
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from cnnx.export.model import Signature
     from cnnx.inspection.verification import Report
     from cnnx.optimizers import Optimizer
+    from cnnx.parallel import Shards
     from cnnx.regularizers import Regularizer
     from cnnx.schedules import Schedule
     from cnnx.training.given import Given
     from cnnx.training.rate_search import RangeTest
+    from cnnx.training.steps import Steps
     from cnnx.training.weighting import ClassWeight
 
 NUMBERS = (int, float, np.number)
@@ -265,6 +267,7 @@ class Model:
         callbacks: Sequence[Callback] = (),
         augment: Sequence[AnyAugmentation] = (),
         resume: str | os.PathLike[str] | None = None,
+        parallel: Shards | None = None,
     ) -> History:
         """Train by mini-batch gradient descent, from the present weights.
 
@@ -311,8 +314,8 @@ class Model:
             beforehand, such as `GeneratorBatches`.
         sample_weight : array_like of shape (examples,), optional
             How much each example counts, 0 or more. The loss of a step is the sum of weight times loss, divided by the
-            batch size; metrics are weighted means. Both weights given, their product counts. Validation has none. A
-            source of batches has its own.
+            batch size; metrics are weighted means, and a `StandardizeLayer` learns weighted figures. Both weights
+            given, their product counts. Validation has none. A source of batches has its own.
         regularizers : sequence of Regularizer
             Penalties, which are part of the loss of a step, and constraints.
         callbacks : sequence of Callback
@@ -325,6 +328,9 @@ class Model:
             stopped. All other arguments must be those of that run, but for `epochs`, `seed` and `verbose`; callbacks
             that keep a state, in the same order. Of the data, shapes and, where they are known beforehand, labels are
             compared.
+        parallel : Shards, optional
+            Cut each batch into so many blocks, and have all processes that MPI has started train together: all of
+            them call `train` with the same arguments, and get the same weights. See `cnnx.parallel`.
 
         Returns
         -------
@@ -340,44 +346,54 @@ class Model:
         DivergenceError
             If the loss, a gradient or an update becomes NaN or infinite; the model keeps the weights from before that
             batch.
+        RankError
+            If another process of a parallel run has failed.
         """
         from cnnx.callbacks import History, ProgressBar
-        from cnnx.training import given, loop, options, sources
+        from cnnx.training import checkpoints, given, loop, options, sources
         from cnnx.training.run import Run
 
-        output = self._output_layer("train")
-        self._require_trainable("train")
-        data = given.data(X, y, "train", batch_size, given.BATCH_SIZE, sample_weight)
-        data, held_out = given.set_aside(data, validation_data, validation_split, output)
-        chosen = options.check_options(optimizer, learning_rate, epochs, regularizers, callbacks, augment, resume)
-        rng = np.random.default_rng(seed)
-        if not self.built:
-            self.build(data.input_shape, rng)
-        entrance = self.input_shape, self.dtype, output
-        source = data.checked(*entrance, class_weight)
-        sources.check_mixup(chosen.augment, source)
-        enough = sources.enough_in_each_batch(source, self.layers, "train")
-        if chosen.saved is None:
-            sources.standardize(self.layers[0], source)
-        self._learn_description(data)
-        history = History()
-        told = [history, *([ProgressBar()] if verbose else []), *chosen.callbacks]
-        run = Run(
-            model=self,
-            metric=output.metric,
-            source=enough,
-            validation=None if held_out is None else held_out.checked(*entrance),
-            optimizer=chosen.optimizer,
-            epochs=chosen.epochs,
-            rng=rng if shuffle else None,
-            # What is saved is what all others have made of an epoch.
-            callbacks=sorted(told, key=lambda callback: callback.comes_last),
-            regularizers=chosen.regularizers,
-            augment=chosen.augment,
-            # Drawn only where it is needed: the same seed gives the same order as ever without augmentation.
-            augmentation_seed=rng.integers(2**63, size=2).tolist() if chosen.augment else None,
-        )
-        history.interrupted = loop.fit(run, chosen.saved)
+        steps = _steps(parallel)
+        with steps.shared():
+            output = self._output_layer("train")
+            self._require_trainable("train")
+            data = given.data(X, y, "train", batch_size, given.BATCH_SIZE, sample_weight)
+            data, held_out = given.set_aside(data, validation_data, validation_split, output)
+            chosen = options.check_options(optimizer, learning_rate, epochs, regularizers, callbacks, augment)
+            saved = None
+            if resume is not None:
+                saved = steps.once("resume", partial(checkpoints.read_checkpoint, resume))
+            rng = np.random.default_rng(steps.seed(seed))
+            if not self.built:
+                self.build(data.input_shape, rng)
+            entrance = self.input_shape, self.dtype, output
+            source = data.checked(*entrance, class_weight)
+            sources.check_mixup(chosen.augment, source)
+            enough = sources.enough_in_each_batch(source, self.layers, "train")
+            first = self.layers[0]
+            if saved is None and isinstance(first, StandardizeLayer) and not first.learned:
+                first.state = steps.once("standardize", partial(sources.standardize, first, source))
+            self._learn_description(data)
+            history = History()
+            told = [history, *([ProgressBar()] if verbose else []), *chosen.callbacks]
+            run = Run(
+                model=self,
+                metric=output.metric,
+                source=enough,
+                validation=None if held_out is None else held_out.checked(*entrance),
+                optimizer=chosen.optimizer,
+                epochs=chosen.epochs,
+                rng=rng if shuffle else None,
+                # What is saved is what all others have made of an epoch.
+                callbacks=sorted(told, key=lambda callback: callback.comes_last),
+                regularizers=chosen.regularizers,
+                augment=chosen.augment,
+                # Drawn only where it is needed: the same seed gives the same order as ever without augmentation.
+                augmentation_seed=rng.integers(2**63, size=2).tolist() if chosen.augment else None,
+                first=steps.first,
+                shards=steps.shards,
+            )
+        history.interrupted = loop.fit(run, steps, saved)
         history.stopped = run.stopped
         return history
 
@@ -493,25 +509,52 @@ class Model:
         try:
             loss, metric, weight = self.plan.gradients(x, y, weights)
             loss, metric = loss / len(x), metric / weight if weight else 0.0
-            if math.isfinite(loss):
-                for regularizer in regularizers:
-                    loss += regularizer.penalize(self.parameters, self.gradients, self.decaying)
-            if not math.isfinite(loss):
-                raise FloatingPointError(f"the loss became {loss}")
-            for layer, state in zip(self.layers, states, strict=True):
-                if layer.state is not state and not all(map(is_finite, layer.state.values())):
-                    raise FloatingPointError(f"{layer.name}: a running average became NaN or infinite")
-            optimizer.step(self.parameters, self.gradients, self.decaying)
+            loss = self.update(loss, states, optimizer, regularizers)
         except BaseException as error:
-            self.plan.forget()
-            for layer, state in zip(self.layers, states, strict=True):
-                layer.state = state
+            self.take_back(states)
             if type(error) is FloatingPointError:
-                raise DivergenceError(_divergence(str(error), X, optimizer.rate)) from None
+                raise divergence(str(error), is_finite(X), optimizer.rate) from None
             raise
         for regularizer in regularizers:
             regularizer.constrain(self.layers)
         return loss, metric
+
+    def fill_gradients(self, X: Array, y: Array, weights: Array | None, share: float) -> tuple[float, float, float]:
+        """The first half of a step, on one of several blocks of its batch: the block's gradients, in `gradients`.
+
+        They are those of `share`, the block's share of the batch's examples, times the block's mean loss. Returns the
+        sums of `measure`; if that of the loss is not finite, `gradients` are as before.
+        """
+        return self.plan.gradients(check_batch(X, self.input_shape, self.dtype, "X"), y, weights, share)
+
+    def update(
+        self,
+        loss: float,
+        before: Sequence[dict[str, Array]],
+        optimizer: Optimizer,
+        regularizers: Sequence[Regularizer] = (),
+    ) -> float:
+        """The second half of a step: penalties, checks, and the update, from `gradients` and the batch's mean `loss`.
+
+        `before` has the layers' states before the step. Returns the loss with its penalties; raises FloatingPointError
+        if anything is not finite, and then has changed no parameter.
+        """
+        if math.isfinite(loss):
+            for regularizer in regularizers:
+                loss += regularizer.penalize(self.parameters, self.gradients, self.decaying)
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss became {loss}")
+        for layer, state in zip(self.layers, before, strict=True):
+            if layer.state is not state and not all(map(is_finite, layer.state.values())):
+                raise FloatingPointError(f"{layer.name}: a running average became NaN or infinite")
+        optimizer.step(self.parameters, self.gradients, self.decaying)
+        return loss
+
+    def take_back(self, before: Sequence[dict[str, Array]]) -> None:
+        """Let go of a step that failed: the layers' states are those `before` it, and their caches are empty."""
+        self.plan.forget()
+        for layer, state in zip(self.layers, before, strict=True):
+            layer.state = state
 
     def measure(self, X: Array, y: Array, weights: Array | None = None) -> tuple[float, float, float]:
         """Sums over a batch, without training: of weight times loss, of weight times metric, and of weights.
@@ -848,6 +891,19 @@ class Model:
         return examples
 
 
+def _steps(parallel: Shards | None) -> Steps:
+    """Who takes the steps of a run."""
+    if parallel is None:
+        from cnnx.training.steps import Steps
+
+        return Steps()
+    from cnnx.parallel import Shards
+
+    if not isinstance(parallel, Shards):
+        raise TypeError(f"train: parallel: expected Shards(...), got {parallel!r}")
+    return parallel.steps()
+
+
 def _is_source(X: Any) -> bool:
     """Whether examples come from a source of batches; arrays need no import of what these are."""
     if not hasattr(X, "epoch"):
@@ -855,12 +911,3 @@ def _is_source(X: Any) -> bool:
     from cnnx.data.base import Batches
 
     return isinstance(X, Batches)
-
-
-def _divergence(what: str, X: Array, learning_rate: float) -> str:
-    if not is_finite(X):
-        return f"{what} because X has NaN or infinite values; remove or replace them"
-    return (
-        f"{what}; try a smaller learning rate (it is {learning_rate:g}), inputs scaled to about "
-        "[0, 1] or [-1, 1], or check the labels"
-    )

@@ -47,9 +47,8 @@ html_sidebars = {"get-started": [], "deck": [], "kernels": []}
 
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
-# Pages link to files of the repository as they do on its own site.
+
 myst_url_schemes = ["http", "https", "mailto"]
-suppress_warnings = ["myst.xref_missing"]
 
 autosummary_generate = True
 autodoc_typehints = "none"

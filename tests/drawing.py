@@ -274,6 +274,8 @@ class Draw:
         through.add(self.one_of(ConvolutionLayer(filters, 3, padding=1), DepthwiseConvolutionLayer(3, padding=1)))
         if self.happens(0.6):
             through.add(BatchNormLayer())
+        if not through.layers:  # none of them fits into an image so small
+            return [ResidualLayer(self.activation())]
         shortcut = [PoolLayer(2)] if kind == "pools" else []
         if kind != "plain":
             shortcut.append(ConvolutionLayer(filters, 1, stride))

@@ -20,12 +20,14 @@ PAGES: dict[str, tuple[str, ...]] = {
     "onnx.md": ("onnx", "onnxruntime"),
     "report.md": ("matplotlib", "jinja2", "PIL"),
     "reproducibility.md": (),
+    "scikit-learn.md": ("sklearn.base", "distributed"),
     "serving.md": (),
     "training.md": (),
 }
 
 
 @pytest.mark.skipif(not DOCS.is_dir(), reason="the documentation is not beside the tests")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed.*")
 @pytest.mark.parametrize("page", PAGES)
 def test_every_python_block_of_a_page_runs_after_those_before_it(page, tmp_path, monkeypatch):
     for extra in PAGES[page]:

@@ -35,22 +35,27 @@ ROOMS = {
     "inspection": (*GROUND, "memory", "layers", "plan"),
     "plots": (*GROUND, "layers", "metrics", "inspection"),
     "callbacks": (*GROUND, "schedules", "training", "plots"),
+    "parallel": (*GROUND, "_version", "errors", "layers", "augmentation", "data", "training"),
     "export": (*GROUND, "_version", "layers", "files"),
     "network": (
         *(*GROUND, "errors", "memory", "layers", "plan", "files", "schedules", "optimizers", "regularizers"),
-        *("augmentation", "data", "training", "callbacks", "inspection", "export"),
+        *("augmentation", "data", "training", "callbacks", "parallel", "inspection", "export"),
     ),
     "models": (*GROUND, "layers", "network"),
     "datasets": (*GROUND, "files"),
+    "onnx": (*GROUND, "layers", "files", "network"),
     "images": ("files",),
     "verification": ("inspection",),
     "reporting": (
         *(*GROUND, "_version", "layers", "plan", "files", "metrics", "data"),
         *("inspection", "plots", "network"),
     ),
+    "sklearn": (
+        *(*GROUND, "layers", "schedules", "optimizers", "augmentation", "data", "callbacks", "network", "models"),
+    ),
     "command": (
         *(*GROUND, "_version", "layers", "files", "metrics", "schedules", "optimizers", "augmentation", "data"),
-        *("callbacks", "inspection", "network", "models", "datasets", "reporting"),
+        *("callbacks", "parallel", "inspection", "network", "models", "datasets", "onnx", "reporting"),
     ),
     "__main__": ("command",),
 }

@@ -1,6 +1,8 @@
+import copy
 import importlib
 import inspect
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -274,6 +276,18 @@ def test_a_single_step_refuses_names_and_schedules(model, data):
         model.train_on_batch(*data, optimizer="adam")
     with pytest.raises(ValueError, match="train_on_batch: learning_rate: expected a number, got CosineDecay"):
         model.train_on_batch(*data, optimizer=Adam(CosineDecay(0.1, epochs=2)))
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
+def test_copies_of_a_model_and_its_optimizer_go_on_as_these_would_have(duplicate, model, data):
+    X, y = data
+    optimizer = Adam(0.01)
+    for _ in range(3):
+        model.train_on_batch(X, y, optimizer=optimizer)
+    copied, copied_optimizer = duplicate((model, optimizer))
+    model.train_on_batch(X, y, optimizer=optimizer)
+    copied.train_on_batch(X, y, optimizer=copied_optimizer)
+    np.testing.assert_array_equal(copied.parameters, model.parameters)
 
 
 def test_an_optimizer_belongs_to_one_models_parameters(model, data):

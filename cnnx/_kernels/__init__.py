@@ -21,6 +21,7 @@ from cnnx._kernels.families import CLOSED as CLOSED, KERNELS as KERNELS
 from cnnx._kernels.ground.threads import (
     get_num_threads as get_num_threads,
     set_num_threads as set_num_threads,
+    share_processors as share_processors,
     tell_number_to,
     threads_origin as threads_origin,
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from importlib.util import find_spec
 from io import StringIO
-from typing import Any
+from typing import Any, ClassVar
 
 from cnnx.training.run import Callback, Figures
 
@@ -28,6 +28,7 @@ class History(dict[str, list[float]], Callback):
         Why a callback ended the run.
     """
 
+    everywhere: ClassVar[bool] = True
     interrupted: tuple[int, int] | None = None
     stopped: str | None = None
 

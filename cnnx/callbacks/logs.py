@@ -25,7 +25,7 @@ class _Log(Callback):
 
     def on_train_begin(self, run: Run) -> None:
         """Begin the file, or drop what a run that was cut off had written after its checkpoint."""
-        self._run, self._columns = run, ["epoch", *run.figures, "seconds", "learning_rate"]
+        self._run, self._columns = run, ["epoch", *run.figures, *run.times, "learning_rate"]
         # The folder where training began, whatever becomes of the working directory.
         self._file = self.path.absolute()
         done, kept = run.position.epoch - 1, self._head()

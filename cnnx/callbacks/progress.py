@@ -104,7 +104,10 @@ def fitting(figures: Figures, width: int) -> str:
 
 
 def _words(figures: Figures) -> list[str]:
-    return [f"{name} {value:.4f}" for name, value in figures.items()]
+    return [
+        f"{1000 * value:.2f} ms of messages a step" if name == "communication" else f"{name} {value:.4f}"
+        for name, value in figures.items()
+    ]
 
 
 def _is_terminal(stream: Any) -> bool:

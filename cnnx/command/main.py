@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 
 from cnnx._version import __version__
-from cnnx.command import configuration, evaluate, export, predict, report, train, verify
+from cnnx.command import configuration, evaluate, export, importing, predict, report, train, verify
 from cnnx.command.output import say, settle, shown
 from cnnx.command.termination import INTERRUPTED
 
-COMMANDS = (train, evaluate, predict, report, verify, export, configuration)
+COMMANDS = (train, evaluate, predict, report, verify, export, importing, configuration)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -53,6 +53,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weight-decay", type=float, help="share of the weights (default: the optimizer's; 0.1 for pictures)"
     )
+    shards = (
+        "cut each batch into so many blocks, a power of two, and have all processes that mpiexec or srun has started "
+        "train together, to the same weights whatever their number"
+    )
+    parser.add_argument("--shards", metavar="COUNT", type=int, help=shards)
     parser.add_argument("--augment", metavar="NAMES", help=AUGMENT_HELP)
     parser.add_argument("--checkpoint", metavar="FILE", help="written after each epoch, to go on from with --resume")
     parser.add_argument("--resume", metavar="FILE", help="go on from a checkpoint, with all else as in that run")

@@ -4,6 +4,8 @@ import os
 import sys
 from typing import Any, TextIO
 
+_muted = False
+
 
 def say(*words: Any, error: bool = False) -> None:
     """Print a line; characters that cannot be shown, or might steer a terminal, are escaped.
@@ -11,7 +13,7 @@ def say(*words: Any, error: bool = False) -> None:
     A closed pipe, a closed terminal, a full disk or no output at all: what is said is lost, and nothing else.
     """
     stream = sys.stderr if error else sys.stdout
-    if stream is None:  # as under pythonw, or with a closed descriptor
+    if _muted or stream is None:  # as under pythonw, or with a closed descriptor
         return
     text = "\n".join(map(shown, " ".join(map(str, words)).split("\n")))
     try:
@@ -22,6 +24,12 @@ def say(*words: Any, error: bool = False) -> None:
             print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
     except (OSError, ValueError):
         _lose(stream)
+
+
+def mute(silent: bool) -> None:
+    """Say nothing from now on, or speak again."""
+    global _muted
+    _muted = silent
 
 
 def shown(words: Any, most: int | None = None) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from cnnx.callbacks import Callback
 
+REASON = "the process was asked to end"
 INTERRUPTED = 128 + signal.SIGINT  # the exit status after Ctrl-C, as shells have it
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -23,6 +24,8 @@ class Termination(Callback):
     requested : int or None
         The signal that has come.
     """
+
+    everywhere: ClassVar[bool] = True  # a batch system may ask any process of a run
 
     def __init__(self) -> None:
         self.requested: int | None = None
@@ -47,8 +50,11 @@ class Termination(Callback):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # A batch system asks all processes of a run, at slightly different times: one that was told of it by the others
+        # may be asked only now, when it has nothing to do but end in order.
+        told = self.requested is None and self._run is not None and self._run.stopped == REASON
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if told else handler)
 
     def on_train_begin(self, run: Any) -> None:
         """It may have come before."""
@@ -59,4 +65,4 @@ class Termination(Callback):
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = number
         if self._run is not None:
-            self._run.stop("the process was asked to end")
+            self._run.stop(REASON)

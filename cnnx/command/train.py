@@ -15,6 +15,7 @@ from cnnx.command.data import Dataset
 from cnnx.command.figures import print_test
 from cnnx.command.options import add_training_options, check_log, training_options
 from cnnx.command.output import is_narrower, say, shown
+from cnnx.command.ranks import Ranks, among_ranks
 from cnnx.command.recipe import AUTO, by_custom, picked
 from cnnx.command.termination import INTERRUPTED, Termination
 from cnnx.inspection.summary import summarize
@@ -22,6 +23,8 @@ from cnnx.models import MODELS
 from cnnx.network import Model
 from cnnx.optimizers import Optimizer
 
+# The file of the report, if one is wanted, and what it says of the run.
+Page = tuple[str | None, dict[str, Any]]
 # Classes that are named one by one, and characters of a name.
 NAMED, WIDEST = 12, 30
 HELP = (
@@ -69,11 +72,20 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Train."""
+    with among_ranks(arguments.shards) as ranks:
+        arguments.quiet = arguments.quiet or not ranks.first
+        with ranks.shared():
+            prepared = _prepare(arguments, ranks)
+        return _train(*prepared, ranks)
+
+
+def _prepare(arguments: argparse.Namespace, ranks: Ranks) -> tuple[Model, Dataset, dict[str, Any], str, Page]:
+    """What is trained, on what and how, where the model is saved, and what the report says, if one is wanted."""
     if arguments.report is not None:  # what it lacks is said before an hour of training
         from cnnx.reporting.needs import require_extra
 
         require_extra()
-    for option in ("output", "checkpoint", "log", "report"):
+    for option in ("output", "checkpoint", "log", "report") if ranks.first else ():
         _check_writable(getattr(arguments, option), f"--{option}")
     check_log(arguments.log)
     kind = data.kind(arguments.data)
@@ -88,14 +100,16 @@ def run(arguments: argparse.Namespace) -> int:
     model = recipe.make(dataset.classes)
     model.class_names = dataset.class_names
     output = arguments.output or f"{dataset.name}-{recipe.model}.safetensors"
-    _check_writable(output, "--output")
+    if ranks.first:
+        _check_writable(output, "--output")
     model.build(X.shape[1:], seed=arguments.seed)
     if not arguments.quiet:
         _say_network(model, options["batch_size"])
         if is_picked:
             _say_what_is_picked(recipe.model, options)
     about = report.about_run(arguments, output, dataset)
-    return _train(model, dataset, options, output, (arguments.report, about))
+    options["parallel"] = ranks.shards
+    return model, dataset, options, output, (arguments.report, about)
 
 
 def _read(arguments: argparse.Namespace, is_picked: bool) -> Dataset:
@@ -145,16 +159,17 @@ def _say_what_is_picked(name: str, options: dict[str, Any]) -> None:
         say("Where mirror images are of the same class, --augment flip,shift may help.")
 
 
-def _train(
-    model: Model, dataset: Dataset, options: dict[str, Any], output: str, page: tuple[str | None, dict[str, Any]]
-) -> int:
+def _train(model: Model, dataset: Dataset, options: dict[str, Any], output: str, page: Page, ranks: Ranks) -> int:
     """Train, save, test, and write the report, if one is wanted, with what it says of the run."""
     with Termination() as termination:
         options["callbacks"].append(termination)
-        with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished"):
+        with _kept_if_it_fails(model, options["optimizer"], f"{output}.unfinished" if ranks.first else None):
             history = model.train(*dataset.parts["train"], **options)
             if termination.requested is not None and not options["optimizer"].steps:
                 return termination.status
+            interrupted = 0 if history.interrupted is None else INTERRUPTED
+            if not ranks.first:
+                return termination.status or interrupted
             # Saved first, spoken of afterwards: whatever happens to the output, the model is there.
             model.save(output)
     if history.interrupted is not None:
@@ -167,16 +182,16 @@ def _train(
     say(f"saved to {output}")
     if page[0] is not None and termination.requested is None:
         report.write(model, dataset, page[0], history, page[1])
-    return termination.status or (0 if history.interrupted is None else INTERRUPTED)
+    return termination.status or interrupted
 
 
 @contextmanager
-def _kept_if_it_fails(model: Model, optimizer: Optimizer, path: str) -> Iterator[None]:
+def _kept_if_it_fails(model: Model, optimizer: Optimizer, path: str | None) -> Iterator[None]:
     """Training; an error, or a second Ctrl-C, after the first step leaves the weights so far in a file beside."""
     try:
         yield
     except BaseException:
-        if optimizer.steps:
+        if optimizer.steps and path is not None:
             try:
                 model.save(path)
                 say(f"cnnx: the model so far is saved to {path}", error=True)

@@ -89,9 +89,11 @@ class IndexedBatches(Batches):
 
     def epoch(self, rng: np.random.Generator | None, first: int = 0, number: int = 1) -> Generator[Batch, None, None]:
         """Batches of examples in a random order, or in their own; see `Batches.epoch`."""
-        first = check_first(first, number, self)
-        order = None if rng is None else rng.permutation(self.examples)
-        return self._read_from(first, order)
+        return self._read_from(check_first(first, number, self), self.order(rng))
+
+    def order(self, rng: np.random.Generator | None) -> Array | None:
+        """The numbers of the examples in the order of an epoch, (examples,); None for their own."""
+        return None if rng is None else rng.permutation(self.examples)
 
     def _read_from(self, first: int, order: Array | None) -> Generator[Batch, None, None]:
         for start in range(first * self.batch_size, self.examples, self.batch_size):

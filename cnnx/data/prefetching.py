@@ -11,17 +11,20 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from itertools import count, repeat
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cnnx import _kernels
-from cnnx._typing import DTypeLike
+from cnnx._typing import Array, DTypeLike
 from cnnx.augmentation.base import AnyAugmentation
 from cnnx.augmentation.mixing import MixUp
 from cnnx.augmentation.sequence import apply, check_augmentations
 from cnnx.checks.arguments import check_count
 from cnnx.checks.arrays import check_dtype, check_numbers
 from cnnx.data.base import Batch, Batches
+
+Taken = TypeVar("Taken")
 
 
 class Prefetched(Batches):
@@ -77,7 +80,7 @@ class Prefetched(Batches):
     def epoch(self, rng: np.random.Generator | None, first: int = 0, number: int = 1) -> Generator[Batch, None, None]:
         """Prepared batches; see `Batches.epoch`."""
         prepared = self._prepared(self.batches.epoch(rng, first, number), first, number)
-        return self._ahead(prepared) if self.ahead else prepared
+        return take_ahead(prepared, self.ahead) if self.ahead else prepared
 
     def _prepared(self, source: Generator[Batch, None, None], first: int, number: int) -> Generator[Batch, None, None]:
         """Converted and augmented, one after the other."""
@@ -87,38 +90,45 @@ class Prefetched(Batches):
 
     def _prepare(self, given: Batch, number: int, batch: int) -> Batch:
         X, y, weights = given
-        if not (type(X) is np.ndarray and X.dtype is self.dtype and X.flags.carray):
-            X = np.require(check_numbers(X, "X"), self.dtype, ["C", "A"])
+        X = convert(X, self.dtype)
         if self.augment:
             if weights is not None and any(isinstance(augmentation, MixUp) for augmentation in self.augment):
                 raise ValueError("Prefetched: MixUp blends examples, and cannot be used with their weights")
-            X, y = apply(self.augment, X, y, self._seed_of(number, batch))
+            X, y = apply(self.augment, X, y, seed_of(self.seed, number, batch))
         return X, y, weights
 
-    def _seed_of(self, *key: int) -> np.random.SeedSequence:
-        return np.random.SeedSequence(
-            self.seed.entropy, spawn_key=(*self.seed.spawn_key, *key), pool_size=self.seed.pool_size
-        )
 
-    def _ahead(self, prepared: Generator[Batch, None, None]) -> Generator[Batch, None, None]:
-        """The same batches, taken on a worker thread."""
-        from concurrent.futures import ThreadPoolExecutor
+def convert(X: Any, dtype: np.dtype[Any]) -> Array:
+    """Examples as an aligned C-contiguous array of `dtype`; copied only if they must be."""
+    if type(X) is np.ndarray and X.dtype is dtype and X.flags.carray:
+        return X
+    return np.require(check_numbers(X, "X"), dtype, ["C", "A"])
 
-        process = os.getpid()
-        # Of all ways to have a worker, this one also ends by itself when the interpreter does.
-        backend = _kernels.backend_in_use()
-        executor = ThreadPoolExecutor(1, "cnnx-batches", _kernels.use_backend, (backend,))
-        try:
-            waiting = deque(executor.submit(next, prepared, None) for _ in range(self.ahead))
-            while (batch := waiting.popleft().result()) is not None:
-                waiting.append(executor.submit(next, prepared, None))
-                yield batch
-                if os.getpid() != process:
-                    raise RuntimeError(
-                        "Prefetched: this epoch began before the fork, and its worker thread is in the parent; "
-                        "begin another epoch in the child"
-                    )
-        finally:
-            if os.getpid() == process:
-                executor.shutdown(cancel_futures=True)  # waits for the batch at work, if any
-                prepared.close()
+
+def seed_of(seed: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
+    """The seed of one part of all that a seed is for."""
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *key), pool_size=seed.pool_size)
+
+
+def take_ahead(prepared: Generator[Taken, None, None], ahead: int) -> Generator[Taken, None, None]:
+    """The same batches, taken on a worker thread, `ahead` of them before they are asked for."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    process = os.getpid()
+    # Of all ways to have a worker, this one also ends by itself when the interpreter does.
+    backend = _kernels.backend_in_use()
+    executor = ThreadPoolExecutor(1, "cnnx-batches", _kernels.use_backend, (backend,))
+    try:
+        waiting = deque(executor.submit(next, prepared, None) for _ in range(ahead))
+        while (batch := waiting.popleft().result()) is not None:
+            waiting.append(executor.submit(next, prepared, None))
+            yield batch
+            if os.getpid() != process:
+                raise RuntimeError(
+                    "Prefetched: this epoch began before the fork, and its worker thread is in the parent; "
+                    "begin another epoch in the child"
+                )
+    finally:
+        if os.getpid() == process:
+            executor.shutdown(cancel_futures=True)  # waits for the batch at work, if any
+            prepared.close()

@@ -77,10 +77,6 @@ def fetch(name: str, folder: PathLike | None = None, verbose: bool = True) -> Sp
         If there is no data set of this name, or what came is not what it should be.
     OSError
         If a file cannot be fetched, or not be written. What has come of it is kept; the next call goes on from there.
-
-    Examples
-    --------
-    >>> (X_train, y_train), (X_test, y_test) = fetch("mnist")  # doctest: +SKIP
     """
     if name not in SOURCES:
         raise ValueError(f"fetch: expected one of {', '.join(SOURCES)}, got {name!r}")

@@ -194,6 +194,10 @@ class Layer(Configured):
         """Take the name that goes with a place in a model, such as ``layers[3]``."""
         self.name = f"{where} ({type(self).__name__})"
 
+    def leave_place(self) -> None:
+        """Stand in no model again, so that another may take the layer; what it stood in must be given up."""
+        self.name = type(self).__name__
+
     def choose_initializer(self, following: str) -> str:
         """Take the default initializer that suits what follows; returns the one that suits the weights before."""
         self.default_initializer = following

@@ -53,7 +53,7 @@ class BatchNormLayer(Layer):
     ``params["gamma"]`` and ``params["beta"]`` are (channels,), and so are ``state["mean"]`` and ``state["variance"]``,
     the running averages. A batch is divided by its biased variance (divisor m), as in the paper; the running average
     takes the unbiased one (divisor m - 1), as in the paper's algorithm 2 and in PyTorch. An empty batch leaves
-    the averages as they are.
+    the averages as they are. With `cnnx.parallel.Shards`, each block of a batch is normalized by itself.
 
     Ioffe, Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
     ICML 2015.

@@ -8,8 +8,8 @@ data itself (divisor n). Chunks of the data are put together by
     mean    = mean_a + (mean_b - mean_a) * n_b / n
     squares = squares_a + squares_b + (mean_b - mean_a)^2 * n_a * n_b / n
 
-with n = n_a + n_b, and squares = n * deviation^2 (Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm
-for Computing Sample Variances", 1979, eq. 2.1).
+with n = n_a + n_b, and squares = n * deviation^2; where examples have weights, n is their sum (Chan, Golub, LeVeque,
+"Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979, eq. 2.1).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from cnnx import _kernels
 from cnnx._typing import Array, Shape
 from cnnx.checks.arrays import check_numbers, check_shape
+from cnnx.checks.weights import check_weights
 from cnnx.layers.base import Layer
 from cnnx.memory.context import Context
 from cnnx.memory.uses import Uses
@@ -105,7 +106,7 @@ class StandardizeLayer(Layer):
         """Whether mean and deviation are known."""
         return self.built and not any(np.isnan(values).any() for values in self.state.values())
 
-    def learn(self, X: Any) -> None:
+    def learn(self, X: Any, weights: Any = None) -> None:
         """Take mean and deviation from data, in one pass and with the memory of a few thousand examples.
 
         Values that were given to the constructor stay; what was learned before is replaced.
@@ -114,20 +115,24 @@ class StandardizeLayer(Layer):
         ----------
         X : array_like of shape (examples, *input_shape)
             Numbers of any real dtype, finite, with at least one example; it may be memory-mapped.
+        weights : array_like of shape (examples,), optional
+            How much each example counts, 0 or more, and not 0 for all: a whole number counts as so many repetitions.
 
         Raises
         ------
         RuntimeError
             If the layer is not built.
         TypeError, ValueError
-            If `X` is not as above; the layer keeps what it had.
+            If `X` or `weights` are not as above; the layer keeps what it had.
         """
         if not self.built:
             raise RuntimeError(f"{self.name}: learn before build; call build(input_shape) first")
         examples = check_numbers(X, self.name)
         check_shape(examples, self.input_shape, self.name)
+        counts = None if weights is None else check_weights(weights, len(examples), f"{self.name}: weights")
         length = max(1, CHUNK // max(1, math.prod(self.input_shape)))
-        self.learn_batches(examples[start : start + length] for start in range(0, len(examples), length))
+        chunks = (slice(start, start + length) for start in range(0, len(examples), length))
+        self.learn_batches((examples[rows], None if counts is None else counts[rows]) for rows in chunks)
 
     def learn_batches(self, batches: Iterable[Any]) -> None:
         """Take mean and deviation from data that come in batches, in one pass over them.
@@ -135,7 +140,8 @@ class StandardizeLayer(Layer):
         Parameters
         ----------
         batches : iterable of array_like of shape (batch, *input_shape)
-            As in `learn`, with at least one example in all.
+            As in `learn`, with at least one example in all. A pair of such examples and their weights, or None, may
+            stand in place of examples.
 
         Raises
         ------
@@ -159,27 +165,36 @@ class StandardizeLayer(Layer):
     def _moments(self, batches: Iterable[Any]) -> tuple[Array, Array]:
         """Mean and variance of each channel or value, in double precision."""
         width = self._one.size
-        first, mean, squares, count = np.zeros(width), np.zeros(width), np.zeros(width), 0
+        first, mean, squares, count = np.zeros(width), np.zeros(width), np.zeros(width), 0.0
         for batch in batches:
-            examples = check_numbers(batch, self.name)
-            check_shape(examples, self.input_shape, self.name)
-            chunk = examples.astype(np.float64, order="C").reshape(-1, width)
+            chunk, weights = self._checked_chunk(batch)
             if not len(chunk):
                 continue
             if not count:
                 # Differences from the first position: a channel of equal values has exactly none.
                 first = chunk[0].copy()
             chunk -= first
-            chunk_mean, chunk_variance = np.empty(width), np.empty(width)
-            _kernels.batch_norm_statistics(chunk, chunk_mean, chunk_variance)
-            share = len(chunk) / (count + len(chunk))
+            chunk_mean, chunk_variance, chunk_count = _moments_of(chunk, weights)
+            share = chunk_count / (count + chunk_count)
             difference = chunk_mean - mean
             mean += difference * share
-            squares += chunk_variance * len(chunk) + difference**2 * (count * share)
-            count += len(chunk)
+            squares += chunk_variance * chunk_count + difference**2 * (count * share)
+            count += chunk_count
         if not count:
             raise ValueError(f"{self.name}: expected at least one example to learn from, got none")
         return first + mean, squares / count
+
+    def _checked_chunk(self, batch: Any) -> tuple[Array, Array | None]:
+        """A batch as rows of channels or values, in double precision, and the weight of each row."""
+        examples, weights = batch if isinstance(batch, tuple) else (batch, None)
+        examples = check_numbers(examples, self.name)
+        check_shape(examples, self.input_shape, self.name)
+        if weights is not None:
+            weights = check_weights(weights, len(examples), f"{self.name}: weights", np.float64)
+            # What does not count must not keep a channel from being constant either.
+            examples, weights = examples[weights > 0], weights[weights > 0]
+        rows = examples.astype(np.float64, order="C").reshape(-1, self._one.size)
+        return rows, None if weights is None else weights.repeat(math.prod(self.input_shape) // self._one.size)
 
     def compute(self, x: Array, context: Context) -> Array:
         """(batch, ...) to the same shape."""
@@ -206,3 +221,14 @@ class StandardizeLayer(Layer):
         rows = (x.size // mean.size, mean.size)
         statistics, affine = (mean, 1 / deviation.reshape(-1)), (self._one, self._zero)
         _kernels.batch_norm_forward(x.reshape(rows), statistics, affine, False, out.reshape(rows))
+
+
+def _moments_of(rows: Array, weights: Array | None) -> tuple[Array, Array, float]:
+    """Mean and variance of each column, and the sum of the weights, which are 1 where there are none."""
+    if weights is None:
+        mean, variance = np.empty_like(rows[0]), np.empty_like(rows[0])
+        _kernels.batch_norm_statistics(rows, mean, variance)
+        return mean, variance, len(rows)
+    count = float(weights.sum())
+    mean = weights @ rows / count
+    return mean, weights @ (rows - mean) ** 2 / count, count

@@ -109,6 +109,10 @@ class Optimizer(Configured):
         self._parameters: Array | None = None
         self._reach = 0.0  # no value of the state is larger, and of those that are sums of squares no root
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle is made of: like one that is restored, it goes on with the next parameters."""
+        return {**self.__dict__, "_parameters": None}
+
     @property
     def leverage(self) -> float:
         """No step is longer than this times the learning rate times the largest value of gradients and state, or 1.

@@ -117,12 +117,18 @@ class Plan:
         """
         return self._measure(x, self._loss().encode(labels), weights)
 
-    def gradients(self, x: Array, labels: Array, weights: Array | None = None) -> Sums:
-        """Fill the gradients of the batch's mean loss, unless that is not finite; returns the sums of `measure`."""
+    def gradients(self, x: Array, labels: Array, weights: Array | None = None, share: float = 1.0) -> Sums:
+        """Fill the gradients of the batch's mean loss, unless that is not finite; returns the sums of `measure`.
+
+        A batch that is a `share` of a larger one has the gradients of its part of that one's mean loss.
+        """
         targets = self._loss().encode(labels)
         sums = self._measure(x, targets, weights)
         if math.isfinite(sums[0]):
-            self.backward(targets, None if weights is None else weights.astype(x.dtype))
+            rates = weights
+            if share != 1:
+                rates = np.full(len(x), share) if weights is None else weights * share
+            self.backward(targets, None if rates is None else rates.astype(x.dtype))
         return sums
 
     def _measure(self, x: Array, targets: Array, weights: Array | None) -> Sums:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VALIDATION = "validation_"
 # Figures of an epoch that say nothing of how good the model is.
-BESIDE = ("seconds", "learning_rate")
+BESIDE = ("seconds", "communication", "learning_rate")
 # Classes up to which numbers stand in the cells, and names at the sides.
 NUMBERED, NAMED = 25, 60
 

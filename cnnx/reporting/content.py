@@ -232,7 +232,7 @@ def curves(subject: Subject) -> dict[str, Any] | None:
     last = [
         (visible(name).replace("_", " "), float(values[-1]))
         for name, values in subject.history.items()
-        if len(values) and name not in ("seconds", "learning_rate")
+        if len(values) and name not in ("seconds", "communication", "learning_rate")
     ]
     return {
         "charts": charts,

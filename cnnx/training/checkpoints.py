@@ -11,7 +11,6 @@ import copy
 import json
 import os
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -27,6 +26,7 @@ from cnnx.files.tensors import CHECKSUM, parse_json, read_tensors, reason, write
 from cnnx.files.writing import previous_of
 from cnnx.layers.base import walk_generators
 from cnnx.schedules import Schedule
+from cnnx.training.checksums import checksum
 from cnnx.training.generators import check_generator
 from cnnx.training.run import Callback, Position, Run
 from cnnx.training.trainable import check_model_arrays, model_arrays, set_model_arrays
@@ -39,8 +39,6 @@ ARRAYS = (
     "|u1",
     *(f"{order}{kind}" for order in "<>" for kind in ["i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8"]),
 )
-# Of labels whose checksum is taken, at a time.
-ROWS = 2**16
 
 Kind: TypeAlias = tuple[Callable[[Any], bool], str]
 COUNT: Kind = (lambda value: type(value) is int and 0 <= value < 2**62, "a count")
@@ -96,7 +94,7 @@ def write_checkpoint(path: str | os.PathLike[str], run: Run) -> None:
     rate = optimizer.learning_rate
     content = {
         "format": FORMAT,
-        "arguments": _arguments(run),
+        "arguments": run_arguments(run),
         "position": position,
         "before": run.before,
         "steps": optimizer.steps,
@@ -174,7 +172,7 @@ class SavedRun:
     def restore(self, run: Run) -> None:
         """Weights, optimizer, schedule and position, once all that the file holds is known to fit the run."""
         saved, content, rate = self.content["arguments"], self.content, run.optimizer.learning_rate
-        for name, value in _arguments(run).items():
+        for name, value in run_arguments(run).items():
             if saved.get(name) != value:
                 raise ValueError(f"resume: {self.path}: {name}: expected {saved.get(name)}, as saved, got {value}")
         expected = [entry["callback"] for entry in content["callbacks"]]
@@ -210,14 +208,14 @@ class SavedRun:
 
     def restore_callbacks(self, run: Run) -> None:
         """What callbacks keep, after they have heard of the run's beginning; all is as before if one cannot use it."""
-        callbacks = [(callback, callback.state()) for callback in _stateful(run)]
+        callbacks = [(index, each, each.state()) for index, each in enumerate(_stateful(run)) if run.tells(each)]
         try:
-            for index, (callback, _) in enumerate(callbacks):
+            for index, callback, _ in callbacks:
                 with _usable(f"{self.path}: callbacks[{index}] ({type(callback).__name__})"):
                     callback.restore({**self.content["callbacks"][index]["state"], **self._of_callback(index)})
         except ValueError:
             self._before.take_back(run)
-            for callback, state in callbacks:
+            for _, callback, state in callbacks:
                 with suppress(Exception):
                     callback.restore(state)
             raise
@@ -294,7 +292,7 @@ def _shapes(arrays: dict[str, Array]) -> dict[str, tuple[Any, ...]]:
     return {name: (value.shape, value.dtype) for name, value in arrays.items()}
 
 
-def _arguments(run: Run) -> dict[str, Any]:
+def run_arguments(run: Run) -> dict[str, Any]:
     """What must be the same in a run that goes on with another, as plain JSON values."""
     model, source, validation = run.model, run.source, run.validation
     arguments = {
@@ -309,6 +307,7 @@ def _arguments(run: Run) -> dict[str, Any]:
         "optimizer": [type(run.optimizer).__name__, run.optimizer.config()],
         "regularizers": [regularizer.config() for regularizer in run.regularizers],
         "augment": [_augmentation_config(augmentation) for augmentation in run.augment],
+        "shards": run.shards,
     }
     plain: dict[str, Any] = json.loads(json.dumps(arguments))
     return plain
@@ -319,13 +318,7 @@ def _size_and_labels(batches: Batches) -> list[Any]:
 
 
 def _checksum(array: Array | None) -> int | None:
-    """Of all values, some rows at a time; an array of labels may be a mapped file."""
-    if array is None:
-        return None
-    checksum = 0
-    for start in range(0, len(array), ROWS):
-        checksum = zlib.crc32(np.ascontiguousarray(array[start : start + ROWS]).tobytes(), checksum)
-    return checksum
+    return None if array is None else checksum(array)
 
 
 def _augmentation_config(augmentation: AnyAugmentation) -> list[Any]:

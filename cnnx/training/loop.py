@@ -10,22 +10,23 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
-from cnnx._typing import Array
-from cnnx.data.base import Batches
 from cnnx.errors import DivergenceError
 from cnnx.schedules import Schedule
 from cnnx.training.checkpoints import SavedRun
-from cnnx.training.evaluation import evaluate
-from cnnx.training.interruption import Interruption
 from cnnx.training.run import Callback, Position, Run
-from cnnx.training.sources import prepare
+from cnnx.training.steps import Epochs, Steps
 
 
-def fit(run: Run, saved: SavedRun | None = None) -> tuple[int, int] | None:
+def fit(run: Run, steps: Steps, saved: SavedRun | None = None) -> tuple[int, int] | None:
     """Train, and return the epoch and batch after which Ctrl-C stopped the run, or None.
 
     A `saved` run is gone on with; it takes back what it has kept once that can be used.
     """
+    with steps.together(run):
+        return _fit(run, steps, saved)
+
+
+def _fit(run: Run, steps: Steps, saved: SavedRun | None) -> tuple[int, int] | None:
     model, optimizer = run.model, run.optimizer
     run.before = optimizer.progress
     if saved is None:
@@ -34,14 +35,13 @@ def fit(run: Run, saved: SavedRun | None = None) -> tuple[int, int] | None:
         saved.restore(run)
     if isinstance(optimizer.learning_rate, Schedule):
         optimizer.learning_rate.begin(run.before, run.epochs, run.figures)
-    with _all_told_of_the_end(run.callbacks):
-        for callback in run.callbacks:
+    with _all_told_of_the_end(run.told):
+        for callback in run.told:
             callback.on_train_begin(run)
         if saved is not None:
             saved.restore_callbacks(run)
-        prepared = prepare(run.source, run.augment, run.augmentation_seed)
         try:
-            return _fit_epochs(run, prepared, saved)
+            return _fit_epochs(run, steps, saved)
         finally:
             optimizer.adopt_average(model.parameters)
 
@@ -63,20 +63,23 @@ def _all_told_of_the_end(callbacks: Sequence[Callback]) -> Iterator[None]:
         raise first
 
 
-def _fit_epochs(run: Run, prepared: Batches, saved: SavedRun | None) -> tuple[int, int] | None:
-    with Interruption() as interruption:
-        while run.position.epoch <= run.epochs and run.stopped is None:
+def _fit_epochs(run: Run, steps: Steps, saved: SavedRun | None) -> tuple[int, int] | None:
+    prepared = steps.batches(run)
+    with run.interruption:
+        ends = steps.settle(run)
+        while run.position.epoch <= run.epochs and not ends:
             position = run.position
-            _fit_epoch(run, prepared, saved, interruption)
+            _fit_epoch(run, steps, prepared, saved)
             saved = None
             if position.batch == run.batches:
-                _end_epoch(run)
-            if interruption.requested:
+                _end_epoch(run, steps)
+            ends = steps.settle(run)
+            if ends and run.interruption.came:
                 return position.epoch, position.batch
     return None
 
 
-def _fit_epoch(run: Run, prepared: Batches, saved: SavedRun | None, interruption: Interruption) -> None:
+def _fit_epoch(run: Run, steps: Steps, prepared: Epochs, saved: SavedRun | None) -> None:
     """The steps of one pass over the data, or of what is left of it; they may end early."""
     position = run.position
     run.started = time.perf_counter() - position.seconds
@@ -86,46 +89,41 @@ def _fit_epoch(run: Run, prepared: Batches, saved: SavedRun | None, interruption
     with closing(prepared.epoch(run.rng, position.batch, position.epoch)) as batches:
         if saved is not None:
             saved.restore_generators(run)
-        for callback in run.callbacks:
+        told, count, before = run.told, run.batches, run.before + position.epoch - 1
+        for callback in told:
             callback.on_epoch_begin(position.epoch)
-        for X, y, weights in batches:
-            loss, metric = _step(run, X, y, weights)
-            position.add(loss, metric, len(X) if weights is None else float(weights.sum()), len(X))
+        for batch in batches:
+            number = position.batch + 1
+            # The learning rate is that of the step's middle.
+            run.optimizer.progress = before + (number - 0.5) / count
+            try:
+                taken = steps.take(run, batch)
+            except DivergenceError as error:
+                raise DivergenceError(f"epoch {position.epoch}, batch {number} of {count}: {error}") from None
+            run.optimizer.progress = before + number / count
+            position.add(*taken)
             # The next batch can then be where this one was: fresh memory costs more than the copy.
-            del X, y, weights
+            del batch
             figures = run.trained_figures()
-            for callback in run.callbacks:
-                callback.on_batch_end(position.batch, figures)
-            if (interruption.requested or run.stopped is not None) and position.batch < run.batches:
+            for callback in told:
+                callback.on_batch_end(number, figures)
+            if steps.ends(run) and number < count:
                 return
 
 
-def _end_epoch(run: Run) -> None:
+def _end_epoch(run: Run, steps: Steps) -> None:
     """Validate, and tell of the epoch, with the weights that are validated."""
     epoch, figures = run.position.epoch, run.trained_figures()
     with _averaged_weights(run):
         if run.validation is not None:
-            loss, metric = evaluate(run.model, run.validation, "validation_data")
+            loss, metric = steps.evaluate(run, run.validation)
             figures |= {"validation_loss": loss, f"validation_{run.metric}": metric}
-        figures["seconds"] = run.seconds
+        figures |= steps.times(run)
         if isinstance(run.optimizer.learning_rate, Schedule):
             run.optimizer.learning_rate.observe(figures)
         run.position = Position(epoch + 1)
-        for callback in run.callbacks:
+        for callback in run.told:
             callback.on_epoch_end(epoch, figures)
-
-
-def _step(run: Run, X: Array, y: Array, weights: Array | None) -> tuple[float, float]:
-    """A step with the learning rate of its middle."""
-    epoch, batch = run.position.epoch, run.position.batch + 1
-    done = run.before + epoch - 1
-    run.optimizer.progress = done + (batch - 0.5) / run.batches
-    try:
-        result = run.model.step(X, y, run.optimizer, weights, run.regularizers)
-    except DivergenceError as error:
-        raise DivergenceError(f"epoch {epoch}, batch {batch} of {run.batches}: {error}") from None
-    run.optimizer.progress = done + batch / run.batches
-    return result
 
 
 @contextmanager

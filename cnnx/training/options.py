@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +11,6 @@ from cnnx.checks.arguments import check_count, check_instances
 from cnnx.optimizers import Optimizer, check_optimizer
 from cnnx.regularizers import Regularizer
 from cnnx.schedules import Schedule
-from cnnx.training.checkpoints import SavedRun, read_checkpoint
 from cnnx.training.run import Callback
 
 
@@ -24,7 +22,6 @@ class Options(NamedTuple):
     regularizers: tuple[Regularizer, ...]
     callbacks: tuple[Callback, ...]
     augment: tuple[AnyAugmentation, ...]
-    saved: SavedRun | None
 
 
 def check_options(
@@ -34,7 +31,6 @@ def check_options(
     regularizers: Sequence[Regularizer],
     callbacks: Sequence[Callback],
     augment: Sequence[AnyAugmentation],
-    resume: str | os.PathLike[str] | None,
 ) -> Options:
     """The arguments of `Model.train` that do not depend on model and data."""
     return Options(
@@ -43,5 +39,4 @@ def check_options(
         check_instances(regularizers, Regularizer, "regularizers"),
         check_instances(callbacks, Callback, "callbacks"),
         check_augmentations(augment),
-        None if resume is None else read_checkpoint(resume),
     )

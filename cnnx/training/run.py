@@ -12,6 +12,7 @@ import numpy as np
 from cnnx.augmentation.base import AnyAugmentation
 from cnnx.optimizers.base import Optimizer
 from cnnx.regularizers import Regularizer
+from cnnx.training.interruption import Interruption
 from cnnx.training.sources import Checked
 from cnnx.training.trainable import Trainable
 
@@ -27,6 +28,8 @@ class Callback:
 
     # Called after those without it, with what they have made of the event.
     comes_last: ClassVar[bool] = False
+    # In a run of several processes, called in each of them; else in the first one alone.
+    everywhere: ClassVar[bool] = False
 
     def on_train_begin(self, run: Run) -> None:
         """Before the first epoch.
@@ -116,6 +119,9 @@ class Run:
     started: float = 0.0  # of the present epoch, on the clock of `perf_counter`, less what it had taken before
     averaged: bool = False  # whether the parameters are, for the moment, the moving average of the weights
     stopped: str | None = None  # why the run ends early
+    interruption: Interruption = field(default_factory=Interruption)
+    first: bool = True  # whether this process is the only one, or the first of those that take steps together
+    shards: int | None = None  # the blocks that each batch is cut into
 
     @property
     def class_weight(self) -> dict[str, float] | None:
@@ -135,9 +141,23 @@ class Run:
         return trained if self.validation is None else (*trained, *(f"validation_{name}" for name in trained))
 
     @property
+    def times(self) -> tuple[str, ...]:
+        """Names of what an epoch's time is spent on."""
+        return ("seconds",) if self.shards is None else ("seconds", "communication")
+
+    @property
+    def told(self) -> list[Callback]:
+        """The callbacks that are told of the run in this process."""
+        return [callback for callback in self.callbacks if self.tells(callback)]
+
+    @property
     def seconds(self) -> float:
         """Time that the present epoch has taken."""
         return time.perf_counter() - self.started
+
+    def tells(self, callback: Callback) -> bool:
+        """Whether a callback is told of the run in this process."""
+        return self.first or callback.everywhere
 
     def trained_figures(self) -> dict[str, float]:
         """Loss and metric of the epoch so far."""

@@ -56,6 +56,13 @@ class Checked(Batches):
     class_weight: dict[int, float] | None = None
     not_single: str | None = None
 
+    def check_part(self, X: Any, y: Any, weights: Any, number: int, batch: int) -> Batch:
+        """A part of a batch that somebody has read for himself, checked and weighted as `epoch` does it.
+
+        The epoch is the one of this `number`; it and the batch are counted from 1.
+        """
+        raise NotImplementedError
+
 
 class CheckedArrays(Checked, ArrayBatches):
     """Batches from arrays in memory, which have been checked all at once."""
@@ -64,6 +71,10 @@ class CheckedArrays(Checked, ArrayBatches):
         self.X, self.y, self.labels, self.weights = X, y, y, weights
         self.examples, self.batch_size, self.input_shape = len(X), batch_size, entrance.input_shape
         self.entrance = entrance
+
+    def check_part(self, X: Any, y: Any, weights: Any, number: int, batch: int) -> Batch:
+        """All has been checked."""
+        return X, y, weights
 
 
 class CheckedBatches(Checked):
@@ -117,10 +128,10 @@ class CheckedBatches(Checked):
         done = first
         with closing(source):
             for done, (X, y, weights) in enumerate(source, start=first + 1):
-                where = f"{self._place(number)}batch {done} of {len(self)}"
                 if done > len(self):
+                    where = f"{self._place(number)}batch {done} of {len(self)}"
                     raise ValueError(f"{where}: expected no more than {len(self)} batches")
-                yield self._check_batch(X, y, weights, where)
+                yield self.check_part(X, y, weights, number, done)
         if done < len(self):
             raise ValueError(
                 f"{self._place(number)}after batch {done} of {len(self)}: expected another batch, got none"
@@ -130,23 +141,31 @@ class CheckedBatches(Checked):
         """Beginning of messages; evaluation goes through the data once."""
         return f"{self.where}: epoch {number}, " if self.where.startswith("train") else f"{self.where}: "
 
-    def _check_batch(self, X: Any, y: Any, weights: Any, where: str) -> Batch:
-        X = check_numbers(X, f"{where}: X")
-        check_shape(X, self.input_shape, f"{where}: X")
-        y = self.entrance.output.check_labels(y, where)
-        if len(X) == 0 or len(X) != len(y):
-            raise ValueError(f"{where}: expected as many labels as examples, got {len(y)} and {len(X)}")
+    def check_part(self, X: Any, y: Any, weights: Any, number: int, batch: int) -> Batch:
+        """Numbers of the right shape, with labels and weights that fit."""
+        where = f"{self._place(number)}batch {batch} of {len(self)}"
+        X, y, weights = check_batch(X, y, weights, self.entrance, where)
         if len(X) == 1 and self.not_single is not None:
             raise ValueError(
                 f"{where}: expected 2 examples or more, {self.not_single}, got 1; make it part of the batch before, or "
                 "leave it out"
             )
-        if weights is not None:
-            weights = check_weights(weights, len(X), f"{where}: weights")
         if self.class_weight is not None:
             of_class = weights_by_class(y, self.class_weight, where)
             weights = of_class if weights is None else weights * of_class
         return X, y, weights
+
+
+def check_batch(X: Any, y: Any, weights: Any, entrance: Entrance, where: str) -> Batch:
+    """Examples, labels and weights that fit a model; messages begin with `where`."""
+    X = check_numbers(X, f"{where}: X")
+    check_shape(X, entrance.input_shape, f"{where}: X")
+    y = entrance.output.check_labels(y, where)
+    if len(X) == 0 or len(X) != len(y):
+        raise ValueError(f"{where}: expected as many labels as examples, got {len(y)} and {len(X)}")
+    if weights is not None:
+        weights = check_weights(weights, len(X), f"{where}: weights")
+    return X, y, weights
 
 
 class Joined(Checked):
@@ -159,6 +178,10 @@ class Joined(Checked):
 
     def __len__(self) -> int:
         return len(self.batches) - 1
+
+    def check_part(self, X: Any, y: Any, weights: Any, number: int, batch: int) -> Batch:
+        """As of the other source."""
+        return self.batches.check_part(X, y, weights, number, batch)
 
     def epoch(self, rng: np.random.Generator | None, first: int = 0, number: int = 1) -> Generator[Batch, None, None]:
         """The batches, the last two of them as one; see `Batches.epoch`."""
@@ -179,10 +202,10 @@ class Joined(Checked):
 
 def enough_in_each_batch(source: Checked, layers: Sequence[Layer], where: str) -> Checked:
     """The source, with no batch of a single example if a layer cannot learn from one; messages begin with `where`."""
-    needs_two = [layer for layer in walk(layers) if isinstance(layer, BatchNormLayer) and layer.values_per_example == 1]
-    if not needs_two:
+    needs_two = _needs_two(layers)
+    if needs_two is None:
         return source
-    reason = f"for {needs_two[0].name} would see a single value of each channel, which is its own mean"
+    reason = f"for {needs_two.name} would see a single value of each channel, which is its own mean"
     if source.examples == 1:
         raise ValueError(f"{where}: expected 2 examples or more, {reason}, got 1")
     if source.batch_size == 1:
@@ -194,6 +217,19 @@ def enough_in_each_batch(source: Checked, layers: Sequence[Layer], where: str) -
     return source
 
 
+def least_examples(layers: Sequence[Layer]) -> int:
+    """How many examples there must be in what layers learn from at a time."""
+    return 1 if _needs_two(layers) is None else 2
+
+
+def _needs_two(layers: Sequence[Layer]) -> Layer | None:
+    """The first layer that cannot learn from a single example."""
+    for layer in walk(layers):
+        if isinstance(layer, BatchNormLayer) and layer.values_per_example == 1:
+            return layer
+    return None
+
+
 def check_mixup(augment: Sequence[AnyAugmentation], source: Checked) -> None:
     """Before the first batch: weights cannot be blended."""
     weighted = source.weights is not None or source.class_weight is not None
@@ -201,15 +237,14 @@ def check_mixup(augment: Sequence[AnyAugmentation], source: Checked) -> None:
         raise ValueError("train: augment: MixUp blends examples, and cannot be used with their weights")
 
 
-def standardize(first: Layer, source: Checked) -> None:
-    """Have a first layer that standardizes learn from the data as they are, unless it has learned before."""
-    if not isinstance(first, StandardizeLayer) or first.learned:
-        return
+def standardize(first: StandardizeLayer, source: Checked) -> dict[str, Array]:
+    """Have the layer learn from the data as they are, weighted; returns its state."""
     if isinstance(source, CheckedArrays):
-        first.learn(source.X)
-        return
-    with closing(source.epoch(None)) as batches:
-        first.learn_batches(X for X, _, _ in batches)
+        first.learn(source.X, source.weights)
+    else:
+        with closing(source.epoch(None)) as batches:
+            first.learn_batches((X, weights) for X, _, weights in batches)
+    return first.state
 
 
 def prepare(source: Checked, augment: Sequence[AnyAugmentation] = (), seed: Sequence[int] | None = None) -> Batches:
@@ -219,25 +254,32 @@ def prepare(source: Checked, augment: Sequence[AnyAugmentation] = (), seed: Sequ
     """
     entrance = source.entrance
     if not augment:
-        X = _in_memory(source)
+        X = in_memory(source)
         if X is not None and X.dtype is entrance.dtype and X.flags.carray:
             return source
         return Prefetched(source, (), UNUSED, entrance.dtype, AHEAD if X is None else 0)
-    fitted = _fitted(augment, entrance.output)
-    prepared = Prefetched(source, fitted, np.random.SeedSequence(seed), entrance.dtype, AHEAD)
+    prepared = Prefetched(
+        source, fit_augmentations(augment, entrance.output), np.random.SeedSequence(seed), entrance.dtype, AHEAD
+    )
     # Augmentations may have changed the labels.
     return CheckedBatches(prepared, entrance, "train: augment")
 
 
-def _in_memory(source: Checked) -> Array | None:
+def in_memory(source: Checked) -> Array | None:
     """The examples, where reading a batch is no more than taking rows of an array."""
-    batches: Batches = source
-    while isinstance(batches, CheckedBatches | Joined):
-        batches = batches.batches
+    batches = innermost(source)
     return batches.X if isinstance(batches, ArrayBatches) and type(batches.X) is np.ndarray else None
 
 
-def _fitted(augment: Sequence[AnyAugmentation], output: OutputLayer) -> list[AnyAugmentation]:
+def innermost(source: Checked) -> Batches:
+    """Where the batches of a checked source come from."""
+    batches: Batches = source
+    while isinstance(batches, CheckedBatches | Joined):
+        batches = batches.batches
+    return batches
+
+
+def fit_augmentations(augment: Sequence[AnyAugmentation], output: OutputLayer) -> list[AnyAugmentation]:
     """The same augmentations, where a mixup is told what the output layer's labels are."""
     fitted: list[AnyAugmentation] = []
     for augmentation in augment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from cnnx._typing import Array, Shape
 from cnnx.layers.base import Layer
 from cnnx.optimizers.base import Optimizer
 from cnnx.regularizers import Regularizer
+
+# Of each layer, its `state`.
+States: TypeAlias = Sequence[dict[str, Array]]
 
 
 class Trainable(Protocol):
@@ -20,8 +23,8 @@ class Trainable(Protocol):
     ----------
     layers : list of Layer
         Their states and generators are kept in checkpoints.
-    parameters : ndarray of shape (parameters,)
-        All parameters, changed in place.
+    parameters, gradients : ndarray of shape (parameters,)
+        All parameters, changed in place, and all gradients.
     input_shape : tuple of int
         Shape of one example.
     dtype : numpy.dtype
@@ -29,6 +32,7 @@ class Trainable(Protocol):
 
     layers: list[Layer]
     parameters: Array
+    gradients: Array
     input_shape: Shape
     dtype: np.dtype[Any]
 
@@ -41,6 +45,20 @@ class Trainable(Protocol):
         regularizers: Sequence[Regularizer] = (),
     ) -> tuple[float, float]:
         """One step on a batch: its mean loss and metric before it."""
+        ...
+
+    def fill_gradients(self, X: Array, y: Array, weights: Array | None, share: float) -> tuple[float, float, float]:
+        """The first half of a step, on a `share` of its batch; the sums of `measure`."""
+        ...
+
+    def update(
+        self, loss: float, before: States, optimizer: Optimizer, regularizers: Sequence[Regularizer] = ()
+    ) -> float:
+        """The second half of a step, from the batch's mean loss and the states before; the loss with penalties."""
+        ...
+
+    def take_back(self, before: States) -> None:
+        """Let go of a step that failed."""
         ...
 
     def measure(self, X: Array, y: Array, weights: Array | None = None) -> tuple[float, float, float]:

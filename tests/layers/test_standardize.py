@@ -40,6 +40,46 @@ def test_what_it_has_learned_from_gets_mean_0_and_deviation_1(shape, per, rng, m
     np.testing.assert_allclose(y.std(axis=axes), 1, rtol=1e-11)
 
 
+@pytest.mark.parametrize("shape", [(37, 5, 4, 3), (37, 6)])
+@pytest.mark.parametrize("per", ["channel", "value"])
+def test_a_weight_counts_as_so_many_repetitions(shape, per, rng, monkeypatch):
+    monkeypatch.setattr(standardize, "CHUNK", 100)
+    X, weights = 1e3 + rng.gamma(2, 3, shape), rng.integers(0, 4, shape[0])
+    weighted, repeated = StandardizeLayer(per=per), learned(X.repeat(weights, axis=0), per=per)
+    weighted.build(X.shape[1:], dtype=np.float64)
+    weighted.learn(X, weights)
+    for key in ("mean", "deviation"):
+        np.testing.assert_allclose(weighted.state[key], repeated.state[key], rtol=1e-11)
+    by_hand = np.average(X.reshape(37, -1, shape[-1]).mean(axis=1), axis=0, weights=weights)
+    if per == "channel":
+        np.testing.assert_allclose(weighted.state["mean"], by_hand, rtol=1e-13)
+
+
+def test_what_does_not_count_leaves_a_channel_constant():
+    X, weights = np.array([[7.0], [0.1], [0.1], [0.1]]), np.array([0, 1, 2.5, 0.3])
+    layer = StandardizeLayer()
+    layer.build((1,), dtype=np.float64)
+    layer.learn(X, weights)
+    assert layer.state == {"mean": [0.1], "deviation": [1]}
+    with pytest.raises(ValueError, match="at least one example to learn from, got none"):
+        layer.learn(X, np.zeros(4))
+    with pytest.raises(ValueError, match="weights: expected finite numbers of 0 or more, got -1"):
+        layer.learn(X, [1, 1, -1, 1])
+    assert layer.state == {"mean": [0.1], "deviation": [1]}
+
+
+def test_training_standardizes_by_the_weights_of_its_examples(rng):
+    X, y, weights = rng.normal(2, 3, (20, 4)), np.arange(20) % 2, rng.integers(0, 3, 20)
+    model = Model(StandardizeLayer(), DenseLayer(units=2), SoftmaxLayer())
+    model.train(X, y, 0.1, sample_weight=weights, verbose=False)
+    of_batches = Model(StandardizeLayer(), DenseLayer(units=2), SoftmaxLayer())
+    of_batches.train(cnnx.data.ArrayBatches(X, y, 7, weights), None, 0.1, verbose=False)
+    expected = X.repeat(weights, axis=0)
+    for trained in (model, of_batches):
+        np.testing.assert_allclose(trained.layers[0].state["mean"], expected.mean(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(trained.layers[0].state["deviation"], expected.std(axis=0), rtol=1e-6)
+
+
 def test_memory_does_not_grow_with_the_data(tmp_path, rng, monkeypatch):
     monkeypatch.setattr(standardize, "CHUNK", 2**14)
     X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.uint8, (300, 32, 32, 3))

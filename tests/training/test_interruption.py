@@ -52,3 +52,18 @@ def test_a_handler_that_was_set_meanwhile_stays():
     with Interruption():
         signal.signal(signal.SIGINT, own)
     assert signal.getsignal(signal.SIGINT) is own
+
+
+def test_a_ctrl_c_that_others_have_told_of_is_no_second_one(handler):
+    """A launcher hands it on to all processes, to some of them a little later."""
+    with Interruption() as interruption:
+        interruption.elsewhere = True
+        interrupt()
+        assert interruption.requested
+    assert signal.getsignal(signal.SIGINT) is handler
+    with Interruption() as interruption:
+        interruption.elsewhere = True
+    interrupt()  # after the run
+    assert signal.getsignal(signal.SIGINT) is handler
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()

@@ -78,9 +78,12 @@ typedef int arithmetic;
 
 #define MOST_HELPERS 4095 /* with the caller, as many as threads.py allows */
 
-/* How long one that waits looks again and again, in nanoseconds, before it sleeps: long enough to span the few
- * microseconds between two kernels, short enough to leave the processor to others. */
-#define WATCHING 50000
+/* How long one that waits looks again and again, in nanoseconds, before it sleeps: long enough to span what lies between
+ * two kernels that need help, for a thread that has to be woken comes too late. Where other processes want the processors,
+ * as a wait in vain has shown a short time ago, it leaves them to these sooner. */
+#define WATCHING 300000
+#define WATCHING_IN_A_CROWD 50000
+#define CROWDED 20000000LL /* for so long after such a wait */
 #define LOOKS 50 /* before the processor is offered to others */
 #define ALONE 20 /* how many times as long as it has waited in vain a caller works alone */
 
@@ -112,7 +115,8 @@ typedef struct {
 static struct {
     shared_number taken; /* by a caller; what follows is its own */
     int started, forks_are_noticed;
-    long long alone_until;
+    shared_number crowded;
+    long long alone_until, crowded_until;
     work_function work;
     const void *job;
     arithmetic callers;
@@ -176,7 +180,7 @@ static void wake(helper *h)
  * lie on its caller's own processor: whoever has nothing to do gives way. */
 static int watch(helper *h, int state, int other)
 {
-    const long long until = now() + WATCHING;
+    const long long until = now() + (READ_NUMBER(&helpers.crowded) ? WATCHING_IN_A_CROWD : WATCHING);
     do {
         for (int i = 0; i < LOOKS; i++) {
             if ((READ_NUMBER(&h->state) == state) != other)
@@ -309,8 +313,13 @@ static void work_with_helpers(work_function work, const void *job, int count, lo
     for (int i = 0; i < count; i++)
         withdraw(helpers.each[i]);
     const long long end = now();
-    if (end - done > count * (done - begun))
+    if (end - done > count * (done - begun)) {
         helpers.alone_until = end + ALONE * (end - done);
+        helpers.crowded_until = helpers.alone_until + CROWDED;
+        SWAP_NUMBER(&helpers.crowded, 1);
+    } else if (end > helpers.crowded_until && READ_NUMBER(&helpers.crowded)) {
+        SWAP_NUMBER(&helpers.crowded, 0);
+    }
 }
 
 /* Have `work` called by this thread, as number 0, and by up to `threads` - 1 helpers, each with its own number. Whoever

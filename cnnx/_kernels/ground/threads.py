@@ -7,6 +7,9 @@ from collections.abc import Callable
 # More than there are processors in any machine; tens of thousands of threads would end the process.
 MOST = 4096
 
+# Where users say how many threads there are to be.
+SAID = ("CNNX_NUM_THREADS", "OMP_NUM_THREADS")
+
 _number = 1
 _origin = ""
 _tell: Callable[[int], None] | None = None
@@ -35,6 +38,13 @@ def set_num_threads(count: int) -> None:
     if not 1 <= number <= MOST:
         raise ValueError(f"set_num_threads: expected an integer of 1 or more, up to {MOST}, got {count!r}")
     _set(number, "set_num_threads")
+
+
+def share_processors(processes: int) -> None:
+    """Take this process's share of its processors, of which others run on the same; what a user has said stays."""
+    count, origin = default_threads()
+    if processes > 1 and (_number, _origin) == (count, origin) and origin not in SAID:
+        _set(max(1, count // processes), f"{origin}, which {processes} processes share")
 
 
 def get_num_threads() -> int:

@@ -32,7 +32,7 @@ cdef struct window_sums:
     const void *grad
     const uint8_t *places
     void *partial
-    void *totals                # where a block has more than LONGEST positions, whose sums are added to these; or NULL
+    Py_ssize_t further          # where a block has more than LONGEST positions: so far from the sums are their totals
     Py_ssize_t blocks, sums     # of images, and how far their sums are apart
     Py_ssize_t parts            # of the filters, a task each
 
@@ -77,7 +77,7 @@ cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept no
     cdef Py_ssize_t filter = g.filters * part // s.parts, size = g.filter_height * s.windows.sums_row
     cdef floating *sums = <floating *>s.partial + block * s.sums
     cdef floating *b_sums = sums + g.filters * size
-    cdef Py_ssize_t summed = 0, further = <floating *>s.totals - <floating *>s.partial if s.totals != NULL else 0
+    cdef Py_ssize_t summed = 0
     cdef window_band p = s.windows
     cdef band at
     p.filters = g.filters * (part + 1) // s.parts - filter
@@ -91,9 +91,9 @@ cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept no
         loops_for(sizeof(floating)).window_gradient(
             &p, <const floating *>s.grad + pooled, s.places + pooled, tile, sums + filter * size, b_sums + filter)
         summed += at.count * g.columns
-        if further and (summed >= LONGEST or number == end - 1):
-            move_sums(sums + filter * size, sums + further + filter * size, p.filters * size)
-            move_sums(b_sums + filter, b_sums + further + filter, p.filters)
+        if s.further and (summed >= LONGEST or number == end - 1):
+            move_sums(sums + filter * size, sums + s.further + filter * size, p.filters * size)
+            move_sums(b_sums + filter, b_sums + s.further + filter, p.filters)
             summed = 0
 
 
@@ -118,13 +118,13 @@ cdef int window_gradient(
     s.parts = min(g.filters, (2 * threads + s.blocks - 1) // s.blocks)
     cdef Py_ssize_t private = aligned(tile_size(&s.g, g.channels) + 2 * in_use().vector_bytes)
     cdef Py_ssize_t all_sums = s.blocks * s.sums
-    cdef bint long_sums = g.images * positions // s.blocks > LONGEST
-    cdef Py_ssize_t shared = 2 * all_sums if long_sums else all_sums
+    s.further = all_sums if g.images * positions // s.blocks > LONGEST else 0
+    cdef Py_ssize_t shared = all_sums + s.further
     cdef floating *partial = <floating *>allocate((shared + threads * private) * <Py_ssize_t>sizeof(floating))
     memset(partial, 0, shared * sizeof(floating))
-    s.partial, s.totals = partial, partial + all_sums if long_sums else NULL
+    s.partial = partial
     for_each_task(add_part[floating], &s, s.blocks * s.parts, threads, partial + shared, private)
-    add_blocks(&s, <const floating *>(s.totals if long_sums else s.partial), W_grad, b_grad)
+    add_blocks(&s, partial + s.further, W_grad, b_grad)
     release(partial)
     return 0
 

@@ -66,18 +66,40 @@ cdef bint whole(windows w) noexcept nogil:
     )
 
 
-cdef void max_row(windows w, const floating *image, Py_ssize_t oh, floating *best, place *argmax) noexcept nogil:
-    """One output row. A cell wins if it is larger or the first NaN, so that NaN passes and ties go to the first."""
-    cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, w0, ow, i, j, c
+cdef void max_row(const windows *w, const floating *image, Py_ssize_t oh, floating *best, place *argmax) noexcept nogil:
+    """One output row: windows that no margin cuts off on the left or right together, the others by themselves."""
+    cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, first = w.columns, end = w.columns, top, bottom, k
+    if place is uint8_t:
+        first = min(w.columns, (w.left + w.column_stride - 1) // w.column_stride)
+        end = max(first, min(w.columns, (w.width + w.left - w.filter_width) // w.column_stride + 1))
+        if w.width + w.left < w.filter_width:
+            end = first
+    max_columns(w, image, h0, 0, first, best, argmax)
+    max_columns(w, image, h0, end, w.columns, best, argmax)
+    if place is uint8_t and first < end:
+        top, bottom = max(0, -h0), min(w.filter_height, w.height - h0)
+        image += ((h0 + top) * w.width + first * w.column_stride - w.left) * C
+        best += first * C
+        argmax += first * C
+        loops_for(sizeof(floating)).max_row(
+            image, bottom - top, w.filter_width, w.width * C, w.column_stride, end - first, C, C, False, best, argmax)
+        if top:  # it counts from the first row that there is
+            for k in range((end - first) * C):
+                argmax[k] += <place>(top * w.filter_width)
+
+
+cdef void max_columns(
+    const windows *w, const floating *image, Py_ssize_t h0, Py_ssize_t begin, Py_ssize_t end, floating *best,
+    place *argmax,
+) noexcept nogil:
+    """Some outputs of a row. A cell wins if it is larger or the first NaN, so that NaN passes and ties go to the first."""
+    cdef Py_ssize_t C = w.channels, w0, ow, i, j, c
     cdef const floating *cell
     cdef floating value
     cdef bint first, wins
-    if place is uint8_t and whole(w):
-        loops_for(sizeof(floating)).max_row(
-            image + h0 * w.width * C, w.filter_height, w.filter_width, w.width * C, w.column_stride, w.columns,
-            C, C, False, best, argmax)
-        return
-    for ow in range(w.columns):
+    best += begin * C
+    argmax += begin * C
+    for ow in range(begin, end):
         w0 = ow * w.column_stride - w.left
         first = True
         for i in range(max(0, -h0), min(w.filter_height, w.height - h0)):
@@ -215,11 +237,11 @@ cdef void max_task(const void *job, Py_ssize_t task, floating *unused) noexcept 
     cdef Py_ssize_t row = task * p.w.columns * p.w.channels
     cdef const floating *image = image_of(p, task // p.w.rows, <const floating *>p.source)
     if p.place_size == sizeof(int64_t):
-        max_row(p.w, image, task % p.w.rows, <floating *>p.out + row, <int64_t *>p.places + row)
+        max_row(&p.w, image, task % p.w.rows, <floating *>p.out + row, <int64_t *>p.places + row)
     elif p.place_size == sizeof(int32_t):
-        max_row(p.w, image, task % p.w.rows, <floating *>p.out + row, <int32_t *>p.places + row)
+        max_row(&p.w, image, task % p.w.rows, <floating *>p.out + row, <int32_t *>p.places + row)
     else:
-        max_row(p.w, image, task % p.w.rows, <floating *>p.out + row, <uint8_t *>p.places + row)
+        max_row(&p.w, image, task % p.w.rows, <floating *>p.out + row, <uint8_t *>p.places + row)
 
 
 cdef void average_task(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:

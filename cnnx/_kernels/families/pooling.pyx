@@ -92,7 +92,7 @@ cdef void max_columns(
     const windows *w, const floating *image, Py_ssize_t h0, Py_ssize_t begin, Py_ssize_t end, floating *best,
     place *argmax,
 ) noexcept nogil:
-    """Some outputs of a row. A cell wins if it is larger or the first NaN, so that NaN passes and ties go to the first."""
+    """Some outputs of a row. A cell wins if larger or the first NaN, so that NaN passes and ties go to the first."""
     cdef Py_ssize_t C = w.channels, w0, ow, i, j, c
     cdef const floating *cell
     cdef floating value

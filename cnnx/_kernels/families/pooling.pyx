@@ -152,6 +152,10 @@ cdef void max_backward_image(
 cdef void average_row(windows w, const floating *image, Py_ssize_t oh, floating *out) noexcept nogil:
     cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, w0, ow, i, j, c, h1, w1, cells
     cdef const floating *cell
+    if whole(w) and w.filter_height * w.filter_width <= LONGEST:
+        loops_for(sizeof(floating)).average_row(
+            image + h0 * w.width * C, w.filter_height, w.filter_width, w.width * C, w.column_stride, w.columns, C, out)
+        return
     h1, h0 = min(w.height, h0 + w.filter_height), max(0, h0)
     for ow in range(w.columns):
         w0 = ow * w.column_stride - w.left

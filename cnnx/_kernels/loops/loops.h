@@ -84,6 +84,8 @@ typedef struct {
     LOOP(max_row, (const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t image_row,                        \
         ptrdiff_t column_stride, ptrdiff_t columns, ptrdiff_t channels, ptrdiff_t kept, int gated, void *best,       \
         uint8_t *places))                                                                                            \
+    LOOP(average_row, (const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t image_row,                    \
+        ptrdiff_t column_stride, ptrdiff_t columns, ptrdiff_t channels, void *out))                                  \
     LOOP(max_plane_row, (const void *rows, ptrdiff_t height, ptrdiff_t width, ptrdiff_t plane_row,                   \
         ptrdiff_t columns, const void *bias, int gated, ptrdiff_t channels, void *best, uint8_t *places))            \
     LOOP(spread_row, (const void *grad, const uint8_t *places, ptrdiff_t columns, ptrdiff_t width, ptrdiff_t first,  \

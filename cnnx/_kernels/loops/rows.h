@@ -123,9 +123,52 @@ TARGET static void NAME(max_row)(const void *image, ptrdiff_t height, ptrdiff_t 
 {
     if (height == 2 && width == 2)
         NAME(max_windows)(image, 2, 2, image_row, column_stride, columns, channels, kept, gated, best, places);
+    else if (height == 3 && width == 3)
+        NAME(max_windows)(image, 3, 3, image_row, column_stride, columns, channels, kept, gated, best, places);
     else
         NAME(max_windows)(image, (int)height, (int)width, image_row, column_stride, columns, channels, kept, gated,
                           best, places);
+}
+
+/* The mean of each window of a row, which are all whole: pixels are added in their order, and the sum is divided. */
+TARGET ALWAYS_INLINE void NAME(average_windows)(const REAL *image, const ptrdiff_t height, const ptrdiff_t width,
+                                                ptrdiff_t image_row, ptrdiff_t column_stride, ptrdiff_t columns,
+                                                ptrdiff_t channels, REAL *out)
+{
+    const REAL pixels = (REAL)(height * width);
+    for (ptrdiff_t column = 0; column < columns; column++) {
+        const REAL *cells = image + column * column_stride * channels;
+        ptrdiff_t c = 0;
+#ifdef VECTOR_BYTES
+        /* What is left over is a last vector, which computes some channels a second time. */
+        for (ptrdiff_t from = 0; channels >= LANES && c < channels; from += LANES) {
+            const ptrdiff_t at = from + LANES <= channels ? from : channels - LANES;
+            VECTOR sum = {0};
+            for (ptrdiff_t i = 0; i < height; i++)
+                for (ptrdiff_t j = 0; j < width; j++)
+                    sum += LOAD(cells + i * image_row + j * channels + at);
+            STORE(out + at, sum / pixels);
+            c = at + LANES;
+        }
+#endif
+        for (; c < channels; c++) {
+            REAL sum = 0;
+            for (ptrdiff_t i = 0; i < height; i++)
+                for (ptrdiff_t j = 0; j < width; j++)
+                    sum += cells[i * image_row + j * channels + c];
+            out[c] = sum / pixels;
+        }
+        out += channels;
+    }
+}
+
+TARGET static void NAME(average_row)(const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t image_row,
+                                     ptrdiff_t column_stride, ptrdiff_t columns, ptrdiff_t channels, void *out)
+{
+    if (height == 2 && width == 2)
+        NAME(average_windows)(image, 2, 2, image_row, column_stride, columns, channels, out);
+    else
+        NAME(average_windows)(image, height, width, image_row, column_stride, columns, channels, out);
 }
 
 /* One row of whole windows of one channel that lies in a plane of its own, plus its bias; the maxima are `channels`

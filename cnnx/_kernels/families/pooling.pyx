@@ -18,6 +18,7 @@ from cnnx._kernels.ground.shapes cimport as_tuple
 
 cdef enum:
     LONGEST = 4096  # pixels of a window that are added up in the array's own precision: longer sums lose digits
+    PLACES = 256    # values of a byte
     TOGETHER = 32   # channels of a larger window that are added up side by side
     LARGEST_EXTENT = 2147483647
 
@@ -124,7 +125,8 @@ cdef void max_backward_image(
     windows w, const floating *grad, const place *argmax, floating *out,
 ) noexcept nogil:
     cdef Py_ssize_t C = w.channels, oh, ow, c, h, v, row = w.width * w.channels
-    cdef Py_ssize_t covered = w.columns * w.filter_width * C
+    cdef Py_ssize_t covered = w.columns * w.filter_width * C, h0, w0, cells = w.filter_height * w.filter_width
+    cdef Py_ssize_t[PLACES] offsets  # of a window's pixels, by their place
     if place is uint8_t and whole(w) and w.row_stride == w.filter_height and w.column_stride == w.filter_width:
         # Windows that do not overlap: every pixel has one gradient or none.
         for h in range(w.rows * w.filter_height):
@@ -137,14 +139,24 @@ cdef void max_backward_image(
         memset(out + h * row, 0, (w.height - h) * row * sizeof(floating))
         return
     memset(out, 0, w.height * w.width * C * sizeof(floating))
+    if place is uint8_t:
+        for c in range(PLACES):
+            offsets[c] = (c // w.filter_width * w.width + c % w.filter_width) * C if c < cells else -1
     for oh in range(w.rows):
+        h0 = oh * w.row_stride - w.top
         for ow in range(w.columns):
-            for c in range(C):
-                h = oh * w.row_stride - w.top + argmax[c] // w.filter_width
-                v = ow * w.column_stride - w.left + argmax[c] % w.filter_width
-                # An index that names no pixel can only come from a mask of some other batch.
-                if 0 <= h < w.height and 0 <= v < w.width:
-                    out[(h * w.width + v) * C + c] += grad[c]
+            w0 = ow * w.column_stride - w.left
+            # An index that names no pixel can only come from a mask of some other batch.
+            if place is uint8_t and 0 <= h0 <= w.height - w.filter_height and 0 <= w0 <= w.width - w.filter_width:
+                for c in range(C):
+                    v = offsets[argmax[c]]
+                    if v >= 0:
+                        out[(h0 * w.width + w0) * C + v + c] += grad[c]
+            else:
+                for c in range(C):
+                    h, v = h0 + argmax[c] // w.filter_width, w0 + argmax[c] % w.filter_width
+                    if 0 <= h < w.height and 0 <= v < w.width:
+                        out[(h * w.width + v) * C + c] += grad[c]
             grad += C
             argmax += C
 

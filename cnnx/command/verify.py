@@ -35,12 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.samples < 1:
         raise ValueError(f"--samples: expected 1 or more, got {arguments.samples}")
+    model, X, y = _subject(arguments)
     if not _kernels.available_instruction_sets():
         raise ImportError(
             "verify compares the compiled kernels with their NumPy twins, and cannot do so here: "
             f"{_kernels.unavailable}; the NumPy kernels, which say what is right, are in use"
         )
-    model, X, y = _subject(arguments)
     try:
         say(model.verify(X, y))
     except VerificationError as error:

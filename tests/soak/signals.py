@@ -91,6 +91,8 @@ def main(arguments):
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
     rng = random.Random(chosen.seed)
+    # Shells have what they start in the background ignore Ctrl-C, and the command leaves it at that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         done, *_ = train(Path(folder), 0, 0, chosen.epochs)

@@ -21,6 +21,7 @@ import cnnx
 # had begun, and which gives way to no other thread between looking and sending.
 CODE = """
 import os, runpy, sys, threading, time
+import numpy  # whose own import makes an ImportError of Ctrl-C
 delay, number, report = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 begun, sent = 0, None
 def tell():

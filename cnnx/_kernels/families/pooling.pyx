@@ -140,8 +140,9 @@ cdef void max_backward_image(
         return
     memset(out, 0, w.height * w.width * C * sizeof(floating))
     if place is uint8_t:
-        for c in range(PLACES):
-            offsets[c] = (c // w.filter_width * w.width + c % w.filter_width) * C if c < cells else -1
+        memset(offsets, 0xFF, sizeof(offsets))  # -1, where there is no pixel
+        for c in range(min(cells, <Py_ssize_t>PLACES)):
+            offsets[c] = (c // w.filter_width * w.width + c % w.filter_width) * C
     for oh in range(w.rows):
         h0 = oh * w.row_stride - w.top
         for ow in range(w.columns):

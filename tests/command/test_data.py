@@ -17,12 +17,6 @@ compiled_only = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def working_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture
 def digits():
     """Bytes of some digits, for training and for testing."""

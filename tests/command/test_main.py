@@ -21,12 +21,6 @@ compiled_only = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def working_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture
 def saved():
     """A model of the digits, trained for one epoch and saved."""

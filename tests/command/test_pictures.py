@@ -16,9 +16,8 @@ Image = pytest.importorskip("PIL.Image")
 
 
 @pytest.fixture
-def photos(tmp_path, monkeypatch, rng):
+def photos(tmp_path, rng):
     """A folder ``photos`` of three classes with 20 pictures each; the commands run beside it."""
-    monkeypatch.chdir(tmp_path)
     return write_photographs(tmp_path / "photos", rng)
 
 

@@ -17,9 +17,8 @@ Image = pytest.importorskip("PIL.Image")
 
 
 @pytest.fixture
-def model(tmp_path, monkeypatch, rng):
+def model(rng):
     """A model that tells three classes, saved as ``m``, beside the folder ``new`` with pictures in two levels."""
-    monkeypatch.chdir(tmp_path)
     names = ("bird", "cat", "dog")
     y = np.arange(60) % 3
     X = np.array([draw(rng, names[label]) for label in y])

@@ -16,9 +16,8 @@ Image = pytest.importorskip("PIL.Image")
 
 
 @pytest.fixture
-def photos(tmp_path, monkeypatch):
+def photos(tmp_path):
     """Pictures of three classes, and a model and a log of them, in the working directory."""
-    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for label, name in enumerate(("cat", "dog & <co>", "emu")):
         (tmp_path / "photos" / name).mkdir(parents=True)

@@ -92,17 +92,22 @@ def declare_loops() -> None:
         target.write_text(declarations, encoding="utf-8")
 
 
+def headers(path: Path) -> list[str]:
+    """What an extension is built from besides its .pyx: any header if it includes one itself, else what all include."""
+    includes = "cdef extern from" in path.read_text(encoding="utf-8")
+    return sorted(map(str, FOLDER.rglob("*.h"))) if includes else [str(FOLDER / "loops/loops.h")]
+
+
 def extensions() -> list[Extension]:
     """One extension for each .pyx file, translated to C."""
     from Cython.Build import cythonize
 
     declare_loops()
-    headers = [str(path) for path in sorted(FOLDER.rglob("*.h"))]
     folders = [str(FOLDER / name) for name in ("ground", "loops")]
     return cythonize(
         [
             Extension(
-                str(path.with_suffix("")).replace(os.sep, "."), [str(path)], include_dirs=folders, depends=headers
+                str(path.with_suffix("")).replace(os.sep, "."), [str(path)], include_dirs=folders, depends=headers(path)
             )
             for path in sorted(FOLDER.rglob("*.pyx"))
         ]

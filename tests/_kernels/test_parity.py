@@ -34,7 +34,7 @@ def windows(draw, most_padding=4, most_dilation=1):
         max((n + 2 * p + min(e, max(f - 1 - p, 0)) - f) // s + 1, 1)
         for n, p, f, s, e in zip(size, padding, span, stride, extra, strict=True)
     )
-    images = draw(st.integers(0, 4))
+    images = draw(st.sampled_from([0, 1, 2, 3, 4, 9]))
     channels = draw(st.sampled_from([1, 2, 3, 5, 16, 17, 33, 70]))
     return images, size, channels, filter_size, stride, padding, dilation, output
 

@@ -15,6 +15,7 @@ from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport MOST_VECTORS
 from cnnx._kernels.ground.loops cimport product
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for, threads_for_product
+from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.products.gemm cimport (
     bias_room, cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels, widen_bias,
 )
@@ -272,6 +273,22 @@ cdef right_side through_strides(const floating *matrix, Py_ssize_t row, Py_ssize
     return right_side(in_place=False, row=row, column=column, readable=0, first=0, matrix=matrix, packed=NULL)
 
 
+cdef struct forward_job:
+    const void *x
+    const void *W
+    const void *b
+    void *out
+    Py_ssize_t examples, inputs, units
+    bint relu
+
+
+cdef int do_forward(const void *job, const floating *unused) except -1 nogil:
+    cdef const forward_job *j = <const forward_job *>job
+    return matrix_product(
+        left_side(j.x, j.examples, j.inputs, 1), through_strides(<const floating *>j.W, j.units, 1), j.inputs, j.units,
+        <const floating *>j.b, j.relu, <floating *>j.out)
+
+
 @by_dtype
 def dense_forward(
     const floating[:, ::1] x, const floating[:, ::1] W, const floating[::1] b, bint relu, floating[:, ::1] out,
@@ -279,10 +296,11 @@ def dense_forward(
     check("dense_forward", x.shape[0], x.shape[1], W.shape, b.shape[0], out.shape)
     if x.shape[0] == 0:
         return
-    with nogil:
-        matrix_product(
-            left_side(&x[0, 0], x.shape[0], x.shape[1], 1), through_strides(&W[0, 0], W.shape[1], 1),
-            x.shape[1], W.shape[1], &b[0], relu, &out[0, 0])
+    cdef forward_job j = forward_job(
+        &x[0, 0], &W[0, 0], &b[0], &out[0, 0], x.shape[0], x.shape[1], W.shape[1], relu)
+    cdef const void **arrays[4]
+    arrays[0], arrays[1], arrays[2], arrays[3] = &j.x, &j.W, &j.b, <const void **>&j.out
+    perform(<job_function>do_forward[floating], &j, sizeof(forward_job), arrays, 4, None)
 
 
 @by_dtype

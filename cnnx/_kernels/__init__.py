@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # the kernels, which `__getattr__` finds below: their types a
     from cnnx._kernels.reference.dense import *  # noqa: F403
     from cnnx._kernels.reference.depthwise import *  # noqa: F403
     from cnnx._kernels.reference.dropout import *  # noqa: F403
+    from cnnx._kernels.reference.finite import *  # noqa: F403
     from cnnx._kernels.reference.focal import *  # noqa: F403
     from cnnx._kernels.reference.gradient import *  # noqa: F403
     from cnnx._kernels.reference.group_normalization import *  # noqa: F403

@@ -18,12 +18,13 @@ memory. Most of it would be zero and is passed over, which saves more than Winog
 those of a convolution and a pooling one by one but for rounding, while all other fused kernels give the same bits.
 """
 
-from libc.stdint cimport uint8_t, uintptr_t
+from libc.stdint cimport uint8_t
 
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport CLOSED, in_use, loops_for
+from cnnx._kernels.ground.instruction_sets cimport CLOSED, loops_for
 from cnnx._kernels.ground.parallel cimport allocate, release
+from cnnx._kernels.ground.prepared cimport find, from_cache_line, keep, room_for
 from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 from cnnx._kernels.products.correlation cimport correlate, pack_filters, packed_size
@@ -40,10 +41,6 @@ cdef double LARGEST_TILE = 1 << 28
 cdef double LARGEST_GROWTH = 64
 # What an index can hold, for each of 4096 threads.
 cdef double LARGEST_INDEX = 1 << 44
-
-cdef enum:
-    CACHE_LINE = 64  # bytes
-
 
 cdef pair ONE = pair(1, 1)
 
@@ -123,29 +120,21 @@ cdef void prepare_filters(const geometry *g, const floating *W, floating *filter
         pack_filters(g, W, filters)
 
 
-cdef floating *from_cache_line(bytearray memory, floating kind) noexcept:
-    """Where its first whole cache line begins."""
-    return <floating *>((<uintptr_t><char *>memory + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
-
-
 cdef const floating *prepared_filters(const geometry *g, const floating *W, dict prepared) except? NULL:
-    """Filters prepared once, where `prepared` is given; it belongs to one W in memory that cannot be written.
-
-    An entry stays as long as that, and is made for one size of vectors.
-    """
+    """Filters prepared once, where `prepared` is given."""
     cdef Py_ssize_t size
+    cdef const floating *filters
     if prepared is None:
         return NULL
     size = filters_size(g, W[0])
     if size == 0:
         return NULL
-    memory = prepared.get(in_use().vector_bytes)
-    if memory is None:
-        memory = bytearray(size * sizeof(floating) + CACHE_LINE)
-        prepare_filters(g, W, from_cache_line(memory, W[0]))
-        # Another thread may have been faster.
-        memory = prepared.setdefault(in_use().vector_bytes, memory)
-    return from_cache_line(memory, W[0])
+    filters = <const floating *>find(prepared)
+    if filters == NULL:
+        memory = room_for(size * sizeof(floating))
+        prepare_filters(g, W, <floating *>from_cache_line(memory))
+        filters = <const floating *>keep(prepared, memory)
+    return filters
 
 
 cdef int convolve(

@@ -59,6 +59,7 @@ FOUNDATIONS = {
         "correlation",
         "gemm",
         "plane_gradient",
+        "plane_product",
         "scatter",
         "tiles",
         "weight_gradient",

@@ -3,8 +3,10 @@
 LOOPS
 #undef LOOP
 
+#include "parts.h"
 #include "gemm.h"
 #include "rows.h"
+#include "planes.h"
 #include "pooled_product.h"
 #include "pooled_gradient.h"
 #include "window_gradient.h"

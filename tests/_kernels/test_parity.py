@@ -272,10 +272,12 @@ def test_a_dense_layer_gives_an_example_the_same_bits_alone_and_in_a_batch(instr
     b = rng.standard_normal(units).astype(dtype)
     batch = np.empty((40, units), dtype)
     _compiled["dense"].dense_forward(x, W, b, False, batch)
+    prepared = {}
     for first, last in [(0, 1), (7, 8), (3, 5), (20, 32), (20, 33)]:
-        out = np.empty((last - first, units), dtype)
-        _compiled["dense"].dense_forward(x[first:last], W, b, False, out)
-        np.testing.assert_array_equal(out, batch[first:last])
+        for kept in ((), (prepared,)):
+            out = np.empty((last - first, units), dtype)
+            _compiled["dense"].dense_forward(x[first:last], W, b, False, out, *kept)
+            np.testing.assert_array_equal(out, batch[first:last])
 
 
 @on_every_instruction_set
@@ -423,7 +425,7 @@ def test_every_kernel_has_a_twin_with_the_same_arguments_and_a_parity_test():
 
 
 # Kernels of a single array of any size: there is none that does not fit.
-OF_ONE_ARRAY = {"clip_elements", "scale_elements"}
+OF_ONE_ARRAY = {"all_finite", "clip_elements", "scale_elements"}
 
 
 @pytest.mark.parametrize("name", sorted({name for names in KERNELS.values() for name in names} - OF_ONE_ARRAY))

@@ -168,20 +168,16 @@ TARGET ALWAYS_INLINE void NAME(transform_filters)(const int side, ptrdiff_t chan
     const int length = side + 2;
     for (ptrdiff_t c = 0; c < channels; c++)
         for (ptrdiff_t f = 0; f < width; f += LANES) {
+            const ptrdiff_t lanes = columns - f < LANES ? columns - f : LANES;
             const REAL *w = w_ + c * row + f;
             REAL *out = out_ + c * width + f;
-            REAL edge[9 * LANES];
-            ptrdiff_t w_tap = tap;
-            if (f + LANES > columns) {
-                for (int i = 0; i < 9; i++)
-                    for (ptrdiff_t j = 0; j < LANES; j++)
-                        edge[i * LANES + j] = f + j < columns ? w[i * tap + j] : 0;
-                w = edge, w_tap = LANES;
-            }
             VECTOR half[LONGEST_LINE * 3];
 #pragma GCC unroll 3
             for (int j = 0; j < 3; j++) {
-                const VECTOR column[3] = {LOAD(w + j * w_tap), LOAD(w + (3 + j) * w_tap), LOAD(w + (6 + j) * w_tap)};
+                VECTOR column[3];
+#pragma GCC unroll 3
+                for (int i = 0; i < 3; i++)
+                    column[i] = NAME(load_part)(w + (3 * i + j) * tap, lanes);
                 NAME(line_of_filter)(side, column, half + j, 3);
             }
 #pragma GCC unroll 6
@@ -212,9 +208,8 @@ TARGET ALWAYS_INLINE void NAME(transform_outputs)(const int side, ptrdiff_t tile
 {
     const int length = side + 2;
     for (ptrdiff_t t = 0; t < tiles; t++)
-        for (ptrdiff_t next = 0; next < filters; next += LANES) {
-            /* The last vector ends with the last filter, though it takes some of them twice. */
-            const ptrdiff_t f = next + LANES > filters && filters >= LANES ? filters - LANES : next;
+        for (ptrdiff_t f = 0; f < filters; f += LANES) {
+            const ptrdiff_t lanes = filters - f < LANES ? filters - f : LANES;
             const REAL *m = m_ + t * width + f;
             REAL *out = out_ + side * t * filters + f;
             const VECTOR offset = LOAD(bias + f);
@@ -241,10 +236,7 @@ TARGET ALWAYS_INLINE void NAME(transform_outputs)(const int side, ptrdiff_t tile
                         sum = RELU(sum);
                     if (side * t + j >= columns)
                         break;
-                    if (f + LANES <= filters)
-                        STORE(to, sum);
-                    else
-                        memcpy(to, &sum, (filters - f) * sizeof(REAL));
+                    NAME(store_part)(to, lanes, sum);
                 }
             }
         }
@@ -312,6 +304,7 @@ TARGET ALWAYS_INLINE void NAME(transform_weights)(const int side, ptrdiff_t chan
     const int length = side + 2;
     for (ptrdiff_t c = 0; c < channels; c++)
         for (ptrdiff_t f = 0; f < columns; f += LANES) {
+            const ptrdiff_t lanes = columns - f < LANES ? columns - f : LANES;
             const REAL *sums = sums_ + c * width + f;
             REAL *out = out_ + c * row + f;
             VECTOR half[3 * LONGEST_LINE];
@@ -328,13 +321,8 @@ TARGET ALWAYS_INLINE void NAME(transform_weights)(const int side, ptrdiff_t chan
                 VECTOR taps[3];
                 NAME(line_of_weights)(side, half + i * length, taps, 1);
 #pragma GCC unroll 3
-                for (int j = 0; j < 3; j++) {
-                    REAL *to = out + (3 * i + j) * tap;
-                    if (f + LANES <= columns)
-                        STORE(to, taps[j]);
-                    else
-                        memcpy(to, &taps[j], (columns - f) * sizeof(REAL));
-                }
+                for (int j = 0; j < 3; j++)
+                    NAME(store_part)(out + (3 * i + j) * tap, lanes, taps[j]);
             }
         }
 }

@@ -32,12 +32,15 @@ cdef enum:
     CACHED = 393216
     # Bytes of filters that every thread may read for a few tiles.
     CACHED_FILTERS = 262144
-    # With many channels a thread takes more than its cache holds: fewer tiles would not be worth reading all filters.
+    # With many channels a thread takes more than its cache holds: fewer tiles would not be worth reading all filters,
     FEWEST_TILES = 32
+    # and in the weight gradient, all sums, which are written, too.
+    FEWEST_TO_SUM = 128
     # Matrices of a size that is a power of two would push each other out of the cache; vectors write past their ends.
     SLACK = 16
     # Fewer channels or filters than these, and the transforms cost more than they save.
-    FEWEST_CHANNELS = 24
+    FEWEST_CHANNELS = 12
+    FEWEST_OF_GRADIENT = 8
     # In smaller images some weights meet a pixel or two. Where these are zero, so is the gradient, but the transforms
     # would leave a rounding error of it, which optimizers such as Adam turn into whole steps.
     SMALLEST_IMAGE = 4
@@ -53,13 +56,24 @@ cdef struct tiling:
     Py_ssize_t lines, tiles     # of an image, of a line
 
 
-cdef bint winograd_is_faster(const geometry *g) noexcept nogil:
-    """It is the same for the outputs of a convolution with and without pooling, which must not differ."""
+cdef bint by_tiles(const geometry *g) noexcept nogil:
+    """Whether filters are 3x3 and meet the pixels one by one."""
     return (
         g.filter_height == 3 and g.filter_width == 3 and g.row_stride == 1 and g.column_stride == 1
         and g.row_dilation == 1 and g.column_dilation == 1 and g.row_spread == 1 and g.column_spread == 1
-        and g.rows > 1 and g.columns > 1 and min(g.height, g.width) >= SMALLEST_IMAGE
-        and min(g.channels, g.filters) >= FEWEST_CHANNELS and g.places == NULL
+        and g.rows > 1 and g.columns > 1 and g.places == NULL
+    )
+
+
+cdef bint winograd_is_faster(const geometry *g) noexcept nogil:
+    """It is the same for the outputs of a convolution with and without pooling, which must not differ."""
+    return by_tiles(g) and min(g.channels, g.filters) >= FEWEST_CHANNELS
+
+
+cdef bint winograd_gradient_is_faster(const geometry *g) noexcept nogil:
+    """Of the weights."""
+    return (
+        by_tiles(g) and min(g.height, g.width) >= SMALLEST_IMAGE and min(g.channels, g.filters) >= FEWEST_OF_GRADIENT
     )
 
 
@@ -117,8 +131,11 @@ cdef Py_ssize_t plane_size(Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     return aligned(rows * columns) + SLACK
 
 
-cdef Py_ssize_t lines_at_a_time(const tiling *t, Py_ssize_t columns, Py_ssize_t itemsize) noexcept nogil:
-    return max(max(1, FEWEST_TILES // t.tiles), CACHED // (t.elements * t.tiles * columns * itemsize))
+cdef Py_ssize_t lines_at_a_time(
+    const tiling *t, Py_ssize_t fewest, Py_ssize_t columns, Py_ssize_t itemsize,
+) noexcept nogil:
+    """As many as the cache holds; but with at least the `fewest` tiles."""
+    return max(max(1, fewest // t.tiles), CACHED // (t.elements * t.tiles * columns * itemsize))
 
 
 cdef band lines_of(const tiling *t, Py_ssize_t line, Py_ssize_t end) noexcept nogil:
@@ -270,7 +287,7 @@ cdef int winograd(
     j.unit = min(lines_of_windows(g.pool_height, j.t.side), j.t.lines) if g.pools else 1
     j.units = in_parts(j.t.lines, j.unit) * g.images
     cdef double operations = 2.0 * all_tiles(&j) * j.t.elements * g.channels * g.filters
-    cdef Py_ssize_t most = lines_at_a_time(&j.t, g.channels + padded_columns(j.cut), sizeof(floating))
+    cdef Py_ssize_t most = lines_at_a_time(&j.t, FEWEST_TILES, g.channels + padded_columns(j.cut), sizeof(floating))
     # Three phases, each of which should be worth a thread.
     cdef int threads = threads_for_product(j.units, operations / 2)
     cdef Py_ssize_t transformed_bytes = transformed_size[floating](g, 0) * <Py_ssize_t>sizeof(floating)
@@ -451,7 +468,7 @@ cdef int winograd_weight_gradient(
     s.blocks = max(1, min(min(lines, MOST_BLOCKS), lines * tiles // BLOCK_TILES))
     s.blocks = max(s.blocks, min(lines, lines * tiles // LONGEST))  # long sums in one number lose digits
     s.sums = aligned(TAPS * C * F + width)
-    s.lines = min(in_parts(lines, s.blocks), lines_at_a_time(&s.t, C + width, sizeof(floating)))
+    s.lines = min(in_parts(lines, s.blocks), lines_at_a_time(&s.t, FEWEST_TO_SUM, C + width, sizeof(floating)))
     s.sums_plane = plane_size(1, s.cut.size)
     s.pixels_plane, s.gradients_plane = plane_size(s.lines * tiles, C), plane_size(s.lines * tiles, width)
     cdef Py_ssize_t private = (

@@ -13,7 +13,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport loops_for
+from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for
 from cnnx._kernels.ground.loops cimport product
 from cnnx._kernels.ground.parallel cimport (
     allocate, for_each_task, release, tasks_for_product, threads_for, threads_for_product,
@@ -34,13 +34,15 @@ cdef enum:
     CACHED_FILTERS = 262144
     # With many channels a thread takes more than its cache holds: fewer tiles would not be worth reading all filters,
     FEWEST_TILES = 32
-    # and in the weight gradient, all sums, which are written, too.
-    FEWEST_TO_SUM = 128
+    # and in the weight gradient, all sums, which are written, too. Of more tiles, a sum would lose digits.
+    TO_SUM = 64
     # Matrices of a size that is a power of two would push each other out of the cache; vectors write past their ends.
     SLACK = 16
-    # Fewer channels or filters than these, and the transforms cost more than they save.
-    FEWEST_CHANNELS = 12
-    FEWEST_OF_GRADIENT = 8
+    # Fewer channels or filters than these, and the transforms cost more than they save: vectors are mostly empty.
+    FEWEST_CHANNELS = 8
+    FEWEST_OF_WIDE = 12     # with vectors of WIDE bytes
+    WIDE = 64
+    FEWEST_OF_GRADIENT = 6  # channels, which are no vectors there
     # In smaller images some weights meet a pixel or two. Where these are zero, so is the gradient, but the transforms
     # would leave a rounding error of it, which optimizers such as Adam turn into whole steps.
     SMALLEST_IMAGE = 4
@@ -65,15 +67,20 @@ cdef bint by_tiles(const geometry *g) noexcept nogil:
     )
 
 
+cdef Py_ssize_t fewest_channels() noexcept nogil:
+    return FEWEST_OF_WIDE if in_use().vector_bytes >= WIDE else FEWEST_CHANNELS
+
+
 cdef bint winograd_is_faster(const geometry *g) noexcept nogil:
     """It is the same for the outputs of a convolution with and without pooling, which must not differ."""
-    return by_tiles(g) and min(g.channels, g.filters) >= FEWEST_CHANNELS
+    return by_tiles(g) and min(g.channels, g.filters) >= fewest_channels()
 
 
 cdef bint winograd_gradient_is_faster(const geometry *g) noexcept nogil:
     """Of the weights."""
     return (
-        by_tiles(g) and min(g.height, g.width) >= SMALLEST_IMAGE and min(g.channels, g.filters) >= FEWEST_OF_GRADIENT
+        by_tiles(g) and min(g.height, g.width) >= SMALLEST_IMAGE
+        and g.channels >= FEWEST_OF_GRADIENT and g.filters >= fewest_channels()
     )
 
 
@@ -416,27 +423,39 @@ cdef void add_lines(
     const winograd_sums *s, Py_ssize_t begin, Py_ssize_t end, floating *sums, floating *b_sums,
 ) noexcept nogil:
     """Lines begin .. end of all images, added to the sums, which buffers for both sides' tiles and for rows follow."""
-    cdef Py_ssize_t tiles = s.t.tiles, together = (end - begin) * tiles, line = begin, element, panel, run = 0
+    cdef Py_ssize_t tiles = s.t.tiles, together = (end - begin) * tiles, line = begin, element, panel
     cdef floating *pixels = sums + s.t.elements * s.sums_plane
     cdef floating *gradients = pixels + s.t.elements * s.pixels_plane
     cdef floating *rows = gradients + s.t.elements * s.gradients_plane
     cdef band at
-    cdef product q
     while line < end:
         at = lines_of(&s.t, line, end)
         transform_pixels(
             &s.t, <const floating *>s.x, at, pixels + (line - begin) * tiles * s.t.p.channels, s.pixels_plane, rows)
         transform_gradients(s, at, together, gradients, (line - begin) * tiles, b_sums, rows)
         line += at.count
-    q.runs, q.depth, q.a_depth, q.a_runs, q.b_runs = 1, together, s.t.p.channels, &run, &run
-    q.bias, q.accumulate, q.relu = NULL, True, False
     for element in range(s.t.elements):
         for panel in range(s.cut.count):
-            q.columns = q.b_depth = q.c_row = panel_width(s.cut, panel)
-            multiply(
-                q, s.t.p.channels, 1, <const floating *>pixels + element * s.pixels_plane,
+            add_products(
+                s, together, panel, <const floating *>pixels + element * s.pixels_plane,
                 <const floating *>gradients + element * s.gradients_plane + panel * 2 * s.cut.lanes * together,
                 sums + element * s.sums_plane + panel_offset(s.cut, panel))
+
+
+cdef void add_products(
+    const winograd_sums *s, Py_ssize_t tiles, Py_ssize_t panel, const floating *pixels, const floating *gradients,
+    floating *sums,
+) noexcept nogil:
+    """Of an element, in sums of few tiles each, which lose fewer digits than one of all."""
+    cdef Py_ssize_t channels = s.t.p.channels, parts = in_parts(tiles, TO_SUM), part, first, run = 0
+    cdef product q
+    q.runs, q.a_depth, q.a_runs, q.b_runs = 1, channels, &run, &run
+    q.bias, q.accumulate, q.relu = NULL, True, False
+    q.columns = q.b_depth = q.c_row = panel_width(s.cut, panel)
+    for part in range(parts):
+        first = tiles * part // parts
+        q.depth = tiles * (part + 1) // parts - first
+        multiply(q, channels, 1, pixels + first * channels, gradients + first * q.b_depth, sums)
 
 
 cdef void transform_gradients(
@@ -468,7 +487,7 @@ cdef int winograd_weight_gradient(
     s.blocks = max(1, min(min(lines, MOST_BLOCKS), lines * tiles // BLOCK_TILES))
     s.blocks = max(s.blocks, min(lines, lines * tiles // LONGEST))  # long sums in one number lose digits
     s.sums = aligned(TAPS * C * F + width)
-    s.lines = min(in_parts(lines, s.blocks), lines_at_a_time(&s.t, FEWEST_TO_SUM, C + width, sizeof(floating)))
+    s.lines = min(in_parts(lines, s.blocks), lines_at_a_time(&s.t, TO_SUM, C + width, sizeof(floating)))
     s.sums_plane = plane_size(1, s.cut.size)
     s.pixels_plane, s.gradients_plane = plane_size(s.lines * tiles, C), plane_size(s.lines * tiles, width)
     cdef Py_ssize_t private = (

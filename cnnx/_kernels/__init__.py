@@ -58,6 +58,7 @@ FOUNDATIONS = {
         "correlation",
         "gemm",
         "plane_gradient",
+        "positions",
         "scatter",
         "tiles",
         "weight_gradient",

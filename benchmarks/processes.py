@@ -18,11 +18,18 @@ class CannotError(Exception):
     """A contestant cannot do what is asked; the message says why."""
 
 
+class EndedError(CannotError):
+    """Its process has ended."""
+
+
 class Process:
     """A worker process with one contestant in it; its library comes from the folder `package`, where one is given."""
 
     def __init__(self, name: str, threads: int, package: Path | None = None) -> None:
-        self.name, self.threads = name, threads
+        self.name, self.threads, self.package = name, threads, package
+        self._start()
+
+    def _start(self) -> None:
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker"],
@@ -30,20 +37,33 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env=environment(threads),
+            env=environment(self.threads),
         )
-        self.ask("start", name=name, threads=threads, package=None if package is None else str(package))
+        package = None if self.package is None else str(self.package)
+        self._answer("start", name=self.name, threads=self.threads, package=package)
 
     def ask(self, request: str, **arguments: Any) -> Any:
-        """The answer to one request of `Worker`; CannotError if there is none."""
+        """The answer to one request of `Worker`; CannotError if there is none.
+
+        A process that has ended with a request is started again: a library that crashes at one network takes part in
+        the next.
+        """
+        try:
+            return self._answer(request, **arguments)
+        except EndedError:
+            self.close()
+            self._start()
+            raise
+
+    def _answer(self, request: str, **arguments: Any) -> Any:
         try:
             self._process.stdin.write(json.dumps({"do": request, **arguments}) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise CannotError(self._last_words()) from None
+            raise EndedError(self._last_words()) from None
         line = self._process.stdout.readline()
         if not line:
-            raise CannotError(self._last_words())
+            raise EndedError(self._last_words())
         reply = json.loads(line)
         if "cannot" in reply:
             raise CannotError(reply["cannot"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cnnx import _kernels
 from cnnx._configured import call
 from cnnx._typing import Array, DTypeLike, Seed, Shape
 from cnnx.checks.arguments import check_count
@@ -668,7 +669,7 @@ class Model:
     def _forward_finite(self, X: Array, method: str, first: int, allow_nan: bool) -> Array:
         """The output for examples from number `first` on, which must be finite."""
         x = check_batch(X, self.input_shape, self.dtype, "X")
-        if not allow_nan and X.dtype.kind == "f":
+        if not allow_nan and X.dtype.kind == "f" and not _kernels.all_finite(x):
             check_finite(x, f"{method}: X", first, ALLOW_NAN)
         return self.serving_plan.forward(x)
 
@@ -886,6 +887,8 @@ class Model:
 
     def _checked_examples(self, X: Any) -> Array:
         """An array of examples of the right shape, not converted: that happens batch by batch."""
+        if type(X) is np.ndarray and X.dtype is self.dtype and X.shape[1:] == self.input_shape:
+            return X
         examples = check_numbers(X, "X")
         check_shape(examples, self.input_shape, "X")
         return examples

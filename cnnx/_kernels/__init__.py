@@ -15,7 +15,7 @@ import threading
 import warnings
 from importlib.machinery import EXTENSION_SUFFIXES
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnx._kernels.families import CLOSED as CLOSED, KERNELS as KERNELS
 from cnnx._kernels.ground.threads import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # the kernels, which `__getattr__` finds below: their types a
     from cnnx._kernels.reference.dense import *  # noqa: F403
     from cnnx._kernels.reference.depthwise import *  # noqa: F403
     from cnnx._kernels.reference.dropout import *  # noqa: F403
+    from cnnx._kernels.reference.finite import *  # noqa: F403
     from cnnx._kernels.reference.focal import *  # noqa: F403
     from cnnx._kernels.reference.gradient import *  # noqa: F403
     from cnnx._kernels.reference.group_normalization import *  # noqa: F403
@@ -53,11 +54,12 @@ if TYPE_CHECKING:  # the kernels, which `__getattr__` finds below: their types a
 
 # What these are built on: compiled modules without a kernel of their own, by the folder that has them.
 FOUNDATIONS = {
-    "ground": ("dtypes", "elementwise", "instruction_sets", "memoryviews", "parallel"),
+    "ground": ("dtypes", "elementwise", "instruction_sets", "memoryviews", "parallel", "program"),
     "products": (
         "correlation",
         "gemm",
         "plane_gradient",
+        "plane_product",
         "positions",
         "scatter",
         "tiles",
@@ -223,6 +225,11 @@ def backend_in_use() -> str:
     """Name of the backend that this thread computes with, "compiled" or "numpy"."""
     choice = _thread.choice
     return _default if choice is None else choice.name
+
+
+def new_program() -> Any:
+    """A program of the compiled kernels, to be recorded (ground/program.pyx); where that is their thread's backend."""
+    return _compiled["program"].Program()
 
 
 def available_instruction_sets() -> tuple[str, ...]:

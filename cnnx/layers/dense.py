@@ -7,6 +7,8 @@ with g = dL/dy. The deck writes Z = W A + B with a column for each example, whic
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from cnnx import _kernels
@@ -14,6 +16,7 @@ from cnnx._typing import Array, Prepared, Shape
 from cnnx.checks.geometry import check_extent
 from cnnx.layers.initializers import check_initializer, find_initializer
 from cnnx.layers.product import ProductLayer
+from cnnx.memory.uses import Uses
 
 
 class DenseLayer(ProductLayer):
@@ -39,6 +42,8 @@ class DenseLayer(ProductLayer):
     Gradients: Goodfellow, Bengio, Courville, "Deep Learning", 2016, section 6.5.
     """
 
+    uses: ClassVar[Uses] = ProductLayer.uses._replace(prepares=True)
+
     def __init__(self, units: int, initializer: str | float | None = None) -> None:
         super().__init__()
         self.units = check_extent(units, f"{self.name}: units")
@@ -57,7 +62,7 @@ class DenseLayer(ProductLayer):
 
     def product(self, x: Array, relu: bool, out: Array, prepared: Prepared | None) -> None:
         """(batch, inputs) to (batch, units), perhaps with ReLU."""
-        _kernels.dense_forward(x, self.params["W"], self.params["b"], relu, out)
+        _kernels.dense_forward(x, self.params["W"], self.params["b"], relu, out, prepared)
 
     def weight_gradient(self, x: Array, grad: Array) -> None:
         """(batch, inputs) and (batch, units) to `grads`."""

@@ -47,7 +47,7 @@ class DropoutLayer(Layer):
     Overfitting", JMLR 15, 2014, section 10 for the scaling in training.
     """
 
-    uses: ClassVar[Uses] = Uses(input=False, output=False)
+    uses: ClassVar[Uses] = Uses(input=False, output=False, training_only=True)
 
     def __init__(self, rate: float, seed: Seed = None) -> None:
         super().__init__()

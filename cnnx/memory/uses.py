@@ -19,6 +19,8 @@ class Uses(NamedTuple):
         Whether `recompute` can write the output a second time, more cheaply than keeping it.
     prepares : bool
         Whether kernels can keep what they make of weights that are fixed.
+    training_only : bool
+        Whether inference hands the input on as it is.
     """
 
     input: bool = True
@@ -27,3 +29,4 @@ class Uses(NamedTuple):
     view: bool = False
     recomputed: bool = False
     prepares: bool = False
+    training_only: bool = False

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cnnx import _kernels
 from cnnx._typing import Array
+from cnnx.layers import LAYERS
 from cnnx.layers.activation import ReluLayer
 from cnnx.layers.base import Layer
 from cnnx.layers.residual import ResidualLayer
@@ -67,9 +68,14 @@ FUSIONS: tuple[type[FusedPass], ...] = (ConvolutionPool, ProductRelu, BatchNormR
 
 
 def fuse(layers: Sequence[Layer], training: bool) -> list[Pass]:
-    """The passes of layers in a row: those that can be computed together as one, the others by themselves."""
+    """The passes of layers in a row: those that can be computed together as one, the others by themselves.
+
+    Those that do nothing in inference have no pass there.
+    """
     passes: list[Pass] = []
     done = 0
+    if not training:
+        layers = [layer for layer in layers if not (layer.uses.training_only and type(layer) in LAYERS.values())]
     while done < len(layers):
         rest = layers[done : done + LONGEST]
         count, kind = next(((n, kind) for kind in FUSIONS if (n := kind.match(rest))), (1, None))

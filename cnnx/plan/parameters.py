@@ -13,12 +13,13 @@ from cnnx.layers.base import Layer, leaves, walk_parameters
 def gather(layers: Sequence[Layer], dtype: np.dtype[Any], fixed: bool) -> tuple[Array, Array]:
     """One vector of all parameters and one of all gradients, with the layers' arrays made views into them.
 
-    Fixed parameters are in memory that cannot be written, so that kernels may keep what they make of them.
+    Fixed parameters, and the layers' state, are in memory that cannot be written, so that kernels may keep what they
+    make of them.
     """
     values = [value.ravel() for value, _ in walk_parameters(layers)]
     parameters = np.concatenate(values) if values else np.empty(0, dtype)
     if fixed:
-        parameters = np.frombuffer(parameters.tobytes(), dtype)
+        parameters = _unwritable(parameters)
     gradients = np.zeros(parameters.size, dtype)
     start = 0
     for layer in leaves(layers):
@@ -30,7 +31,12 @@ def gather(layers: Sequence[Layer], dtype: np.dtype[Any], fixed: bool) -> tuple[
         if fixed:
             # Nor can an array be replaced by another.
             layer.params = cast(dict[str, Array], MappingProxyType(layer.params))
+            layer.state = {key: _unwritable(value) for key, value in layer.state.items()}
     return parameters, gradients
+
+
+def _unwritable(array: Array) -> Array:
+    return np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape)
 
 
 def decaying_ranges(layers: Sequence[Layer]) -> Array:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from cnnx import _kernels
 from cnnx._typing import Array
 from cnnx.layers.base import Layer
 from cnnx.layers.loss import OutputLayer
@@ -17,6 +18,7 @@ from cnnx.plan.fusion import fuse
 from cnnx.plan.lifetimes import choose_recomputed, place, walk_through
 from cnnx.plan.output import OutputPass
 from cnnx.plan.passes import Chain, Pass
+from cnnx.plan.programs import Forward, note_stages
 from cnnx.plan.table import format_passes
 from cnnx.plan.tables import format_bytes
 
@@ -73,6 +75,16 @@ class Plan:
         self._chain.bind(arrays)
         if self.output is not None:
             self.output.bind(arrays)
+        self._noted = self._note(layers) if fixed and arrays is FRESH else None
+
+    def _note(self, layers: Sequence[Layer]) -> list[Forward]:
+        """The way forward by programs of kernels."""
+        output = None if self.output is None else OutputPass(self.output.layer, training=False)
+        chain = Chain(fuse(layers if output is None else layers[:-1], training=False))
+        for own, noted in zip(self.passes, chain.walk(), strict=True):
+            noted.prepared = own.prepared
+        forwards = [forward for _, forward in self._chain.forwards()]
+        return note_stages(chain, output, forwards if self.output is None else [*forwards, self.output.forward])
 
     def working_arrays(self) -> Iterator[WorkingArray]:
         """Every array that a step takes."""
@@ -88,6 +100,10 @@ class Plan:
 
     def forward(self, x: Array) -> Array:
         """Predictions, from a batch in the model's dtype: (batch, *input_shape) to (batch, *output_shape)."""
+        if self._noted is not None and _kernels.backend_in_use() == "compiled":
+            for forward in self._noted:
+                x = forward(x)
+            return x
         scores = self._chain.forward(x)
         return scores if self.output is None else self.output.forward(scores)
 

@@ -272,10 +272,12 @@ def test_a_dense_layer_gives_an_example_the_same_bits_alone_and_in_a_batch(instr
     b = rng.standard_normal(units).astype(dtype)
     batch = np.empty((40, units), dtype)
     _compiled["dense"].dense_forward(x, W, b, False, batch)
+    prepared = {}
     for first, last in [(0, 1), (7, 8), (3, 5), (20, 32), (20, 33)]:
-        out = np.empty((last - first, units), dtype)
-        _compiled["dense"].dense_forward(x[first:last], W, b, False, out)
-        np.testing.assert_array_equal(out, batch[first:last])
+        for kept in ((), (prepared,)):
+            out = np.empty((last - first, units), dtype)
+            _compiled["dense"].dense_forward(x[first:last], W, b, False, out, *kept)
+            np.testing.assert_array_equal(out, batch[first:last])
 
 
 @on_every_instruction_set
@@ -328,6 +330,7 @@ def test_relu_agrees_with_its_twin(shape, dtype, seed, threads):
     assert_twins_agree("relu_backward", [grad, y], [x], exact=True)
 
 
+@on_every_instruction_set
 @given(
     positions=st.sampled_from([(0,), (1,), (2,), (7,), (3, 5, 4), (70, 9), (2, 50, 61)]),
     channels=st.sampled_from([1, 2, 3, 10, 16, 33, 63, 64, 70, 300]),
@@ -336,7 +339,8 @@ def test_relu_agrees_with_its_twin(shape, dtype, seed, threads):
     threads=st.integers(1, 4),
     relu=st.booleans(),
 )
-def test_batch_normalization_agrees_with_its_twin(positions, channels, dtype, seed, threads, relu):
+def test_batch_normalization_agrees_with_its_twin(instruction_set, positions, channels, dtype, seed, threads, relu):
+    _kernels.use_instruction_set(instruction_set)
     cnnx.set_num_threads(threads)
     rng = np.random.default_rng(seed)
     x = (3 + rng.standard_normal((*positions, channels))).astype(dtype)
@@ -351,6 +355,21 @@ def test_batch_normalization_agrees_with_its_twin(positions, channels, dtype, se
     assert_twins_agree("batch_norm_parameter_gradient", [grad, *normalized, relu], [gamma, beta])
     sums = [a.astype(dtype) for a in rng.standard_normal((2, channels))]
     assert_twins_agree("batch_norm_input_gradient", [grad, *normalized, *sums, relu], [x])
+
+
+@on_every_instruction_set
+@pytest.mark.parametrize("channels", [1, 12, 33, 70])
+def test_the_gradient_of_batch_normalization_may_be_written_over_its_input(instruction_set, channels, dtype, rng):
+    _kernels.use_instruction_set(instruction_set)
+    x, grad, expected = rng.standard_normal((3, 50, 7, channels)).astype(dtype)
+    numbers = [(x[0, 0], x[0, 1]), (x[0, 2], x[0, 3])]
+    numbers = [tuple(a.copy() for a in pair) for pair in numbers]
+    for relu in (False, True):
+        given = [grad, *numbers, x[0, 4].copy(), x[0, 5].copy(), relu]
+        _compiled["normalization"].batch_norm_input_gradient(grad, x, *given[1:], expected)
+        over = x.copy()
+        _compiled["normalization"].batch_norm_input_gradient(grad, over, *given[1:], over)
+        np.testing.assert_array_equal(over, expected)
 
 
 @pytest.mark.parametrize("place", [1, 2])
@@ -406,7 +425,7 @@ def test_every_kernel_has_a_twin_with_the_same_arguments_and_a_parity_test():
 
 
 # Kernels of a single array of any size: there is none that does not fit.
-OF_ONE_ARRAY = {"clip_elements", "scale_elements"}
+OF_ONE_ARRAY = {"all_finite", "clip_elements", "scale_elements"}
 
 
 @pytest.mark.parametrize("name", sorted({name for names in KERNELS.values() for name in names} - OF_ONE_ARRAY))

@@ -6,7 +6,7 @@ from benchmarks import report, targets
 from benchmarks.__main__ import command, parse
 from benchmarks.contestants import CNNX, ONNX_RUNTIME, PYTORCH, PYTORCH_CHANNELS_LAST, TENSORFLOW, missing
 from benchmarks.drawing import draw
-from benchmarks.processes import Team
+from benchmarks.processes import EndedError, Process, Team
 from benchmarks.rows import BEST_PEER, MEAN, Row
 from benchmarks.suites import inference, random, training
 from benchmarks.worker import Worker
@@ -97,3 +97,14 @@ def test_a_turn_ends_at_its_limit_with_one_repetition():
     assert len(calls) == 7
     assert len(worker.time("step", warmups=2, repetitions=5, limit=0)) == 1
     assert len(calls) == 9
+
+
+def test_a_process_that_has_ended_is_started_again():
+    process = Process(CNNX, 1)
+    try:
+        process._process.kill()
+        with pytest.raises(EndedError, match="its process ended with -9"):
+            process.ask("training", network="deck", batch=8)
+        assert process.ask("training", network="deck", batch=8) == ["step"]
+    finally:
+        process.close()

@@ -41,6 +41,7 @@ KERNELS = {
     "dense": ("dense_forward", "dense_input_gradient", "dense_weight_gradient"),
     "depthwise": ("depthwise_forward", "depthwise_input_gradient", "depthwise_weight_gradient"),
     "dropout": ("dropout", "spatial_dropout"),
+    "finite": ("all_finite",),
     "focal": ("softmax_focal_forward", "softmax_focal_backward", "sigmoid_focal_forward", "sigmoid_focal_backward"),
     "gradient": ("clip_elements", "rough_square", "scale_elements"),
     "group_normalization": ("group_norm_forward", "group_norm_parameter_gradient", "group_norm_input_gradient"),

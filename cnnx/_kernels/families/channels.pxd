@@ -8,11 +8,14 @@ double precision, in order, by tasks whose number depends on the size alone.
 from cnnx._kernels.ground.elementwise cimport elements, take_channels
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport add_parts, allocate, for_each_task, threads_for
+from cnnx._kernels.ground.program cimport job_function, perform
 
 cdef enum:
     ROW = 64        # a row has at least so many elements,
+    LONG_ROW = 256  # of so many a part of a vector is little
     ROWS = 16       # a block so many rows,
     BLOCK = 16384   # and about so many elements
+    NUMBERS = 6     # for each channel, at most
     TASKS = 32      # that sum, at most, so that few partial sums are kept
 
 
@@ -25,7 +28,7 @@ cdef struct rows:
 cdef struct channel_pass:
     rows r
     elements x, grad, out
-    void *numbers[6]         # for each channel, in the order in which the kernel hands them
+    void *numbers[NUMBERS]   # for each channel, in the order in which the kernel hands them
     bint relu
     # Working memory: the sums of each task, so many; rows that all tasks read; and so many elements for each thread.
     double *sums
@@ -35,16 +38,17 @@ cdef struct channel_pass:
     Py_ssize_t room
     Py_ssize_t tasks
     int threads
+    int (*function)(channel_pass *p, const void *x) except -1 nogil
 
 
 ctypedef int (*pass_function)(channel_pass *p, const void *x) except -1 nogil
 
 
 cdef inline rows cut_rows(Py_ssize_t size, Py_ssize_t channels, Py_ssize_t lanes) noexcept nogil:
-    """Rows of several positions have a multiple of `lanes` elements."""
+    """Rows of several positions have a multiple of `lanes` elements, or so many that a rest does not count."""
     cdef rows r
     r.size, r.channels, r.width = size, channels, channels
-    while r.width < ROW or channels < ROW and r.width % lanes:
+    while r.width < ROW or r.width < LONG_ROW and r.width % lanes:
         r.width += channels
     r.block = max(<Py_ssize_t>ROWS, BLOCK // r.width) * r.width
     r.blocks = (size + r.block - 1) // r.block
@@ -105,6 +109,11 @@ cdef inline void fill_sums(channel_pass *p, floating *out) noexcept nogil:
         out[c] = <floating>p.sums[c]
 
 
+cdef inline int do_pass(const void *job, const void *unused) except -1 nogil:
+    cdef channel_pass p = (<const channel_pass *>job)[0]
+    return p.function(&p, p.x.first)
+
+
 cdef inline int run_pass(
     str name, tuple inputs, tuple outputs, tuple numbers, tuple filled, pass_function for_float,
     pass_function for_double, Py_ssize_t lanes=1, bint relu=False,
@@ -112,15 +121,17 @@ cdef inline int run_pass(
     """The function for the type of the arrays: `x` and perhaps `grad`, an output if there is one, and the numbers."""
     cdef channel_pass p
     cdef elements[3] arrays
-    cdef elements[6] found
-    cdef Py_ssize_t i
+    cdef elements[NUMBERS] found
+    cdef const void **moved[3 + NUMBERS]
+    cdef Py_ssize_t i, lengths = len(numbers) + len(filled)
     take_channels(name, inputs, outputs, arrays, numbers, filled, found)
-    p.x, p.grad, p.out, p.relu = arrays[0], arrays[1], arrays[len(inputs)], relu
+    p.x, p.grad, p.out, p.relu, p.own = arrays[0], arrays[1], arrays[len(inputs)], relu, 0
     if not outputs:
         p.out.first = NULL
-    for i in range(len(numbers) + len(filled)):
-        p.numbers[i] = found[i].first
-    with nogil:
-        p.r = cut_rows(p.x.count, found[0].count, lanes)
-        (for_float if p.x.type == c"f" else for_double)(&p, p.x.first)
-    return 0
+    for i in range(lengths):
+        p.numbers[i], moved[3 + i] = found[i].first, <const void **>&p.numbers[i]
+    p.r = cut_rows(p.x.count, found[0].count, lanes)
+    p.function = for_float if p.x.type == c"f" else for_double
+    moved[0], moved[1], moved[2] = (
+        <const void **>&p.x.first, <const void **>&p.grad.first, <const void **>&p.out.first)
+    return perform(<job_function>do_pass, &p, sizeof(channel_pass), moved, 3 + lengths, (inputs, numbers))

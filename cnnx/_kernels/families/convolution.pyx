@@ -18,12 +18,14 @@ memory. Most of it would be zero and is passed over, which saves more than Winog
 those of a convolution and a pooling one by one but for rounding, while all other fused kernels give the same bits.
 """
 
-from libc.stdint cimport uint8_t, uintptr_t
+from libc.stdint cimport uint8_t
 
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport CLOSED, in_use, loops_for
+from cnnx._kernels.ground.instruction_sets cimport CLOSED, loops_for
 from cnnx._kernels.ground.parallel cimport allocate, release
+from cnnx._kernels.ground.prepared cimport find, from_cache_line, keep, room_for
+from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 from cnnx._kernels.products.correlation cimport correlate, pack_filters, packed_size
 from cnnx._kernels.products.positions cimport correlate_positions, positions_are_faster
@@ -40,10 +42,6 @@ cdef double LARGEST_TILE = 1 << 28
 cdef double LARGEST_GROWTH = 64
 # What an index can hold, for each of 4096 threads.
 cdef double LARGEST_INDEX = 1 << 44
-
-cdef enum:
-    CACHE_LINE = 64  # bytes
-
 
 cdef pair ONE = pair(1, 1)
 
@@ -123,29 +121,21 @@ cdef void prepare_filters(const geometry *g, const floating *W, floating *filter
         pack_filters(g, W, filters)
 
 
-cdef floating *from_cache_line(bytearray memory, floating kind) noexcept:
-    """Where its first whole cache line begins."""
-    return <floating *>((<uintptr_t><char *>memory + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
-
-
 cdef const floating *prepared_filters(const geometry *g, const floating *W, dict prepared) except? NULL:
-    """Filters prepared once, where `prepared` is given; it belongs to one W in memory that cannot be written.
-
-    An entry stays as long as that, and is made for one size of vectors.
-    """
+    """Filters prepared once, where `prepared` is given."""
     cdef Py_ssize_t size
+    cdef const floating *filters
     if prepared is None:
         return NULL
     size = filters_size(g, W[0])
     if size == 0:
         return NULL
-    memory = prepared.get(in_use().vector_bytes)
-    if memory is None:
-        memory = bytearray(size * sizeof(floating) + CACHE_LINE)
-        prepare_filters(g, W, from_cache_line(memory, W[0]))
-        # Another thread may have been faster.
-        memory = prepared.setdefault(in_use().vector_bytes, memory)
-    return from_cache_line(memory, W[0])
+    filters = <const floating *>find(prepared)
+    if filters == NULL:
+        memory = room_for(size * sizeof(floating))
+        prepare_filters(g, W, <floating *>from_cache_line(memory))
+        filters = <const floating *>keep(prepared, memory)
+    return filters
 
 
 cdef int convolve(
@@ -170,6 +160,32 @@ cdef int convolve(
     return 0
 
 
+cdef struct forward_job:
+    geometry g
+    const void *x
+    const void *W
+    const void *filters
+    const void *b
+    bint relu
+    void *out
+    uint8_t *argmax
+
+
+cdef int do_forward(const void *job, const floating *unused) except -1 nogil:
+    cdef const forward_job *j = <const forward_job *>job
+    return convolve(
+        &j.g, <const floating *>j.x, <const floating *>j.W, <const floating *>j.filters, <const floating *>j.b, j.relu,
+        <floating *>j.out, j.argmax)
+
+
+cdef int perform_forward(forward_job *j, const floating *W, dict prepared) except -1:
+    cdef const void **arrays[5]
+    j.W, j.filters = W, prepared_filters(&j.g, W, prepared)
+    arrays[0], arrays[1], arrays[2] = &j.x, <const void **>&j.out, <const void **>&j.argmax
+    arrays[3], arrays[4] = &j.W, &j.b
+    return perform(<job_function>do_forward[floating], j, sizeof(forward_job), arrays, 5, None)
+
+
 @by_dtype
 def convolution_forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b, tuple window, bint relu,
@@ -177,12 +193,12 @@ def convolution_forward(
 ):
     cdef call c = unpooled("convolution_forward", x.shape, W.shape, out.shape, window)
     check(&c, b.shape[0], NULL)
-    cdef geometry g = forward_geometry(&c)
     if x.shape[0] == 0:
         return
-    cdef const floating *filters = prepared_filters(&g, &W[0, 0, 0, 0], prepared)
-    with nogil:
-        convolve(&g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], filters, &b[0], relu, &out[0, 0, 0, 0], NULL)
+    cdef forward_job j
+    j.g, j.x, j.b, j.relu = forward_geometry(&c), &x[0, 0, 0, 0], &b[0], relu
+    j.out, j.argmax = &out[0, 0, 0, 0], NULL
+    perform_forward(&j, &W[0, 0, 0, 0], prepared)
 
 
 @by_dtype
@@ -192,13 +208,12 @@ def convolution_pool_forward(
 ):
     cdef call c = with_pooling("convolution_pool_forward", x.shape, W.shape, out.shape, window)
     check(&c, b.shape[0], NULL if argmax is None else argmax.shape)
-    cdef geometry g = pooled(forward_geometry(&c), c.pool)
     if x.shape[0] == 0:
         return
-    cdef const floating *filters = prepared_filters(&g, &W[0, 0, 0, 0], prepared)
-    cdef uint8_t *places = NULL if argmax is None else &argmax[0, 0, 0, 0]
-    with nogil:
-        convolve(&g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], filters, &b[0], relu, &out[0, 0, 0, 0], places)
+    cdef forward_job j
+    j.g, j.x, j.b, j.relu = pooled(forward_geometry(&c), c.pool), &x[0, 0, 0, 0], &b[0], relu
+    j.out, j.argmax = &out[0, 0, 0, 0], NULL if argmax is None else &argmax[0, 0, 0, 0]
+    perform_forward(&j, &W[0, 0, 0, 0], prepared)
 
 
 cdef int input_gradient(
@@ -223,17 +238,31 @@ cdef int input_gradient(
     return 0
 
 
+cdef struct gradient_job:
+    geometry g
+    const void *grad
+    const void *W
+    void *out
+
+
+cdef int do_input_gradient(const void *job, const floating *unused) except -1 nogil:
+    cdef const gradient_job *j = <const gradient_job *>job
+    return input_gradient(&j.g, <const floating *>j.grad, <const floating *>j.W, <floating *>j.out)
+
+
 @by_dtype
 def convolution_input_gradient(
     const floating[:, :, :, ::1] grad, const floating[:, :, :, ::1] W, tuple window, floating[:, :, :, ::1] out,
 ):
     cdef call c = unpooled("convolution_input_gradient", out.shape, W.shape, grad.shape, window)
     check(&c, W.shape[3], NULL)
-    cdef geometry g = backward_geometry(&c)
     if grad.shape[0] == 0:
         return
-    with nogil:
-        input_gradient(&g, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
+    cdef gradient_job j = gradient_job(
+        backward_geometry(&c), &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])
+    cdef const void **arrays[3]
+    arrays[0], arrays[1], arrays[2] = &j.grad, &j.W, <const void **>&j.out
+    perform(<job_function>do_input_gradient[floating], &j, sizeof(gradient_job), arrays, 3, None)
 
 
 @by_dtype

@@ -15,6 +15,8 @@ from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport MOST_VECTORS
 from cnnx._kernels.ground.loops cimport product
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for, threads_for_product
+from cnnx._kernels.ground.prepared cimport find, from_cache_line, keep, room_for
+from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.products.gemm cimport (
     bias_room, cut_panels, multiply, pack_panel, panel_columns, panel_offset, panel_width, panels, widen_bias,
 )
@@ -174,17 +176,27 @@ cdef int matrix_product(
     return by_blocks(&d, bias, threads)
 
 
+cdef Py_ssize_t rest_size(panels cut, Py_ssize_t row) noexcept nogil:
+    """Elements of the last panel's rows that are not read in place."""
+    return (cut.depth - readable_depth(cut, row)) * panel_width(cut, cut.count - 1)
+
+
+cdef void pack_rest(const floating *matrix, Py_ssize_t row, panels cut, floating *packed) noexcept nogil:
+    cdef Py_ssize_t readable = readable_depth(cut, row)
+    cdef panels rest = cut
+    rest.depth -= readable
+    pack_panel(matrix + readable * row, row, 1, rest, cut.count - 1, packed)
+
+
 cdef int by_rows(dense_product *d, const floating *bias, double operations) except -1 nogil:
-    """A few rows: the right side is read in place."""
-    cdef Py_ssize_t last = d.cut.count - 1
+    """A few rows: the right side is read in place, but for the rest of its last panel, which may be packed already."""
     cdef Py_ssize_t tasks = (d.cut.count + MOST_PANELS - 1) // MOST_PANELS if d.a.rows == 1 else d.cut.count
-    cdef panels rest = d.cut
+    cdef Py_ssize_t size = 0 if d.b.packed != NULL else rest_size(d.cut, d.b.row)
+    cdef floating *memory = with_bias(d, bias, size)
     d.b.in_place, d.b.readable = True, readable_depth(d.cut, d.b.row)
-    rest.depth = d.cut.depth - d.b.readable
-    cdef floating *memory = with_bias(d, bias, rest.depth * panel_width(d.cut, last))
-    cdef floating *packed = memory + bias_room(d.cut)
-    pack_panel(<const floating *>d.b.matrix + d.b.readable * d.b.row, d.b.row, 1, rest, last, packed)
-    d.b.packed = packed
+    if d.b.packed == NULL:
+        d.b.packed = memory + bias_room(d.cut)
+        pack_rest(<const floating *>d.b.matrix, d.b.row, d.cut, memory + bias_room(d.cut))
     for_each_task(multiply_few[floating], d, tasks, threads_for_product(tasks, operations), memory, 0)
     release(memory)
     return 0
@@ -272,17 +284,56 @@ cdef right_side through_strides(const floating *matrix, Py_ssize_t row, Py_ssize
     return right_side(in_place=False, row=row, column=column, readable=0, first=0, matrix=matrix, packed=NULL)
 
 
+cdef const floating *prepared_rest(const floating *W, panels cut, dict prepared) except? NULL:
+    """What a few examples need of W in panels, packed once where `prepared` is given."""
+    cdef Py_ssize_t size
+    cdef const floating *rest
+    if prepared is None:
+        return NULL
+    size = rest_size(cut, cut.columns)
+    if size == 0:
+        return NULL
+    rest = <const floating *>find(prepared)
+    if rest == NULL:
+        memory = room_for(size * sizeof(floating))
+        pack_rest(W, cut.columns, cut, <floating *>from_cache_line(memory))
+        rest = <const floating *>keep(prepared, memory)
+    return rest
+
+
+cdef struct forward_job:
+    const void *x
+    const void *W
+    const void *rest    # of W, as `prepared_rest` leaves it, or NULL
+    const void *b
+    void *out
+    Py_ssize_t examples, inputs, units
+    bint relu
+
+
+cdef int do_forward(const void *job, const floating *unused) except -1 nogil:
+    cdef const forward_job *j = <const forward_job *>job
+    cdef right_side W = through_strides(<const floating *>j.W, j.units, 1)
+    W.packed = <void *>j.rest
+    return matrix_product(
+        left_side(j.x, j.examples, j.inputs, 1), W, j.inputs, j.units, <const floating *>j.b, j.relu,
+        <floating *>j.out)
+
+
 @by_dtype
 def dense_forward(
     const floating[:, ::1] x, const floating[:, ::1] W, const floating[::1] b, bint relu, floating[:, ::1] out,
+    dict prepared=None,
 ):
     check("dense_forward", x.shape[0], x.shape[1], W.shape, b.shape[0], out.shape)
     if x.shape[0] == 0:
         return
-    with nogil:
-        matrix_product(
-            left_side(&x[0, 0], x.shape[0], x.shape[1], 1), through_strides(&W[0, 0], W.shape[1], 1),
-            x.shape[1], W.shape[1], &b[0], relu, &out[0, 0])
+    cdef forward_job j = forward_job(
+        &x[0, 0], &W[0, 0], prepared_rest(&W[0, 0], cut_panels[floating](W.shape[0], W.shape[1], 0), prepared), &b[0],
+        &out[0, 0], x.shape[0], x.shape[1], W.shape[1], relu)
+    cdef const void **arrays[4]
+    arrays[0], arrays[1], arrays[2], arrays[3] = &j.x, &j.W, &j.b, <const void **>&j.out
+    perform(<job_function>do_forward[floating], &j, sizeof(forward_job), arrays, 4, None)
 
 
 @by_dtype

@@ -23,6 +23,7 @@ from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.loops cimport depthwise_taps
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for
+from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.ground.shapes cimport as_tuple
 from cnnx._kernels.products.tiles cimport LONGEST, aligned, call, move_sums, too_far, unpooled
 
@@ -399,6 +400,21 @@ cdef geometry backward_geometry(const call *c) noexcept nogil:
     return g
 
 
+cdef struct forward_job:
+    geometry g
+    const void *x
+    const void *W
+    const void *b
+    bint relu
+    void *out
+
+
+cdef int do_forward(const void *job, const floating *unused) except -1 nogil:
+    cdef const forward_job *j = <const forward_job *>job
+    return correlate(
+        &j.g, <const floating *>j.x, <const floating *>j.W, <const floating *>j.b, j.relu, <floating *>j.out)
+
+
 @by_dtype
 def depthwise_forward(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] W, const floating[::1] b, tuple window, bint relu,
@@ -408,9 +424,12 @@ def depthwise_forward(
     check(&c, b.shape[0])
     if x.shape[0] == 0:
         return
-    cdef geometry g = forward_geometry(&c)
-    with nogil:
-        correlate(&g, &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu, &out[0, 0, 0, 0])
+    cdef forward_job j
+    cdef const void **arrays[4]
+    j.g, j.x, j.W, j.b, j.relu = forward_geometry(&c), &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], relu
+    j.out = &out[0, 0, 0, 0]
+    arrays[0], arrays[1], arrays[2], arrays[3] = &j.x, &j.W, &j.b, <const void **>&j.out
+    perform(<job_function>do_forward[floating], &j, sizeof(forward_job), arrays, 4, None)
 
 
 @by_dtype

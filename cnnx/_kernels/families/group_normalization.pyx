@@ -16,6 +16,7 @@ from cnnx._kernels.ground.elementwise cimport elements, take_channels, take_elem
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.lanes cimport LANES as SUMS, sum_of_lanes
 from cnnx._kernels.ground.parallel cimport add_parts, allocate, for_each_task, release, threads_for
+from cnnx._kernels.ground.program cimport job_function, perform
 
 cdef enum:
     LANES = 16      # elements of the widest vector
@@ -58,6 +59,7 @@ cdef struct group_pass:
     elements mean, inv_std
     double epsilon
     double *sums            # over examples, of each task
+    int (*function)(group_pass *p, const void *x) except -1 nogil
 
 
 ctypedef int (*pass_function)(group_pass *p, const void *x) except -1 nogil
@@ -157,6 +159,11 @@ cdef void for_each_group(
             i += 1
 
 
+cdef int do_pass(const void *job, const void *unused) except -1 nogil:
+    cdef group_pass p = (<const group_pass *>job)[0]
+    return p.function(&p, p.x.first)
+
+
 cdef int run_pass(
     str name, tuple inputs, tuple outputs, tuple numbers, tuple filled, tuple statistics, bint fills,
     pass_function for_float, pass_function for_double, Py_ssize_t tasks=0, double epsilon=0,
@@ -166,6 +173,7 @@ cdef int run_pass(
     cdef group_pass p
     cdef elements[3] arrays
     cdef elements[2] of_groups
+    cdef const void **moved[7]
     cdef Py_ssize_t examples, groups, channels
     take_channels(name, inputs, outputs, arrays, numbers, filled, p.numbers)
     take_elements(name, () if fills else statistics, statistics if fills else (), of_groups)
@@ -177,12 +185,13 @@ cdef int run_pass(
         raise ValueError(
             f"{name}: shapes do not fit: "
             f"{', '.join([str(array.shape) for array in inputs + outputs])}, groups {statistics[0].shape}")
-    p.epsilon = epsilon
-    with nogil:
-        p.w = lay_out(
-            examples, p.x.count // (max(examples, <Py_ssize_t>1) * channels), channels, groups, tasks)
-        (for_float if p.x.type == c"f" else for_double)(&p, p.x.first)
-    return 0
+    p.epsilon, p.function, p.sums = epsilon, for_float if p.x.type == c"f" else for_double, NULL
+    p.w = lay_out(examples, p.x.count // (max(examples, <Py_ssize_t>1) * channels), channels, groups, tasks)
+    moved[0], moved[1], moved[2] = (
+        <const void **>&p.x.first, <const void **>&p.grad.first, <const void **>&p.out.first)
+    moved[3], moved[4] = <const void **>&p.mean.first, <const void **>&p.inv_std.first
+    moved[5], moved[6] = <const void **>&p.numbers[0].first, <const void **>&p.numbers[1].first
+    return perform(<job_function>do_pass, &p, sizeof(group_pass), moved, 7, (inputs, numbers, statistics))
 
 
 # -- Forward ------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from cnnx._kernels.families.convolution cimport backward_geometry, check, convol
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for
+from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.ground.shapes cimport as_tuple
 from cnnx._kernels.products.tiles cimport aligned, call, geometry, unpooled
 from cnnx._kernels.products.weight_gradient cimport weight_gradient
@@ -89,11 +90,47 @@ cdef struct room:
     void *out
 
 
+cdef Py_ssize_t room_size(const part *p) noexcept nogil:
+    return aligned(size_of(p.x)) + aligned(size_of(p.W)) + size_of(p.out)
+
+
+cdef room cut_room(const part *p, floating *memory) noexcept nogil:
+    cdef floating *W = memory + aligned(size_of(p.x))
+    return room(memory, W, W + aligned(size_of(p.W)))
+
+
 cdef room make_room(const part *p, floating kind) except *:
     """To be released is `x`; `kind` only carries the type."""
-    cdef Py_ssize_t x_size = aligned(size_of(p.x)), W_size = aligned(size_of(p.W))
-    cdef floating *memory = <floating *>allocate((x_size + W_size + size_of(p.out)) * <Py_ssize_t>sizeof(floating))
-    return room(memory, memory + x_size, memory + x_size + W_size)
+    return cut_room(p, <floating *>allocate(room_size(p) * <Py_ssize_t>sizeof(floating)))
+
+
+cdef struct forward_job:
+    geometry g      # of one group
+    part p
+    Py_ssize_t groups
+    const void *x
+    const void *W
+    const void *b
+    bint relu
+    void *out
+
+
+cdef int do_forward(const void *job, const floating *unused) except -1 nogil:
+    cdef const forward_job *j = <const forward_job *>job
+    cdef floating *memory = <floating *>allocate(room_size(&j.p) * <Py_ssize_t>sizeof(floating))
+    cdef room r = cut_room(&j.p, memory)
+    cdef Py_ssize_t group
+    try:
+        for group in range(j.groups):
+            take_part(<const floating *>j.x, j.p.x, j.groups, group, <floating *>r.x)
+            take_part(<const floating *>j.W, j.p.W, j.groups, group, <floating *>r.W)
+            convolve(
+                &j.g, <const floating *>r.x, <const floating *>r.W, <const floating *>NULL,
+                <const floating *>j.b + group * j.p.W[3], j.relu, <floating *>r.out, NULL)
+            put_part(<const floating *>r.out, j.p.out, j.groups, group, <floating *>j.out)
+    finally:
+        release(memory)
+    return 0
 
 
 @by_dtype
@@ -106,20 +143,12 @@ def grouped_convolution_forward(
     check(&c, p.W[3], NULL)
     if x.shape[0] == 0:
         return
-    cdef geometry g = forward_geometry(&c)
-    cdef room r = make_room[floating](&p, 0)
-    cdef Py_ssize_t group
-    try:
-        with nogil:
-            for group in range(groups):
-                take_part(&x[0, 0, 0, 0], p.x, groups, group, <floating *>r.x)
-                take_part(&W[0, 0, 0, 0], p.W, groups, group, <floating *>r.W)
-                convolve(
-                    &g, <const floating *>r.x, <const floating *>r.W, <const floating *>NULL, &b[group * p.W[3]],
-                    relu, <floating *>r.out, NULL)
-                put_part(<const floating *>r.out, p.out, groups, group, &out[0, 0, 0, 0])
-    finally:
-        release(r.x)
+    cdef forward_job j
+    cdef const void **arrays[4]
+    j.g, j.p, j.groups, j.relu = forward_geometry(&c), p, groups, relu
+    j.x, j.W, j.b, j.out = &x[0, 0, 0, 0], &W[0, 0, 0, 0], &b[0], &out[0, 0, 0, 0]
+    arrays[0], arrays[1], arrays[2], arrays[3] = &j.x, &j.W, &j.b, <const void **>&j.out
+    perform(<job_function>do_forward[floating], &j, sizeof(forward_job), arrays, 4, None)
 
 
 @by_dtype

@@ -5,6 +5,7 @@ from libc.string cimport memset
 from cnnx._kernels.ground.elementwise cimport at, elements, for_each_run, run_function, take_elements, wrong_types
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
+from cnnx._kernels.ground.program cimport job_function, perform
 
 cdef enum:
     SHARE = 1024    # elements of a task, at least, or one example
@@ -19,7 +20,7 @@ cdef struct examples:
     example_function function
     elements x, targets, out, losses    # the last two may have no memory
     Py_ssize_t classes, batch, share    # elements of an example, examples, and those of a task
-    double p
+    double p, operations                # of a class
 
 
 cdef inline void take_examples(const void *job, Py_ssize_t task, float *unused) noexcept nogil:
@@ -46,6 +47,13 @@ cdef inline elements take_output(str name, x, const elements *like, out) except 
     return e
 
 
+cdef inline int do_examples(const void *job, const void *unused) except -1 nogil:
+    cdef const examples *e = <const examples *>job
+    cdef Py_ssize_t tasks = (e.batch + e.share - 1) // e.share
+    for_each_task[float](take_examples, e, tasks, threads_for(tasks, e.operations * e.x.count), NULL, 0)
+    return 0
+
+
 cdef inline int for_each_example(
     str name, x, targets, out, losses, example_function for_float, example_function for_double, double operations,
     double p=0,
@@ -53,8 +61,9 @@ cdef inline int for_each_example(
     """`out` or `losses` may be None; `operations` are those of a class."""
     cdef elements[2] inputs
     cdef examples e
+    cdef const void **arrays[4]
     take_elements(name, (x, targets), (), inputs)
-    e.x, e.targets, e.classes, e.p = inputs[0], inputs[1], inputs[0].last, p
+    e.x, e.targets, e.classes, e.p, e.operations = inputs[0], inputs[1], inputs[0].last, p, operations
     e.out, e.losses = take_output(name, x, &e.x, out), take_output(name, x, &e.x, losses)
     e.function = for_float if e.x.type == c"f" else for_double
     if (
@@ -66,10 +75,9 @@ cdef inline int for_each_example(
             f"{name}: shapes do not fit: "
             f"{', '.join([str(array.shape) for array in (x, targets, out, losses) if array is not None])}")
     e.batch, e.share = e.x.count // e.classes, (SHARE + e.classes - 1) // e.classes
-    cdef Py_ssize_t tasks = (e.batch + e.share - 1) // e.share
-    with nogil:
-        for_each_task[float](take_examples, &e, tasks, threads_for(tasks, operations * e.x.count), NULL, 0)
-    return 0
+    arrays[0], arrays[1] = <const void **>&e.x.first, <const void **>&e.targets.first
+    arrays[2], arrays[3] = <const void **>&e.out.first, <const void **>&e.losses.first
+    return perform(<job_function>do_examples, &e, sizeof(examples), arrays, 4, (x, targets))
 
 
 cdef inline void difference_run(

@@ -5,6 +5,7 @@ from libc.string cimport memcpy, memset
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
+from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.ground.shapes cimport as_tuple
 
 
@@ -13,6 +14,7 @@ cdef struct margins:
     void *out
     Py_ssize_t top, height, rows    # of the large images the row where the small ones begin, of both the rows
     Py_ssize_t before, size, width  # elements of a large row before a small one, of a small and of a large one
+    Py_ssize_t tasks
 
 
 cdef margins measure(
@@ -52,15 +54,34 @@ cdef void crop_row(const void *job, Py_ssize_t task, floating *unused) noexcept 
         <floating *>m.out + task * m.size, <const floating *>m.x + row * m.width + m.before, m.size * sizeof(floating))
 
 
+cdef int do_padding(const void *job, const floating *unused) except -1 nogil:
+    cdef const margins *m = <const margins *>job
+    for_each_task(
+        pad_row[floating], m, m.tasks, threads_for(m.tasks, <double>m.tasks * m.width), <floating *>NULL, 0)
+    return 0
+
+
+cdef int do_cropping(const void *job, const floating *unused) except -1 nogil:
+    cdef const margins *m = <const margins *>job
+    for_each_task(
+        crop_row[floating], m, m.tasks, threads_for(m.tasks, <double>m.tasks * m.size), <floating *>NULL, 0)
+    return 0
+
+
+cdef int perform_on_rows(job_function run, margins *m) except -1:
+    cdef const void **arrays[2]
+    arrays[0], arrays[1] = &m.x, <const void **>&m.out
+    return perform(run, m, sizeof(margins), arrays, 2, None)
+
+
 @by_dtype
 def pad_images(const floating[:, :, :, ::1] x, Py_ssize_t top, Py_ssize_t left, floating[:, :, :, ::1] out):
     cdef margins m = measure("pad_images", x.shape, out.shape, top, left, x.shape, out.shape)
     cdef Py_ssize_t tasks = out.shape[0] * m.rows
     if tasks * m.width == 0:
         return
-    m.x, m.out = &x[0, 0, 0, 0] if tasks * m.size * m.height else NULL, &out[0, 0, 0, 0]
-    with nogil:
-        for_each_task(pad_row[floating], &m, tasks, threads_for(tasks, <double>tasks * m.width), <floating *>NULL, 0)
+    m.x, m.out, m.tasks = &x[0, 0, 0, 0] if tasks * m.size * m.height else NULL, &out[0, 0, 0, 0], tasks
+    perform_on_rows(<job_function>do_padding[floating], &m)
 
 
 @by_dtype
@@ -69,6 +90,5 @@ def crop_images(const floating[:, :, :, ::1] x, Py_ssize_t top, Py_ssize_t left,
     cdef Py_ssize_t tasks = out.shape[0] * m.height
     if tasks * m.size == 0:
         return
-    m.x, m.out = &x[0, 0, 0, 0], &out[0, 0, 0, 0]
-    with nogil:
-        for_each_task(crop_row[floating], &m, tasks, threads_for(tasks, <double>tasks * m.size), <floating *>NULL, 0)
+    m.x, m.out, m.tasks = &x[0, 0, 0, 0], &out[0, 0, 0, 0], tasks
+    perform_on_rows(<job_function>do_cropping[floating], &m)

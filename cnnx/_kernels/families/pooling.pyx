@@ -14,6 +14,7 @@ from cnnx._kernels.ground.elementwise cimport elements, elements_of
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
+from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.ground.shapes cimport as_tuple
 
 cdef enum:
@@ -247,6 +248,8 @@ cdef struct pooling:
     void *places
     Py_ssize_t place_size   # bytes of each
     void *out
+    void *run               # a task
+    Py_ssize_t tasks
 
 
 cdef void max_task(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
@@ -292,20 +295,30 @@ cdef const floating *image_of(const pooling *p, Py_ssize_t image, const floating
     return images + image * p.w.height * p.w.width * p.w.channels
 
 
+cdef int do_tasks(const void *job, const floating *unused) except -1 nogil:
+    cdef const pooling *p = <const pooling *>job
+    cdef double operations = (
+        <double>p.w.images * p.w.rows * p.w.columns * p.w.channels * p.w.filter_height * p.w.filter_width)
+    for_each_task(
+        <void (*)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil>p.run, p, p.tasks,
+        threads_for(p.tasks, operations), <floating *>NULL, 0)
+    return 0
+
+
 cdef int pool(
     void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, windows w, Py_ssize_t tasks,
     const floating[:, :, :, ::1] source, floating[:, :, :, ::1] out, const elements *places=NULL,
 ) except -1:
     cdef pooling p
-    cdef double operations = <double>w.images * w.rows * w.columns * w.channels * w.filter_height * w.filter_width
+    cdef const void **arrays[3]
     if tasks == 0:
         return 0
-    p.w, p.source, p.out, p.places = w, &source[0, 0, 0, 0], &out[0, 0, 0, 0], NULL
+    p.w, p.source, p.out, p.places, p.place_size = w, &source[0, 0, 0, 0], &out[0, 0, 0, 0], NULL, 0
     if places:
         p.places, p.place_size = places.first, places.itemsize
-    with nogil:
-        for_each_task(run, &p, tasks, threads_for(tasks, operations), <floating *>NULL, 0)
-    return 0
+    p.run, p.tasks = <void *>run, tasks
+    arrays[0], arrays[1], arrays[2] = &p.source, <const void **>&p.out, <const void **>&p.places
+    return perform(<job_function>do_tasks[floating], &p, sizeof(pooling), arrays, 3, None)
 
 
 # -- The door -----------------------------------------------------------------------------------------

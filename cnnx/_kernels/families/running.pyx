@@ -4,6 +4,7 @@ from libc.math cimport sqrt, sqrtf
 
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
+from cnnx._kernels.ground.program cimport job_function, perform
 
 cdef enum:
     RUN = 64
@@ -45,10 +46,27 @@ cdef void invert(const floating *variance, floating epsilon, floating *out, Py_s
         out[i] = 1 / (sqrtf(variance[i] + epsilon) if floating is float else sqrt(variance[i] + epsilon))
 
 
+cdef struct inversion:
+    const void *variance
+    void *out
+    double epsilon
+    Py_ssize_t count
+
+
+cdef int do_inversion(const void *job, const floating *unused) except -1 nogil:
+    cdef const inversion *i = <const inversion *>job
+    invert(<const floating *>i.variance, <floating>i.epsilon, <floating *>i.out, i.count)
+    return 0
+
+
 @by_dtype
 def inverse_deviation(const floating[::1] variance, floating epsilon, floating[::1] out):
     cdef Py_ssize_t size = out.shape[0]
     if variance.shape[0] != size:
         raise ValueError(f"inverse_deviation: sizes do not fit: {variance.shape[0]}, {size}")
+    cdef inversion i
+    cdef const void **arrays[2]
     if size:
-        invert(&variance[0], epsilon, &out[0], size)
+        i.variance, i.epsilon, i.out, i.count = &variance[0], epsilon, &out[0], size
+        arrays[0], arrays[1] = &i.variance, <const void **>&i.out
+        perform(<job_function>do_inversion[floating], &i, sizeof(inversion), arrays, 2, None)

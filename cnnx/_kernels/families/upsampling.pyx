@@ -9,6 +9,7 @@ from libc.string cimport memcpy, memset
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for
+from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.ground.shapes cimport as_tuple
 
 
@@ -44,30 +45,43 @@ cdef struct upsampling:
     const void *source
     const place *places     # of the rows, and after them those of the columns; nearest has none
     void *out
+    void *run               # a task
+    Py_ssize_t tasks
+    bint between            # pixels: tasks have the places of outputs, and each thread a row of pixels
+
+
+cdef int do_upsampling(const void *job, const floating *unused) except -1 nogil:
+    cdef upsampling u = (<const upsampling *>job)[0]
+    cdef geometry g = u.g
+    cdef Py_ssize_t positions = g.height * g.rows + g.width * g.columns, row = g.width * g.channels
+    cdef double operations = (4.0 if u.between else 1.0) * g.images * g.height * row * g.rows * g.columns
+    cdef int threads = threads_for(u.tasks, operations)
+    cdef place *places = NULL
+    if u.between:
+        places = <place *>allocate(positions * sizeof(place) + threads * row * sizeof(floating))
+        locate(g.height, g.rows, row, places)
+        locate(g.width, g.columns, g.channels, places + g.height * g.rows)
+    u.places = places
+    for_each_task(
+        <void (*)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil>u.run, &u, u.tasks, threads,
+        <floating *>(places + positions) if u.between else NULL, row)
+    if u.between:
+        release(places)
+    return 0
 
 
 cdef int upsample(
     void (*run)(const void *job, Py_ssize_t task, floating *memory) noexcept nogil, geometry g, Py_ssize_t tasks,
     const floating[:, :, :, ::1] source, floating[:, :, :, ::1] out, bint between=False,
 ) except -1:
-    """`between` pixels, tasks have the places of outputs, and each thread a row of pixels."""
     cdef upsampling u
-    cdef Py_ssize_t positions = g.height * g.rows + g.width * g.columns, row = g.width * g.channels
-    cdef double operations = (4.0 if between else 1.0) * g.images * g.height * row * g.rows * g.columns
-    cdef int threads = threads_for(tasks, operations)
-    cdef place *places = NULL
+    cdef const void **arrays[2]
     if tasks == 0:
         return 0
-    if between:
-        places = <place *>allocate(positions * sizeof(place) + threads * row * sizeof(floating))
-        locate(g.height, g.rows, row, places)
-        locate(g.width, g.columns, g.channels, places + g.height * g.rows)
-    u.g, u.source, u.places, u.out = g, &source[0, 0, 0, 0], places, &out[0, 0, 0, 0]
-    with nogil:
-        for_each_task(run, &u, tasks, threads, <floating *>(places + positions) if between else NULL, row)
-    if between:
-        release(places)
-    return 0
+    u.g, u.source, u.places, u.out = g, &source[0, 0, 0, 0], NULL, &out[0, 0, 0, 0]
+    u.run, u.tasks, u.between = <void *>run, tasks, between
+    arrays[0], arrays[1] = &u.source, <const void **>&u.out
+    return perform(<job_function>do_upsampling[floating], &u, sizeof(upsampling), arrays, 2, None)
 
 
 # -- Nearest ------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Arrays are taken as their memory, in a tenth of the time that a reshaped array a
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 
 from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
+from cnnx._kernels.ground.program cimport job_function, perform
 
 
 cdef elements elements_of(array, int flags) except *:
@@ -63,6 +64,7 @@ cdef struct runs:
     elements a, b, out
     Py_ssize_t run
     double p, q
+    double operations   # of an element
 
 
 cdef void take_run(const void *job, Py_ssize_t task, float *unused) noexcept nogil:
@@ -70,6 +72,13 @@ cdef void take_run(const void *job, Py_ssize_t task, float *unused) noexcept nog
     cdef Py_ssize_t start = task * r.run
     r.function(
         at(r.a, start), at(r.b, start), at(r.out, start), min(r.run, r.out.count - start), r.p, r.q)
+
+
+cdef int do_runs(const void *job, const void *unused) except -1 nogil:
+    cdef const runs *r = <const runs *>job
+    cdef Py_ssize_t tasks = (r.out.count + r.run - 1) // r.run
+    for_each_task[float](take_run, r, tasks, threads_for(tasks, r.operations * r.out.count), NULL, 0)
+    return 0
 
 
 cdef int for_each_run(
@@ -82,12 +91,13 @@ cdef int for_each_run(
     """
     cdef elements[3] e
     cdef runs r
+    cdef const void **arrays[3]
     take_elements(name, (a,) if b is None else (a, b), (out,), e, b_type)
     r.a, r.b, r.out = e[0], e[1], e[1] if b is None else e[2]
     if b is None:
         r.b.first, r.b.itemsize = NULL, 0
     r.function, r.run, r.p, r.q = for_float if e[0].type == c"f" else for_double, run, p, q
-    cdef Py_ssize_t tasks = (r.out.count + run - 1) // run
-    with nogil:
-        for_each_task[float](take_run, &r, tasks, threads_for(tasks, operations * r.out.count), NULL, 0)
-    return 0
+    r.operations = operations
+    arrays[0], arrays[1], arrays[2] = (
+        <const void **>&r.a.first, <const void **>&r.b.first, <const void **>&r.out.first)
+    return perform(<job_function>do_runs, &r, sizeof(runs), arrays, 3, (a, b))

@@ -3,8 +3,10 @@
 LOOPS
 #undef LOOP
 
+#include "parts.h"
 #include "gemm.h"
 #include "rows.h"
+#include "planes.h"
 #include "pooled_product.h"
 #include "pooled_gradient.h"
 #include "window_gradient.h"
@@ -12,6 +14,7 @@ LOOPS
 #include "position_sums.h"
 #include "depthwise.h"
 #include "winograd.h"
+#include "normalization_rows.h"
 
 #define LOOP(name, parameters) .name = NAME(name),
 static const loops NAME(loops) = {LOOPS};

@@ -12,6 +12,7 @@
  *   RELU(v)                  max(0, v); NaN stays NaN
  *   TALL_ROWS                rows of a block of a product one vector wide
  *   WIDE_ROWS                and two vectors wide: 2 * WIDE_ROWS sums and 3 operands fit the registers
+ *   MASKED_MOVES             whether instructions take a mask of the lanes that they concern
  *
  * With COMPILER_MAKES_VECTORS the baseline is left out: it would be plain C once more.
  */
@@ -47,6 +48,7 @@
 #define TARGET
 #define TALL_ROWS 4
 #define WIDE_ROWS 4
+#define MASKED_MOVES 0
 #include "each_type.h"
 
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__aarch64__))
@@ -62,6 +64,7 @@
 #else
 #define WIDE_ROWS 12
 #endif
+#define MASKED_MOVES 0
 #include "each_type.h"
 #endif
 
@@ -71,14 +74,17 @@
 #define VECTOR_BYTES 32
 #define TALL_ROWS 12
 #define WIDE_ROWS 6
+#define MASKED_MOVES 0
 #include "each_type.h"
 
 /* Imitated, AVX-512 has its vectors of 64 bytes, in two registers each: to test what is made for it where there is
  * none. */
 #define SET avx512
 #ifdef CNNX_IMITATE_AVX512
+#define MASKED_MOVES 0
 #define TARGET __attribute__((target("avx2,fma")))
 #else
+#define MASKED_MOVES 1
 #define TARGET __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")))
 #endif
 #define VECTOR_BYTES 64

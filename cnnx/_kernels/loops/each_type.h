@@ -48,6 +48,7 @@ AFTER_SET
 #undef MASK
 #undef VECTOR
 #undef LANES
+#undef MASKED_MOVES
 #undef WIDE_ROWS
 #undef TALL_ROWS
 #undef VECTOR_BYTES

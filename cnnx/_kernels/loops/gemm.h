@@ -22,19 +22,21 @@
 
 #ifdef VECTOR_BYTES
 
-/* What follows the sums of a row: to = relu(sums + from + bias), as far as each is asked for. */
-TARGET ALWAYS_INLINE void NAME(finish)(const int vectors, const product *p, const VECTOR *sums, const REAL *from,
-                                       REAL *to)
+/* What follows the sums of a row: c = relu(sums + c + bias), as far as each is asked for. The last vector has `rest`
+ * columns. */
+TARGET ALWAYS_INLINE void NAME(finish)(const int vectors, const ptrdiff_t rest, const product *p, const VECTOR *sums,
+                                       REAL *c)
 {
     for (int v = 0; v < vectors; v++) {
+        const ptrdiff_t lanes = v == vectors - 1 ? rest : LANES;
         VECTOR sum = sums[v];
         if (p->accumulate)
-            sum += LOAD(from + v * LANES);
+            sum += NAME(load_part)(c + v * LANES, lanes);
         if (p->bias)
             sum += LOAD((const REAL *)p->bias + v * LANES);
         if (p->relu)
             sum = RELU(sum);
-        STORE(to + v * LANES, sum);
+        NAME(store_part)(c + v * LANES, lanes, sum);
     }
 }
 
@@ -50,7 +52,7 @@ TARGET ALWAYS_INLINE void NAME(sum_block)(const int rows, const int vectors, con
         sums[i] = zero;
 
     const ptrdiff_t a_row = p->a_row, a_depth = p->a_depth, b_depth = p->b_depth;
-    const REAL *starts[2 * WIDE_ROWS];
+    const REAL *starts[TALL_ROWS > WIDE_ROWS ? TALL_ROWS : WIDE_ROWS];
     if (listed)
 #pragma GCC unroll 12
         for (int i = 0; i < rows; i++)
@@ -74,23 +76,10 @@ TARGET ALWAYS_INLINE void NAME(sum_block)(const int rows, const int vectors, con
         }
     }
 
-    if (p->columns == vectors * LANES)
+    const ptrdiff_t rest = p->columns - (vectors - 1) * LANES;
 #pragma GCC unroll 12
-        for (int i = 0; i < rows; i++)
-            NAME(finish)(vectors, p, sums + i * vectors, c + i * p->c_row, c + i * p->c_row);
-    else {
-        REAL edge[MOST_VECTORS * LANES];
-#pragma GCC unroll 12
-        for (int i = 0; i < rows; i++) {
-            REAL *row = c + i * p->c_row;
-            if (p->accumulate)
-                for (int j = 0; j < vectors * LANES; j++)
-                    edge[j] = j < p->columns ? row[j] : 0;
-            NAME(finish)(vectors, p, sums + i * vectors, edge, edge);
-            for (int j = 0; j < p->columns; j++)
-                row[j] = edge[j];
-        }
-    }
+    for (int i = 0; i < rows; i++)
+        NAME(finish)(vectors, rest, p, sums + i * vectors, c + i * p->c_row);
 }
 
 #define CASE(rows, vectors, listed)                         \
@@ -101,12 +90,18 @@ TARGET ALWAYS_INLINE void NAME(sum_block)(const int rows, const int vectors, con
 /* Functions of their own: in one, the compiler would keep strides on the stack, and read them again each time. */
 TARGET NOINLINE void NAME(listed_block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c)
 {
-    switch (rows) {
-        CASE(1, 2, 1) CASE(2, 2, 1) CASE(3, 2, 1) CASE(4, 2, 1) CASE(5, 2, 1) CASE(6, 2, 1)
+    if (p->columns > LANES)
+        switch (rows) {
+            CASE(1, 2, 1) CASE(2, 2, 1) CASE(3, 2, 1) CASE(4, 2, 1) CASE(5, 2, 1) CASE(6, 2, 1)
 #if WIDE_ROWS > 6
-        CASE(7, 2, 1) CASE(8, 2, 1) CASE(9, 2, 1) CASE(10, 2, 1) CASE(11, 2, 1) CASE(12, 2, 1)
+            CASE(7, 2, 1) CASE(8, 2, 1) CASE(9, 2, 1) CASE(10, 2, 1) CASE(11, 2, 1) CASE(12, 2, 1)
 #endif
-    }
+        }
+    else
+        switch (rows) {
+            CASE(1, 1, 1) CASE(2, 1, 1) CASE(3, 1, 1) CASE(4, 1, 1) CASE(5, 1, 1) CASE(6, 1, 1)
+            CASE(7, 1, 1) CASE(8, 1, 1) CASE(9, 1, 1) CASE(10, 1, 1) CASE(11, 1, 1) CASE(12, 1, 1)
+        }
 }
 
 TARGET NOINLINE void NAME(strided_block)(ptrdiff_t rows, const product *p, const void *a, const void *b, void *c)

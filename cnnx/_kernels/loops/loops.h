@@ -31,6 +31,11 @@ static inline uint8_t *place_at(uint8_t *places, ptrdiff_t offset)
     return places ? places + offset : NULL;
 }
 
+/* Rows of 2x2 windows in planes: so many from one row to the next, of which the first ones are kept. */
+typedef struct {
+    ptrdiff_t rows, row, kept;
+} plane_windows;
+
 /* A pooled gradient, and what lies below it; pooled_gradient.h has the formulas. */
 typedef struct {
     ptrdiff_t windows, window_columns, height, width; /* rows of windows, windows in a row, their size */
@@ -79,7 +84,7 @@ typedef struct {
     LOOP(block, (ptrdiff_t rows, const product *p, const void *a, const void *b, void *c))                           \
     LOOP(pool_block, (ptrdiff_t windows, const product *p, ptrdiff_t a_line, const void *a, const void *b,           \
         void *best, uint8_t *places))                                                                                \
-    LOOP(pool_planes, (ptrdiff_t filters, ptrdiff_t windows, const product *p, ptrdiff_t b_line, const void *a,      \
+    LOOP(pool_planes, (ptrdiff_t filters, const plane_windows *windows, const product *p, const void *a,             \
         const void *b, void *best, uint8_t *places))                                                                 \
     LOOP(max_row, (const void *image, ptrdiff_t height, ptrdiff_t width, ptrdiff_t image_row,                        \
         ptrdiff_t column_stride, ptrdiff_t columns, ptrdiff_t channels, ptrdiff_t kept, int gated, void *best,       \
@@ -101,6 +106,12 @@ typedef struct {
         const void *weights, void *tile))                                                                            \
     LOOP(relu_row, (const void *x, void *out, ptrdiff_t count))                                                      \
     LOOP(gate_row, (const void *grad, const void *y, void *out, ptrdiff_t count))                                    \
+    LOOP(add_moments, (ptrdiff_t size, ptrdiff_t width, const void *x, const void *centres, void *sums))             \
+    LOOP(add_gradients, (ptrdiff_t size, ptrdiff_t width, const void *grad, const void *x, const void *numbers,      \
+        int relu, void *sums))                                                                                       \
+    LOOP(normalize_rows, (ptrdiff_t size, ptrdiff_t width, const void *x, const void *numbers, int relu, void *out)) \
+    LOOP(normalization_gradient_rows, (ptrdiff_t size, ptrdiff_t width, const void *grad, const void *x,             \
+        const void *numbers, int relu, void *out))                                                                   \
     LOOP(depthwise_row, (ptrdiff_t positions, const depthwise_taps *p, const void *x, const void *w,                 \
         const void *bias, void *out))                                                                                \
     LOOP(depthwise_weights, (ptrdiff_t lines, ptrdiff_t positions, const depthwise_taps *p, const void *x,           \
@@ -115,7 +126,7 @@ typedef struct {
         void *out, ptrdiff_t plane))                                                                                 \
     LOOP(winograd_weights, (ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *sums,                \
         ptrdiff_t plane, void *out, ptrdiff_t row, ptrdiff_t tap))                                                   \
-    LOOP(split_row, (const void *x, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes))            \
+    LOOP(split_row, (const void *x, ptrdiff_t x_pixel, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes))            \
     LOOP(merge_row, (const void *planes, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, const void *bias,    \
         int relu, void *out))                                                                                        \
     LOOP(transpose, (const void *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t columns, void *out,                   \

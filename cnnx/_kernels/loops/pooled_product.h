@@ -4,7 +4,8 @@
  * pool_block   best[w, j] = max over the window's positions of c[position, j], plus bias, then ReLU
  * pool_planes  the same, turned over: best[w, f] = max over them of c[f, position], ...
  *
- * with c as in gemm.h; `places` may be NULL. A window's positions are neighbours in two lines of the image, `a_line` or `b_line` apart.
+ * with c as in gemm.h; `places` may be NULL. A window's positions are neighbours in two lines of the image: `a_line`
+ * apart, or, turned over, each with runs of its own in b, those of the second line behind those of the first.
  */
 
 #ifdef VECTOR_BYTES
@@ -42,9 +43,13 @@ TARGET ALWAYS_INLINE void NAME(pool_windows)(const int windows, const int vector
 
 #pragma GCC unroll 3
     for (int w = 0; w < windows; w++) {
-        REAL *to = best + w * p->c_row, edge[2 * LANES];
-        uint8_t *place_to = place_at(places, w * p->c_row), edge_places[2 * LANES];
+        REAL *to = best + w * p->c_row;
+        uint8_t *place_to = place_at(places, w * p->c_row);
+#if !MASKED_MOVES
+        REAL edge[2 * LANES];
+        uint8_t edge_places[2 * LANES];
         const int whole = p->columns == vectors * LANES;
+#endif
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++) {
             VECTOR bias = zero;
@@ -57,15 +62,24 @@ TARGET ALWAYS_INLINE void NAME(pool_windows)(const int windows, const int vector
                 NAME(take_cell)(sums[(4 * w + i) * vectors + v] + bias, i, &most, &place);
             if (p->relu)
                 NAME(gate_cells)(&most, &place);
+#if MASKED_MOVES
+            const ptrdiff_t lanes = v < vectors - 1 ? LANES : p->columns - v * LANES;
+            NAME(store_part)(to + v * LANES, lanes, most);
+            if (places)
+                NAME(store_places)(place, lanes, place_to + v * LANES);
+#else
             STORE((whole ? to : edge) + v * LANES, most);
             if (places)
-                NAME(store_places)(place, (whole ? place_to : edge_places) + v * LANES);
+                NAME(store_places)(place, LANES, (whole ? place_to : edge_places) + v * LANES);
+#endif
         }
+#if !MASKED_MOVES
         if (!whole) {
             memcpy(to, edge, p->columns * sizeof(REAL));
             if (places)
                 memcpy(place_to, edge_places, p->columns);
         }
+#endif
     }
 }
 
@@ -132,8 +146,8 @@ TARGET ALWAYS_INLINE void NAME(write_window)(const int filters, REAL (*maxima)[L
         memcpy(places + f, &four_places[f / 4][lane], filters - f < 4 ? filters - f : 4);
 }
 
-/* LANES windows of some filters, of which the first `windows` are kept. */
-TARGET ALWAYS_INLINE void NAME(pool_filters)(const int filters, const product *p, ptrdiff_t b_line, ptrdiff_t windows,
+/* LANES windows of some filters. Each goes to its target among the maxima, or nowhere. */
+TARGET ALWAYS_INLINE void NAME(pool_filters)(const int filters, const product *p, const ptrdiff_t *targets,
                                              const REAL *restrict a, const REAL *restrict b, const REAL *bias,
                                              REAL *restrict best, uint8_t *restrict places)
 {
@@ -144,19 +158,20 @@ TARGET ALWAYS_INLINE void NAME(pool_filters)(const int filters, const product *p
 
     for (ptrdiff_t r = 0; r < p->runs; r++) {
         const REAL *left = a + p->a_runs[r];
-        const REAL *right = b + p->b_runs[r];
+        const REAL *lines[2] = {b + p->b_runs[r], b + p->b_runs[p->runs + r]};
         for (ptrdiff_t k = p->depth; k > 0; k--) {
             VECTOR weights[WIDE_ROWS / 2];
             for (int f = 0; f < filters; f++)
                 weights[f] = left[f] - (VECTOR){0};
 #pragma GCC unroll 4
             for (int i = 0; i < 4; i++) {
-                const VECTOR pixels = LOAD(right + i / 2 * b_line + i % 2 * LANES);
+                const VECTOR pixels = LOAD(lines[i / 2] + i % 2 * LANES);
                 for (int f = 0; f < filters; f++)
                     sums[4 * f + i] += weights[f] * pixels;
             }
             left += p->a_depth;
-            right += p->b_depth;
+            lines[0] += p->b_depth;
+            lines[1] += p->b_depth;
         }
     }
 
@@ -179,15 +194,11 @@ TARGET ALWAYS_INLINE void NAME(pool_filters)(const int filters, const product *p
     }
     BITS four_places[(WIDE_ROWS / 2 + 3) / 4][LANES];
     memcpy(four_places, packed, sizeof packed);
-    if (windows == LANES)
 #pragma GCC unroll 16
-        for (int w = 0; w < LANES; w++)
-            NAME(write_window)(filters, maxima, four_places, LANE_OF(w), best + w * p->c_row,
-                               place_at(places, w * p->c_row));
-    else
-        for (ptrdiff_t w = 0; w < windows; w++)
-            NAME(write_window)(filters, maxima, four_places, LANE_OF(w), best + w * p->c_row,
-                               place_at(places, w * p->c_row));
+    for (int w = 0; w < LANES; w++)
+        if (targets[w] >= 0)
+            NAME(write_window)(filters, maxima, four_places, LANE_OF(w), best + targets[w],
+                               place_at(places, targets[w]));
 }
 
 #undef LANE_OF
@@ -196,20 +207,34 @@ TARGET ALWAYS_INLINE void NAME(pool_filters)(const int filters, const product *p
 #undef ODD
 #undef EVEN
 
-#define CASE(filters)                                                                                                   \
-    case filters:                                                                                                       \
-        NAME(pool_filters)(filters, p, b_line, count, a + f, b + 2 * w, bias ? bias + f : bias, best + w * p->c_row + f, \
-                           place_at(places, w * p->c_row + f));                                                         \
+/* Where the next LANES windows go, from one at a row and a column on. */
+TARGET ALWAYS_INLINE void NAME(next_targets)(const plane_windows *windows, ptrdiff_t c_row, ptrdiff_t *row,
+                                             ptrdiff_t *column, ptrdiff_t *targets)
+{
+    for (int w = 0; w < LANES; w++) {
+        const int kept = *column < windows->kept && *row < windows->rows;
+        targets[w] = kept ? (*row * windows->kept + *column) * c_row : -1;
+        if (++*column == windows->row)
+            *column = 0, ++*row;
+    }
+}
+
+#define CASE(filters)                                                                                        \
+    case filters:                                                                                            \
+        NAME(pool_filters)(filters, p, targets, a + f, b + 2 * w, bias ? bias + f : bias, best + f,          \
+                           place_at(places, f));                                                             \
         break;
 
-TARGET static void NAME(pool_planes)(ptrdiff_t filters, ptrdiff_t windows, const product *p, ptrdiff_t b_line,
-                                     const void *a_, const void *b_, void *best_, uint8_t *places)
+TARGET static void NAME(pool_planes)(ptrdiff_t filters, const plane_windows *windows, const product *p, const void *a_,
+                                     const void *b_, void *best_, uint8_t *places)
 {
     const REAL *a = a_, *b = b_, *bias = p->bias;
     REAL *best = best_;
     const ptrdiff_t groups = (filters + WIDE_ROWS / 2 - 1) / (WIDE_ROWS / 2);
-    for (ptrdiff_t w = 0; w < windows; w += LANES) {
-        const ptrdiff_t count = windows - w < LANES ? windows - w : LANES;
+    const ptrdiff_t end = (windows->rows - 1) * windows->row + windows->kept;
+    ptrdiff_t row = 0, column = 0, targets[LANES];
+    for (ptrdiff_t w = 0; w < end; w += LANES) {
+        NAME(next_targets)(windows, p->c_row, &row, &column, targets);
         for (ptrdiff_t group = 0; group < groups; group++) {
             const ptrdiff_t f = filters * group / groups;
             switch (filters * (group + 1) / groups - f) {
@@ -251,19 +276,20 @@ TARGET static void NAME(pool_block)(ptrdiff_t windows, const product *p, ptrdiff
     }
 }
 
-TARGET static void NAME(pool_planes)(ptrdiff_t filters, ptrdiff_t windows, const product *p, ptrdiff_t b_line,
-                                     const void *a_, const void *b_, void *best_, uint8_t *places)
+TARGET static void NAME(pool_planes)(ptrdiff_t filters, const plane_windows *windows, const product *p, const void *a_,
+                                     const void *b_, void *best_, uint8_t *places)
 {
     const REAL *a = (const REAL *)a_, *b = (const REAL *)b_, *bias = (const REAL *)p->bias;
     REAL *best = (REAL *)best_;
-    for (ptrdiff_t w = 0; w < windows; w++)
+    for (ptrdiff_t w = 0; w < windows->rows * windows->kept; w++)
         for (ptrdiff_t f = 0; f < filters; f++) {
+            const REAL *from = b + 2 * (w / windows->kept * windows->row + w % windows->kept);
             REAL sums[4] = {0};
             for (int i = 0; i < 4; i++) {
                 for (ptrdiff_t r = 0; r < p->runs; r++)
                     for (ptrdiff_t k = 0; k < p->depth; k++)
                         sums[i] += a[p->a_runs[r] + k * p->a_depth + f]
-                            * b[p->b_runs[r] + k * p->b_depth + i / 2 * b_line + 2 * w + i % 2];
+                            * from[p->b_runs[i / 2 * p->runs + r] + k * p->b_depth + i % 2];
                 sums[i] += bias ? bias[f] : 0;
             }
             NAME(max_cell)(sums, 2, 2, 2, 1, p->relu, best + w * p->c_row + f, place_at(places, w * p->c_row + f));

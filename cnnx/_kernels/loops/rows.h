@@ -33,10 +33,14 @@ TARGET ALWAYS_INLINE void NAME(gate_cells)(VECTOR *most, MASK *place)
     *most = (VECTOR)(~closed & (MASK)*most);
 }
 
-/* The lowest byte of each lane. */
-TARGET ALWAYS_INLINE void NAME(store_places)(MASK place, uint8_t *places)
+/* The lowest byte of each of the first lanes; without masks these are all. */
+TARGET ALWAYS_INLINE void NAME(store_places)(MASK place, ptrdiff_t lanes, uint8_t *places)
 {
-#if defined(SHUFFLE_TO_FEWER) && VECTOR_BYTES == 32 && REAL_BYTES == 4
+#if MASKED_MOVES && REAL_BYTES == 4
+    _mm_mask_storeu_epi8(places, (__mmask16)((1u << lanes) - 1), _mm512_cvtepi32_epi8((__m512i)place));
+#elif MASKED_MOVES
+    _mm_mask_storeu_epi8(places, (__mmask16)((1u << lanes) - 1), _mm512_cvtepi64_epi8((__m512i)place));
+#elif defined(SHUFFLE_TO_FEWER) && VECTOR_BYTES == 32 && REAL_BYTES == 4
     *(PLACES *)places = SHUFFLE((BYTES)place, (BYTES)place, 0, 4, 8, 12, 16, 20, 24, 28);
 #elif defined(SHUFFLE_TO_FEWER) && VECTOR_BYTES == 32
     *(PLACES *)places = SHUFFLE((BYTES)place, (BYTES)place, 0, 8, 16, 24);
@@ -57,20 +61,21 @@ TARGET ALWAYS_INLINE MASK NAME(load_places)(const uint8_t *places)
 #endif
 }
 
-/* The largest cell of a window and its place, if that is asked for. */
-TARGET ALWAYS_INLINE void NAME(max_window)(const REAL *cells, const int height, const int width, ptrdiff_t image_row,
-                                           ptrdiff_t channels, int gated, REAL *best, uint8_t *places)
+/* The largest cell of a window and its place, if that is asked for, of so many channels. */
+TARGET ALWAYS_INLINE void NAME(max_window)(const REAL *cells, ptrdiff_t lanes, const int height, const int width,
+                                           ptrdiff_t image_row, ptrdiff_t channels, int gated, REAL *best,
+                                           uint8_t *places)
 {
-    VECTOR most = LOAD(cells);
+    VECTOR most = NAME(load_part)(cells, lanes);
     MASK place = {0};
     for (int i = 0; i < height; i++)
         for (int j = 0; j < width; j++)
-            NAME(take_cell)(LOAD(cells + i * image_row + j * channels), i * width + j, &most, &place);
+            NAME(take_cell)(NAME(load_part)(cells + i * image_row + j * channels, lanes), i * width + j, &most, &place);
     if (gated)
         NAME(gate_cells)(&most, &place);
-    STORE(best, most);
+    NAME(store_part)(best, lanes, most);
     if (places)
-        NAME(store_places)(place, places);
+        NAME(store_places)(place, lanes, places);
 }
 
 #endif
@@ -98,7 +103,7 @@ TARGET ALWAYS_INLINE void NAME(max_windows)(const REAL *image, const int height,
                                             ptrdiff_t column_stride, ptrdiff_t columns, ptrdiff_t channels,
                                             ptrdiff_t kept, int gated, REAL *best, uint8_t *places)
 {
-#ifdef VECTOR_BYTES
+#if defined(VECTOR_BYTES) && !MASKED_MOVES
     const ptrdiff_t end = columns * kept;
     /* Image values that a vector may still reach in this row of windows. */
     const ptrdiff_t reach = ((columns - 1) * column_stride + width) * channels - (width - 1) * channels;
@@ -106,9 +111,13 @@ TARGET ALWAYS_INLINE void NAME(max_windows)(const REAL *image, const int height,
     for (ptrdiff_t column = 0; column < columns; column++) {
         const ptrdiff_t from = column * column_stride * channels, to = column * kept;
         ptrdiff_t c = 0;
-#ifdef VECTOR_BYTES
+#if MASKED_MOVES
+        for (; c < kept; c += LANES)
+            NAME(max_window)(image + from + c, kept - c < LANES ? kept - c : LANES, height, width, image_row, channels,
+                             gated, best + to + c, place_at(places, to + c));
+#elif defined(VECTOR_BYTES)
         for (; c < kept && to + c + LANES <= end && from + c + LANES <= reach; c += LANES)
-            NAME(max_window)(image + from + c, height, width, image_row, channels, gated, best + to + c,
+            NAME(max_window)(image + from + c, LANES, height, width, image_row, channels, gated, best + to + c,
                              place_at(places, to + c));
 #endif
         for (; c < kept; c++)
@@ -140,15 +149,15 @@ TARGET ALWAYS_INLINE void NAME(average_windows)(const REAL *image, const ptrdiff
         const REAL *cells = image + column * column_stride * channels;
         ptrdiff_t c = 0;
 #ifdef VECTOR_BYTES
-        /* What is left over is a last vector, which computes some channels a second time. */
-        for (ptrdiff_t from = 0; channels >= LANES && c < channels; from += LANES) {
-            const ptrdiff_t at = from + LANES <= channels ? from : channels - LANES;
+        /* Without masks, what is left over is a last vector, which computes some channels a second time. */
+        for (; c < channels && (MASKED_MOVES || channels >= LANES); c += LANES) {
+            const ptrdiff_t lanes = MASKED_MOVES && channels - c < LANES ? channels - c : LANES;
+            const ptrdiff_t at = c + lanes <= channels ? c : channels - LANES;
             VECTOR sum = {0};
             for (ptrdiff_t i = 0; i < height; i++)
                 for (ptrdiff_t j = 0; j < width; j++)
-                    sum += LOAD(cells + i * image_row + j * channels + at);
-            STORE(out + at, sum / pixels);
-            c = at + LANES;
+                    sum += NAME(load_part)(cells + i * image_row + j * channels + at, lanes);
+            NAME(store_part)(out + at, lanes, sum / pixels);
         }
 #endif
         for (; c < channels; c++) {
@@ -220,122 +229,6 @@ TARGET static void NAME(spread_row)(const void *grad_, const uint8_t *places, pt
             for (; c < channels; c++)
                 cell[c] = places[from + c] == first + j ? grad[from + c] : 0;
         }
-}
-
-#ifdef VECTOR_BYTES
-#if VECTOR_BYTES / REAL_BYTES == 2
-#define LOW 0, 2
-#define HIGH 1, 3
-#elif VECTOR_BYTES / REAL_BYTES == 4
-#define LOW 0, 4, 1, 5
-#define HIGH 2, 6, 3, 7
-#elif VECTOR_BYTES / REAL_BYTES == 8
-#define LOW 0, 8, 1, 9, 2, 10, 3, 11
-#define HIGH 4, 12, 5, 13, 6, 14, 7, 15
-#else
-#define LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#endif
-
-/* LANES rows of as many values, transposed, of which `kept` columns are written: each pass shuffles the lower half of the
- * rows into the upper one. */
-TARGET ALWAYS_INLINE void NAME(transpose_block)(const REAL *x, ptrdiff_t x_row, const ptrdiff_t kept, REAL *out,
-                                                ptrdiff_t out_row)
-{
-    VECTOR rows[LANES], shuffled[LANES];
-#pragma GCC unroll 16
-    for (int i = 0; i < LANES; i++)
-        rows[i] = LOAD(x + i * x_row);
-#pragma GCC unroll 4
-    for (int pass = 1; pass < LANES; pass *= 2) {
-#pragma GCC unroll 8
-        for (int i = 0; i < LANES / 2; i++) {
-            shuffled[2 * i] = SHUFFLE(rows[i], rows[i + LANES / 2], LOW);
-            shuffled[2 * i + 1] = SHUFFLE(rows[i], rows[i + LANES / 2], HIGH);
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < LANES; i++)
-            rows[i] = shuffled[i];
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < LANES; i++)
-        if (i < kept)
-            STORE(out + i * out_row, rows[i]);
-}
-
-#undef HIGH
-#undef LOW
-#endif
-
-/* out[k, j] = x[j, k], of `rows` and `columns` of x */
-TARGET static void NAME(transpose)(const void *x_, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t columns, void *out_,
-                                   ptrdiff_t out_row)
-{
-    const REAL *x = x_;
-    REAL *out = out_;
-    ptrdiff_t j = 0;
-#ifdef VECTOR_BYTES
-    for (; j + LANES <= rows; j += LANES) {
-        ptrdiff_t k = 0;
-        for (; k + LANES <= columns; k += LANES)
-            NAME(transpose_block)(x + j * x_row + k, x_row, LANES, out + k * out_row + j, out_row);
-        /* Half a vector or more, which reads on into the next row. */
-        if (2 * (columns - k) >= LANES && columns <= x_row && j + LANES < rows) {
-            NAME(transpose_block)(x + j * x_row + k, x_row, columns - k, out + k * out_row + j, out_row);
-            continue;
-        }
-        for (; k < columns; k++)
-            for (ptrdiff_t i = j; i < j + LANES; i++)
-                out[k * out_row + i] = x[i * x_row + k];
-    }
-#endif
-    for (; j < rows; j++)
-        for (ptrdiff_t k = 0; k < columns; k++)
-            out[k * out_row + j] = x[j * x_row + k];
-}
-
-TARGET ALWAYS_INLINE void NAME(split_pixels)(const REAL *restrict x, ptrdiff_t pixels, const ptrdiff_t channels,
-                                             ptrdiff_t plane, REAL *restrict planes)
-{
-    for (ptrdiff_t pixel = 0; pixel < pixels; pixel++)
-        for (ptrdiff_t c = 0; c < channels; c++)
-            planes[c * plane + pixel] = x[pixel * channels + c];
-}
-
-/* A row of pixels, each channel into its own plane. */
-TARGET static void NAME(split_row)(const void *x, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes)
-{
-    /* The compiler shuffles whole vectors where it knows the number of channels: colours are worth that. */
-    if (channels == 3)
-        NAME(split_pixels)(x, pixels, 3, plane, planes);
-#ifdef VECTOR_BYTES
-    else if (2 * channels >= LANES)
-        NAME(transpose)(x, channels, pixels, channels, planes, plane);
-#endif
-    else
-        NAME(split_pixels)(x, pixels, channels, plane, planes);
-}
-
-TARGET ALWAYS_INLINE void NAME(merge_pixels)(const REAL *restrict planes, ptrdiff_t pixels, const ptrdiff_t channels,
-                                             ptrdiff_t plane, const REAL *bias, const int relu, REAL *restrict out)
-{
-    for (ptrdiff_t pixel = 0; pixel < pixels; pixel++)
-        for (ptrdiff_t c = 0; c < channels; c++) {
-            const REAL value = planes[c * plane + pixel] + (bias ? bias[c] : 0);
-            out[pixel * channels + c] = relu && value <= 0 ? 0 : value;
-        }
-}
-
-/* The reverse of `split_row`, with relu(value + bias). */
-TARGET static void NAME(merge_row)(const void *planes, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane,
-                                   const void *bias, int relu, void *out)
-{
-    if (channels == 1)
-        NAME(merge_pixels)(planes, pixels, 1, plane, bias, relu, out);
-    else if (channels == 3)
-        NAME(merge_pixels)(planes, pixels, 3, plane, bias, relu, out);
-    else
-        NAME(merge_pixels)(planes, pixels, channels, plane, bias, relu, out);
 }
 
 TARGET static void NAME(relu_row)(const void *x_, void *out_, ptrdiff_t count)

@@ -7,6 +7,12 @@ cdef struct panels:
     Py_ssize_t depth, columns, lanes, count, size
 
 
+cdef struct grid:
+    # Points of `count` grids, `stride` apart, and how far rows and columns of one are apart.
+    Py_ssize_t count, rows, columns
+    Py_ssize_t stride, row_stride, column_stride
+
+
 cdef panels cut_panels(Py_ssize_t depth, Py_ssize_t columns, floating kind) noexcept nogil
 cdef Py_ssize_t panel_columns(panels cut, Py_ssize_t panel) noexcept nogil
 cdef Py_ssize_t panel_width(panels cut, Py_ssize_t panel) noexcept nogil
@@ -25,3 +31,4 @@ cdef void multiply_grid(
     product p, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row_stride, Py_ssize_t column_stride, const floating *a,
     const floating *b, floating *c,
 ) noexcept nogil
+cdef void multiply_points(product p, grid g, const floating *a, const floating *b, floating *c) noexcept nogil

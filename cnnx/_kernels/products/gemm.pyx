@@ -95,27 +95,40 @@ cdef void multiply_grid(
     product p, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row_stride, Py_ssize_t column_stride, const floating *a,
     const floating *b, floating *c,
 ) noexcept nogil:
-    """`multiply`, where the rows of the left operand are the points of a grid in row-major order.
+    """`multiply_points` of a single grid."""
+    multiply_points(p, grid(1, rows, columns, 0, row_stride, column_stride), a, b, c)
 
-    A block may begin in one row of the grid and end in the next: rows that are shorter than a block, or leave a small
-    rest, would not fill the registers.
+
+cdef void multiply_points(product p, grid g, const floating *a, const floating *b, floating *c) noexcept nogil:
+    """`multiply`, where the rows of the left operand are the points of grids, each in row-major order.
+
+    A block may begin in one row of a grid and end in the next, or in the next grid: rows that are shorter than a block,
+    or leave a small rest, would not fill the registers.
     """
     cdef Py_ssize_t offsets[MOST_ROWS]
     cdef Py_ssize_t lanes = in_use().vector_bytes // <Py_ssize_t>sizeof(floating)
-    cdef Py_ssize_t points = rows * columns, blocks = (points + in_use().wide_rows - 1) // in_use().wide_rows
-    cdef Py_ssize_t block, start, stop = 0, i, row = 0, column = 0
+    cdef Py_ssize_t most = in_use().wide_rows if p.columns > lanes else in_use().tall_rows
+    cdef Py_ssize_t points = g.count * g.rows * g.columns, blocks = (points + most - 1) // most
+    cdef Py_ssize_t block, start, stop = 0, i, row = 0, column = 0, offset = 0, first = 0
     cdef const loops_table *loops = loops_for(sizeof(floating))
-    if p.columns <= lanes:
-        for row in range(rows):
-            multiply(p, columns, column_stride, a + row * row_stride, b, c + row * columns * p.c_row)
+    if p.columns <= lanes and g.columns >= most:
+        # Twelve places are more than there are registers for: strides are faster, if rows fill the blocks.
+        for row in range(g.count * g.rows):
+            multiply(
+                p, g.columns, g.column_stride, a + row // g.rows * g.stride + row % g.rows * g.row_stride, b,
+                c + row * g.columns * p.c_row)
         return
     p.a_rows = offsets
     for block in range(blocks):
         start = stop
         stop = points * (block + 1) // blocks
         for i in range(stop - start):
-            offsets[i] = row * row_stride + column * column_stride
+            offsets[i] = offset
             column += 1
-            if column == columns:
+            offset += g.column_stride
+            if column == g.columns:
                 row, column = row + 1, 0
+                if row == g.rows:
+                    row, first = 0, first + g.stride
+                offset = first + row * g.row_stride
         loops.block(stop - start, &p, a, b, c + start * p.c_row)

@@ -95,8 +95,9 @@ cdef void add_block(const void *job, Py_ssize_t block, floating *planes) noexcep
         at = band_of(g, number)
         if bands(g) > 1:
             memset(planes, 0, g.channels * p.plane * sizeof(floating))
-        fill_planes(g, <const floating *>s.x, at, p.plane, p.row, planes, <floating *>NULL)
-        fill_planes(&s.h, <const floating *>s.grad, at, p.grad_plane, p.grad_row, gradients, <floating *>NULL)
+        fill_planes(g, <const floating *>s.x, at, pair(1, 1), p.plane, p.row, planes, <floating *>NULL)
+        fill_planes(
+            &s.h, <const floating *>s.grad, at, pair(1, 1), p.grad_plane, p.grad_row, gradients, <floating *>NULL)
         q.rows = at.count
         loops_for(sizeof(floating)).plane_gradient(g.filters, &q, planes, s.offsets, gradients, sums)
 

@@ -77,11 +77,12 @@ cdef const floating *view_tile(
     const geometry *g, const floating *x, band at, Py_ssize_t channel, Py_ssize_t channels, floating *tile,
     floating *spare,
 ) noexcept nogil
+cdef bint pools_in_registers(const geometry *g) noexcept nogil
 cdef Py_ssize_t runs_in_row(const geometry *g) noexcept nogil
 cdef Py_ssize_t pooled_offset(const geometry *g, Py_ssize_t image, Py_ssize_t row) noexcept nogil
 cdef void fill_planes(
-    const geometry *g, const floating *x, band at, Py_ssize_t plane, Py_ssize_t plane_row, floating *planes,
-    floating *spare,
+    const geometry *g, const floating *x, band at, pair phases, Py_ssize_t plane, Py_ssize_t plane_row,
+    floating *planes, floating *spare,
 ) noexcept nogil
 cdef Py_ssize_t image_blocks(const geometry *g, Py_ssize_t positions) noexcept nogil
 cdef void move_sums(floating *sums, floating *totals, Py_ssize_t count) noexcept nogil

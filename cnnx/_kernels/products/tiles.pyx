@@ -238,6 +238,11 @@ cdef void copy_columns(
     memset(row + w * channels, 0, (g.tile_width - w) * channels * sizeof(floating))
 
 
+cdef bint pools_in_registers(const geometry *g) noexcept nogil:
+    """Whether the products' loops pool windows of this size themselves."""
+    return g.pools and g.pool_height == 2 and g.pool_width == 2
+
+
 cdef Py_ssize_t runs_in_row(const geometry *g) noexcept nogil:
     """Runs of neighbouring pixels under a row of a filter."""
     return 1 if g.column_dilation == 1 else g.filter_width
@@ -249,27 +254,27 @@ cdef Py_ssize_t pooled_offset(const geometry *g, Py_ssize_t image, Py_ssize_t ro
 
 
 cdef void fill_planes(
-    const geometry *g, const floating *x, band at, Py_ssize_t plane, Py_ssize_t plane_row, floating *planes,
-    floating *spare,
+    const geometry *g, const floating *x, band at, pair phases, Py_ssize_t plane, Py_ssize_t plane_row,
+    floating *planes, floating *spare,
 ) noexcept nogil:
     """The rows behind a band's output rows, a plane for each channel; margins are left as they are.
 
-    They are zeros already where an image is a single band, like the one before it, and else to be cleared before.
+    They are zeros already where an image is a single band, like the one before it, and else to be cleared before. With
+    phases, each (height-th row, width-th column) has planes of its own, those of the first row's columns first.
     """
     cdef Py_ssize_t origin = at.first * g.row_stride - g.top, C = g.channels
-    cdef Py_ssize_t h, begin = max(0, -g.left), end = min(g.width, g.tile_width - g.left)
+    cdef Py_ssize_t h, phase, first, begin = max(0, -g.left), end = min(g.width, g.tile_width - g.left)
     cdef const floating *source
-    cdef floating *row
-    if begin >= end:
-        return
     h = next_row(g, max(0, -origin), at.count)
     while h < min(tile_rows(g, at.count), g.height - origin):
-        source = image_row(g, x, at.image, origin + h, spare) + begin * C
-        row = planes + h * plane_row + g.left + begin
-        if C == 1:
-            memcpy(row, source, (end - begin) * sizeof(floating))
-        else:
-            loops_for(sizeof(floating)).split_row(source, end - begin, C, plane, row)
+        source = image_row(g, x, at.image, origin + h, spare)
+        for phase in range(phases.width):
+            first = begin + (phase + phases.width - (begin + g.left) % phases.width) % phases.width
+            if first < end:
+                loops_for(sizeof(floating)).split_row(
+                    source + first * C, phases.width * C, (end - first + phases.width - 1) // phases.width, C, plane,
+                    planes + (h % phases.height * phases.width + phase) * C * plane
+                    + h // phases.height * plane_row + (first + g.left) // phases.width)
         h = next_row(g, h + 1, at.count)
 
 

@@ -13,7 +13,8 @@ from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for
 from cnnx._kernels.ground.loops cimport window_band
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for_product
 from cnnx._kernels.products.tiles cimport (
-    LONGEST, aligned, band, band_of, bands, even_rows, fill_planes, geometry, image_blocks, move_sums, pooled_offset,
+    LONGEST, aligned, band, band_of, bands, even_rows, fill_planes, geometry, image_blocks, move_sums, pair,
+    pooled_offset,
     tile_size, with_bands, with_copies,
 )
 
@@ -85,7 +86,7 @@ cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept no
         at = band_of(g, number)
         if number == begin or bands(g) > 1:
             memset(tile, 0, tile_size(&s.read, 1) * sizeof(floating))
-        fill_planes(&s.read, <const floating *>s.x, at, 0, s.read.tile_width, tile, <floating *>NULL)
+        fill_planes(&s.read, <const floating *>s.x, at, pair(1, 1), 0, s.read.tile_width, tile, <floating *>NULL)
         pooled = pooled_offset(g, at.image, at.first) + filter
         p.rows = at.count // g.pool_height
         loops_for(sizeof(floating)).window_gradient(

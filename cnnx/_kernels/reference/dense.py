@@ -3,11 +3,11 @@
 import numpy as np
 
 from cnnx._kernels.reference.activation import relu_forward
-from cnnx._typing import Array
+from cnnx._typing import Array, Prepared
 
 
-def dense_forward(x: Array, W: Array, b: Array, relu: bool, out: Array) -> None:
-    """out = x W + b, then max(0, out), if `relu`."""
+def dense_forward(x: Array, W: Array, b: Array, relu: bool, out: Array, prepared: Prepared | None = None) -> None:
+    """out = x W + b, then max(0, out), if `relu`; `prepared` as in `convolution_forward`."""
     np.matmul(x, W, out=out)
     out += b
     if relu:

@@ -1,0 +1,199 @@
+"""Programs: what kernels have to do, noted once, and done on one batch after the other in a single call.
+
+A kernel's door checks shapes and describes what is to be done, a job: a structure with sizes, the addresses of arrays,
+and the function that does it. `perform` has it done at once; or, in a thread that records a program, notes it.
+A program has its jobs done on other arrays of the same shapes. Addresses in them that lay in the batch, or in the working
+memory, become those in the batch that is given, and in memory of this call, so that several threads may run a program.
+All other addresses, such as those of weights, stay as they are.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
+
+from numpy import empty
+
+from cnnx._kernels.ground.instruction_sets cimport in_use, instruction_set
+from cnnx._kernels.ground.parallel cimport allocate, release
+
+cdef extern from "recorder.h" nogil:
+    void *recorder  # a Program, which is alive while it records
+
+cdef enum:
+    ALIGNMENT = 64          # of jobs and arrays in memory, in bytes
+    IN_BATCH = 1            # where an address lies
+    IN_MEMORY = 2
+
+
+cdef struct noted_job:
+    job_function run
+    Py_ssize_t start        # among the bytes of all jobs
+
+
+cdef struct address:
+    Py_ssize_t place        # among the bytes of all jobs
+    const char *pointer     # as it was noted
+    int where
+    Py_ssize_t offset       # from the beginning of that
+
+
+cdef Py_ssize_t aligned(Py_ssize_t bytes) noexcept nogil:
+    return (bytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+
+
+cdef int perform(
+    job_function run, const void *job, Py_ssize_t size, const void ***arrays, int count, object kept,
+) except -1:
+    """Do a job now, or note it. In the job, the addresses of `count` arrays are at `arrays`.
+
+    `kept` is what must stay alive for what is noted: arrays that the kernel's caller may have made for this call.
+    """
+    if recorder != NULL:
+        (<Program>recorder).note(run, job, size, arrays, count, kept)
+        return 0
+    with nogil:
+        run(job, NULL)
+    return 0
+
+
+cdef void *grown(void *memory, Py_ssize_t bytes) except NULL:
+    cdef void *larger = realloc(memory, bytes)
+    if larger == NULL:
+        raise MemoryError(f"a program of kernels: {bytes} bytes")
+    return larger
+
+
+cdef bint take_place(address *a, const char *first, Py_ssize_t bytes, int where, Py_ssize_t offset) noexcept nogil:
+    """Whether an address lies in an array; an empty one has none."""
+    if not first <= a.pointer < first + bytes:
+        return False
+    a.where, a.offset = where, offset + (a.pointer - first)
+    return True
+
+
+cdef class Program:
+    """Recorded in a ``with`` statement, in which kernels do nothing; then `bind` says what their arrays were."""
+
+    cdef noted_job *noted
+    cdef Py_ssize_t count
+    cdef char *jobs
+    cdef Py_ssize_t jobs_size
+    cdef address *addresses
+    cdef Py_ssize_t address_count
+    cdef list kept
+    cdef tuple shape
+    cdef object dtype
+    cdef address result
+    cdef Py_ssize_t batch_size, memory_size, result_size
+    cdef const instruction_set *made_for
+
+    def __cinit__(self):
+        self.kept, self.made_for = [], in_use()
+
+    def __dealloc__(self):
+        free(self.noted)
+        free(self.jobs)
+        free(self.addresses)
+
+    def __enter__(self):
+        global recorder
+        recorder = <void *>self
+        return self
+
+    def __exit__(self, *error):
+        global recorder
+        recorder = NULL
+
+    cdef int note(
+        self, job_function run, const void *job, Py_ssize_t size, const void ***arrays, int count,
+        object kept,
+    ) except -1:
+        cdef Py_ssize_t start = self.jobs_size, n = self.address_count
+        cdef int i
+        self.noted = <noted_job *>grown(self.noted, (self.count + 1) * sizeof(noted_job))
+        self.jobs = <char *>grown(self.jobs, start + aligned(size))
+        self.addresses = <address *>grown(self.addresses, (n + count) * sizeof(address))
+        self.noted[self.count] = noted_job(run, start)
+        memcpy(self.jobs + start, job, size)
+        for i in range(count):
+            self.addresses[n + i] = address(
+                start + (<const char *>arrays[i] - <const char *>job), <const char *>arrays[i][0], 0, 0)
+        self.count, self.jobs_size, self.address_count = self.count + 1, start + aligned(size), n + count
+        self.kept.append(kept)
+        return 0
+
+    cdef int locate(self, address *a, x, tuple memories) except -1:
+        """Find where an address lies; 0 is nowhere."""
+        cdef Py_buffer buffer
+        cdef Py_ssize_t i, start = 0
+        cdef bint found
+        a.where = 0
+        for i in range(-1, len(memories)):
+            PyObject_GetBuffer(x if i < 0 else memories[i], &buffer, PyBUF_SIMPLE)
+            found = take_place(a, <const char *>buffer.buf, buffer.len, IN_BATCH if i < 0 else IN_MEMORY, start)
+            start += 0 if i < 0 else aligned(buffer.len)
+            PyBuffer_Release(&buffer)
+            if found:
+                break
+        return 0
+
+    def bind(self, x, tuple memories, y):
+        """Say that jobs were noted with the batch `x`, that working arrays lay in `memories`, and that `y` was the result.
+        """
+        cdef Py_ssize_t i, moved = 0
+        cdef Py_buffer buffer
+        for i in range(self.address_count):
+            self.locate(&self.addresses[i], x, memories)
+            if self.addresses[i].where:
+                self.addresses[moved] = self.addresses[i]
+                moved += 1
+        self.address_count = moved
+        PyObject_GetBuffer(y, &buffer, PyBUF_SIMPLE)
+        self.result = address(0, <const char *>buffer.buf, 0, 0)
+        PyBuffer_Release(&buffer)
+        self.locate(&self.result, x, memories)
+        self.shape, self.dtype = y.shape, y.dtype
+        self.batch_size, self.result_size = x.nbytes, y.nbytes
+        self.memory_size = sum([aligned(memory.nbytes) for memory in memories])
+        if not self.result.where:
+            raise ValueError("program: the result lies neither in the batch nor in the working memory")
+
+    @property
+    def up_to_date(self):
+        """Whether kernels would note the same now: they do with the instruction set that they were noted with."""
+        return in_use() == self.made_for
+
+    def run(self, x):
+        """The result for another batch of the same shape, in a new array."""
+        cdef Py_buffer batch, result
+        y = empty(self.shape, self.dtype)
+        PyObject_GetBuffer(x, &batch, PyBUF_SIMPLE)
+        try:
+            if batch.len != self.batch_size:
+                raise ValueError(f"program: expected a batch of {self.batch_size} bytes, got {batch.len}")
+            PyObject_GetBuffer(y, &result, PyBUF_WRITABLE)
+            try:
+                with nogil:
+                    self.run_jobs(<const char *>batch.buf, <char *>result.buf)
+            finally:
+                PyBuffer_Release(&result)
+        finally:
+            PyBuffer_Release(&batch)
+        return y
+
+    cdef int run_jobs(self, const char *batch, char *result) except -1 nogil:
+        cdef char *memory = <char *>allocate(self.memory_size + self.jobs_size)
+        cdef char *jobs = memory + self.memory_size
+        cdef const address *a
+        cdef Py_ssize_t i
+        try:
+            memcpy(jobs, self.jobs, self.jobs_size)
+            for i in range(self.address_count):
+                a = &self.addresses[i]
+                (<const char **>(jobs + a.place))[0] = (batch if a.where == IN_BATCH else memory) + a.offset
+            for i in range(self.count):
+                self.noted[i].run(jobs + self.noted[i].start, NULL)
+            memcpy(result, (batch if self.result.where == IN_BATCH else memory) + self.result.offset, self.result_size)
+        finally:
+            release(memory)
+        return 0

@@ -21,7 +21,7 @@ from cnnx._kernels.products.tiles cimport (
 cdef enum:
     PLANES = 32768  # bytes of a band's planes, which stay in the first-level cache
     FEWEST_COLUMNS = 8
-    MOST_FILTERS = 6
+    MOST_FILTERS = 3
     MOST_PAIRS = 9  # of channels and filters
 
 

@@ -50,6 +50,7 @@ cdef struct weight_sums:
     void *partial               # sums of each block
     void *totals                # those of LONGEST positions each, where a block has more, or NULL
     Py_ssize_t blocks, size, sums   # blocks of images, their sums without the biases', and how far these are apart
+    Py_ssize_t channels         # of a tile, at most
     Py_ssize_t parts, row_parts # of a block's sums, a task each; and those of the same filters
     Py_ssize_t together         # images, whose bands are taken at a time; of several bands, one
     Py_ssize_t tile_room, right_room    # a thread's buffers; tables of runs follow
@@ -152,19 +153,18 @@ cdef void add_band(
             positions, p.end_filter - p.first_filter, grad + p.first_filter, F, sums + s.size + p.first_filter)
     if s.by_filter:
         add_turned(s, at, images, p, grad, sums, tile)
-    elif in_place(g, &s.cut):
-        if F % s.cut.lanes and at.image + images == g.images and at.first + at.count == g.rows:
-            # Vectors may read past a position's last filter: past that of all positions only where there is room.
-            memcpy(tile + s.tile_room, grad, positions * F * sizeof(floating))
-            grad = tile + s.tile_room
-        add_in_place(s, at, images, p, grad, sums, tile)
-    else:
-        add_packed(s, at, images, p, grad, sums, tile)
+        return
+    cdef bint last = at.image + images == g.images and at.first + at.count == g.rows
+    if last and not packs_gradient(&s.cut) and F % s.cut.lanes:
+        # Vectors may read past a position's last filter: past that of all positions only where there is room.
+        memcpy(tile + s.tile_room, grad, positions * F * sizeof(floating))
+        grad = tile + s.tile_room
+    add_panels(s, at, images, p, grad, sums, tile)
 
 
-cdef bint in_place(const geometry *g, const panels *cut) noexcept nogil:
-    """Whether copying the gradients into panels would cost more than it saves."""
-    return cut.depth <= FEW_WEIGHTS and g.column_dilation == 1
+cdef bint packs_gradient(const panels *cut) noexcept nogil:
+    """Whether copying the gradients into panels is worth it, instead of reading them where they lie."""
+    return cut.count > 1 and cut.depth > FEW_WEIGHTS
 
 
 cdef bint turns(const geometry *g, const panels *cut, Py_ssize_t lanes) noexcept nogil:
@@ -222,20 +222,6 @@ cdef product running_sums(
     return q
 
 
-cdef void add_in_place(
-    const weight_sums *s, band at, Py_ssize_t images, part p, const floating *grad, floating *sums, floating *tile,
-) noexcept nogil:
-    """The sums of one band with the gradients where they lie."""
-    cdef const geometry *g = &p.g
-    cdef Py_ssize_t C = g.channels, panel
-    cdef const floating *columns = view_tiles(s, g, at, images, 0, C, tile)
-    for panel in range(p.begin, p.end):
-        multiply_grid(
-            running_sums(s, g, at, images, C, g.filters, panel_width(s.cut, panel), tile),
-            g.filter_height, g.filter_width * C, g.row_dilation * g.tile_width * C, 1, columns,
-            grad + panel * 2 * s.cut.lanes, sums + panel_offset(s.cut, panel))
-
-
 cdef void add_turned(
     const weight_sums *s, band at, Py_ssize_t images, part p, const floating *grad, floating *sums, floating *tile,
 ) noexcept nogil:
@@ -257,32 +243,35 @@ cdef void add_turned(
                 sums + p.offset + i * s.sums_row + panel * 2 * cut.lanes)
 
 
-cdef void add_packed(
+cdef void add_panels(
     const weight_sums *s, band at, Py_ssize_t images, part p, const floating *grad, floating *sums, floating *tile,
 ) noexcept nogil:
-    """The sums of one band with copies of both sides.
+    """The sums of one band with weights in the rows of the product and filters in its columns.
 
     The left operand is the transposed matrix of columns: one channel at many positions. With many
     channels those are far apart, often by a power of two, and would push each other out of the cache;
     so a tile holds few channels, side by side. The gradients are copied into panels for the same reason.
     """
     cdef const geometry *g = &p.g
-    cdef Py_ssize_t C = g.channels, groups = (C + GRADIENT_CHANNELS - 1) // GRADIENT_CHANNELS
-    cdef Py_ssize_t panel, width, group, channel, channels
+    cdef Py_ssize_t C = g.channels, groups = (C + s.channels - 1) // s.channels
+    cdef Py_ssize_t panel, width, group, channel, channels, filters
     cdef panels band_cut = cut_panels[floating](images * at.count * g.columns, g.filters, 0)
-    cdef floating *right = tile + s.tile_room
+    cdef floating *packed = tile + s.tile_room
     cdef const floating *columns
-    for panel in range(p.begin, p.end):
-        pack_panel(grad, g.filters, 1, band_cut, panel, right + panel_offset(band_cut, panel))
+    cdef const floating *right
+    for panel in range(p.begin, p.end if packs_gradient(&s.cut) else p.begin):
+        pack_panel(grad, g.filters, 1, band_cut, panel, packed + panel_offset(band_cut, panel))
     for group in range(groups):
         channel = C * group // groups
         channels = C * (group + 1) // groups - channel
         columns = view_tiles(s, g, at, images, channel, channels, tile)
         for panel in range(p.begin, p.end):
-            width = panel_width(s.cut, panel)
+            width = filters = panel_width(s.cut, panel)
+            right = packed + panel_offset(band_cut, panel)
+            if not packs_gradient(&s.cut):
+                filters, right = g.filters, grad + panel * 2 * s.cut.lanes
             multiply_taps(
-                g, running_sums(s, g, at, images, channels, width, width, tile), channels, columns,
-                <const floating *>right + panel_offset(band_cut, panel),
+                g, running_sums(s, g, at, images, channels, filters, width, tile), channels, columns, right,
                 sums + panel_offset(s.cut, panel) + (p.first_row * g.filter_width * C + channel) * width)
 
 
@@ -301,6 +290,13 @@ cdef void multiply_taps(
             pixel = i * g.row_dilation * g.tile_width + j * g.column_dilation
             multiply(
                 q, channels, 1, columns + pixel * channels, grad, sums + (i * g.filter_width + j) * tap)
+
+
+cdef Py_ssize_t channels_together(const geometry *g, bint by_filter) noexcept nogil:
+    """Of a tile; one that each of several taps reads, or that is copied anyway, is small."""
+    if by_filter or (g.filter_height * g.filter_width == 1 and not g.copied):
+        return g.channels
+    return min(g.channels, GRADIENT_CHANNELS)
 
 
 cdef geometry cut_bands(
@@ -342,12 +338,12 @@ cdef int weight_gradient(
     cdef bint turned = not listed and turns(g, &cut, cut.lanes)
     cdef weight_sums s
     s.cut, s.x, s.grad, s.places, s.by_filter = cut, x, grad, places, listed or turned
-    cdef Py_ssize_t channels = g.channels if s.by_filter else min(g.channels, GRADIENT_CHANNELS)
+    s.channels = channels_together(g, s.by_filter)
     # Vectors may read past a filter row: past the last row of an image only where there is room.
-    s.g = cut_bands(g, size, channels, g.copied or s.by_filter or channels < g.channels, sizeof(floating))
-    s.together = 1 if listed else images_together(&s.g, channels, sizeof(floating))
+    s.g = cut_bands(g, size, s.channels, g.copied or s.by_filter or s.channels < g.channels, sizeof(floating))
+    s.together = 1 if listed else images_together(&s.g, s.channels, sizeof(floating))
     cut_sums(&s, positions, turned, operations, 0 * x[0])
-    s.tile_room = aligned(s.together * tile_size(&s.g, channels) + 2 * cut.lanes)
+    s.tile_room = aligned(s.together * tile_size(&s.g, s.channels) + 2 * cut.lanes)
     cdef Py_ssize_t band_positions = s.together * s.g.band_rows * g.columns
     s.right_room = aligned(cut_panels[floating](band_positions, g.filters, 0).size)
     if listed:
@@ -380,7 +376,7 @@ cdef void cut_sums(
     s.parts, s.row_parts = min(s.cut.count, wanted), 1
     if s.by_filter:
         s.parts = min((g.filters + FEWEST_FILTERS - 1) // FEWEST_FILTERS, wanted)
-    elif not in_place(g, &s.cut) and wanted > s.cut.count:
+    elif wanted > s.cut.count:
         s.row_parts = min(g.filter_height, (min(wanted, ROW_PARTS) + s.cut.count - 1) // s.cut.count)
         s.parts = s.cut.count * s.row_parts
 

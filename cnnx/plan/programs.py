@@ -22,7 +22,7 @@ from cnnx.plan.lifetimes import place, walk_through
 from cnnx.plan.output import OutputPass
 from cnnx.plan.passes import Chain, Pass
 
-# Bytes of a batch, and of its working arrays. Of larger ones calls do not count, and arrays are better let go one by one.
+# Bytes of a batch, and of its working arrays. Of larger ones calls do not count, and arrays are let go one by one.
 LARGEST = 2**22
 # Sizes of batches that have a program; others go from pass to pass.
 MOST_PROGRAMS = 16

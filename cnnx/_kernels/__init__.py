@@ -60,6 +60,7 @@ FOUNDATIONS = {
         "gemm",
         "plane_gradient",
         "plane_product",
+        "positions",
         "scatter",
         "tiles",
         "weight_gradient",

@@ -192,6 +192,18 @@ def test_a_mean_far_from_zero_costs_no_digits_of_the_variance(channels, rng):
     np.testing.assert_allclose(variance, exact.var(axis=0), rtol=2e-6)
 
 
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dark", [1, 10])
+def test_images_of_another_kind_at_the_beginning_cost_no_digits_of_the_variance(dark, rng):
+    x = (1000 + rng.standard_normal((64, 32, 32, 4))).astype(np.float32)
+    x[:dark] = 0
+    mean, variance = np.empty((2, 4), np.float32)
+    _kernels.batch_norm_statistics(x, mean, variance)
+    exact = x.astype(np.float64).reshape(-1, 4)
+    np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(variance, exact.var(axis=0), rtol=2e-6)
+
+
 @pytest.mark.skipif(not _compiled, reason="NumPy's kernels use one thread")
 @pytest.mark.usefixtures("restored_kernels")
 @pytest.mark.parametrize("channels", [1, 3, 12, 33, 64, 500])

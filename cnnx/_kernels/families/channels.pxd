@@ -12,6 +12,7 @@ from cnnx._kernels.ground.program cimport job_function, perform
 
 cdef enum:
     ROW = 64        # a row has at least so many elements,
+    LONG_ROW = 256  # of so many a part of a vector is little
     ROWS = 16       # a block so many rows,
     BLOCK = 16384   # and about so many elements
     NUMBERS = 6     # for each channel, at most
@@ -44,10 +45,10 @@ ctypedef int (*pass_function)(channel_pass *p, const void *x) except -1 nogil
 
 
 cdef inline rows cut_rows(Py_ssize_t size, Py_ssize_t channels, Py_ssize_t lanes) noexcept nogil:
-    """Rows of several positions have a multiple of `lanes` elements."""
+    """Rows of several positions have a multiple of `lanes` elements, or so many that a rest does not count."""
     cdef rows r
     r.size, r.channels, r.width = size, channels, channels
-    while r.width < ROW or channels < ROW and r.width % lanes:
+    while r.width < ROW or r.width < LONG_ROW and r.width % lanes:
         r.width += channels
     r.block = max(<Py_ssize_t>ROWS, BLOCK // r.width) * r.width
     r.blocks = (size + r.block - 1) // r.block

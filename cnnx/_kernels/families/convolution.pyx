@@ -28,6 +28,7 @@ from cnnx._kernels.ground.prepared cimport find, from_cache_line, keep, room_for
 from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 from cnnx._kernels.products.correlation cimport correlate, pack_filters, packed_size
+from cnnx._kernels.products.positions cimport correlate_positions, positions_are_faster
 from cnnx._kernels.products.scatter cimport scatter, scatters_in_cache
 from cnnx._kernels.products.tiles cimport (
     call, geometry, measure, nhwc, pair, pooled, reading_pooled, sliding, too_far, unpooled, with_pooling,
@@ -223,6 +224,8 @@ cdef int input_gradient(
     flipped[i, j, f, c] = W[last - i, last - j, c, f]
     """
     cdef Py_ssize_t taps = g.filter_height * g.filter_width, size = g.channels * g.filters, tap
+    if positions_are_faster(g, sizeof(floating)):
+        return correlate_positions(g, grad, W, True, <const floating *>NULL, False, out)
     cdef floating *flipped = <floating *>allocate(taps * size * sizeof(floating))
     try:
         for tap in range(taps):

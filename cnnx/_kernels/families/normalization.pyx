@@ -1,22 +1,26 @@
 """Batch normalization: moments of each channel, and the passes that use them.
 
-Blocks stay in cache between the sum and the sum of squared deviations, so that main memory is read once. Rows are a
-multiple of 16 elements, where several positions make one, and are summed four at a time.
+Each pass is bound by memory, which it reads once: moments are sums of deviations from a centre that is known before, and
+of their squares. A task's first centre is the mean of a few positions, that of a later block the mean of the blocks
+before; so what a centre differs from the mean is part of the variance that comes out, and rounding it costs no digits.
+The loops over rows are in normalization_rows.h.
 
-Each pass is bound by memory. The backward passes therefore compute the sign of the output again, from what
-they read anyway, where a ReLU follows: that costs three operations, and reading the output costs a third array.
+The backward passes compute the sign of the output again, from what they read anyway, where a ReLU follows: that costs
+three operations, and reading the output costs a third array.
 """
 
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from cnnx._kernels.families.channels cimport (
     channel_pass, fill_sums, fold, pass_function, reserve, rows, run_pass, run_tasks, spread,
 )
 from cnnx._kernels.ground.floating cimport floating
+from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.parallel cimport release
 
 cdef enum:
     LANES = 16      # elements of the widest vector
+    FIRST = 1024    # elements, about, of which a task's first centre is the mean
 
 cdef enum:
     # For each channel, in the order in which kernels have them.
@@ -30,33 +34,6 @@ cdef tuple numbers_of(tuple statistics, tuple affine):
 
 
 # -- Moments ------------------------------------------------------------------------------------------
-
-cdef inline floating term(floating x, floating centre, bint square) noexcept nogil:
-    return (x - centre) * (x - centre) if square else x - centre
-
-
-cdef inline void add_deviations(
-    const floating *x, Py_ssize_t size, Py_ssize_t width, const floating *centre, bint square, floating *total,
-) noexcept nogil:
-    """Sums of x - centre, or of their squares; `square` is known to the compiler, so that loops have no branch."""
-    cdef Py_ssize_t i, start = 0
-    cdef const floating *a
-    cdef const floating *b
-    cdef const floating *c
-    cdef const floating *d
-    while start + 4 * width <= size:
-        a = x + start
-        b, c, d = a + width, a + 2 * width, a + 3 * width
-        for i in range(width):
-            total[i] += (
-                (term(a[i], centre[i], square) + term(b[i], centre[i], square))
-                + (term(c[i], centre[i], square) + term(d[i], centre[i], square)))
-        start += 4 * width
-    while start < size:
-        for i in range(min(width, size - start)):
-            total[i] += term(x[start + i], centre[i], square)
-        start += width
-
 
 cdef void combine(
     double count, double *mean, double *squares,
@@ -75,35 +52,55 @@ cdef Py_ssize_t first_position(rows r, Py_ssize_t task) noexcept nogil:
     return min(task * r.share, r.size) // r.channels
 
 
+cdef void set_centre(
+    const floating *x, Py_ssize_t size, rows r, Py_ssize_t done, const double *mean, double *sums, floating *total,
+    floating *centre,
+) noexcept nogil:
+    """The mean so far, of `done` positions, in a row; of none, that of a block's first rows, with room for sums."""
+    cdef Py_ssize_t c, few = min(size, max(<Py_ssize_t>1, FIRST // r.width) * r.width)
+    if done:
+        for c in range(r.channels):
+            total[c] = <floating>mean[c]
+    else:
+        # Differences from the first position: a mean far from zero costs no digits.
+        spread(x, r, centre)
+        memset(total, 0, 2 * r.width * sizeof(floating))
+        loops_for(sizeof(floating)).add_moments(few, r.width, x, centre, total)
+        memset(sums, 0, r.channels * sizeof(double))
+        fold(<const floating *>total, r, sums)
+        for c in range(r.channels):
+            total[c] = <floating>(x[c] + sums[c] / (few // r.channels))
+    spread(<const floating *>total, r, centre)
+
+
 cdef void moments_task(const void *job, Py_ssize_t task, floating *total) noexcept nogil:
     """Means and sums of squared deviations of a task's positions; behind them, room for those of a block."""
     cdef const channel_pass *p = <const channel_pass *>job
     cdef rows r = p.r
     cdef const floating *x = <const floating *>p.x.first
-    cdef Py_ssize_t start = task * r.share, end = min(start + r.share, r.size), size, c, done = 0
+    cdef Py_ssize_t start = task * r.share, end = min(start + r.share, r.size), size, c, count, done = 0
+    cdef double share
     cdef double *mean = p.sums + task * p.own
     cdef double *squares = mean + r.channels
     cdef double *block_mean = mean + 2 * r.channels
     cdef double *block_squares = mean + 3 * r.channels
-    cdef floating *centre = total + r.width
+    cdef floating *centre = total + 2 * r.width
     memset(mean, 0, 2 * r.channels * sizeof(double))
     while start < end:
         size = min(r.block, end - start)
+        count = size // r.channels
+        share = <double>1 / count
+        set_centre(x + start, size, r, done, mean, block_mean, total, centre)
         memset(block_mean, 0, 2 * r.channels * sizeof(double))
-        memset(total, 0, r.width * sizeof(floating))
-        # Sums of differences from the first position: a mean far from zero costs no digits.
-        spread(x + start, r, centre)
-        add_deviations(x + start, size, r.width, <const floating *>centre, False, total)
-        fold(total, r, block_mean)
+        memset(total, 0, 2 * r.width * sizeof(floating))
+        loops_for(sizeof(floating)).add_moments(size, r.width, x + start, centre, total)
+        fold(<const floating *>total, r, block_mean)
+        fold(<const floating *>(total + r.width), r, block_squares)
         for c in range(r.channels):
-            block_mean[c] = x[start + c] + block_mean[c] / (size // r.channels)
-            total[c] = <floating>block_mean[c]
-        spread(<const floating *>total, r, centre)
-        memset(total, 0, r.width * sizeof(floating))
-        add_deviations(x + start, size, r.width, <const floating *>centre, True, total)
-        fold(total, r, block_squares)
-        combine(done, mean, squares, size // r.channels, block_mean, block_squares, r.channels)
-        done += size // r.channels
+            block_squares[c] = max(block_squares[c] - block_mean[c] * block_mean[c] * share, <double>0)
+            block_mean[c] = centre[c] + block_mean[c] * share
+        combine(done, mean, squares, count, block_mean, block_squares, r.channels)
+        done += count
         start += r.block
 
 
@@ -112,7 +109,7 @@ cdef int moments(channel_pass *p, const floating *x) except -1 nogil:
     cdef Py_ssize_t task, c
     cdef floating *mean = <floating *>p.numbers[0]
     cdef floating *variance = <floating *>p.numbers[1]
-    reserve(p, r.tasks, 2, 4, 0, 2)
+    reserve(p, r.tasks, 2, 4, 0, 3)
     run_tasks(moments_task[floating], p)
     for task in range(1, r.tasks):
         combine(
@@ -134,34 +131,12 @@ def batch_norm_statistics(x, mean, variance):
 
 # -- Forward ------------------------------------------------------------------------------------------
 
-cdef inline floating normalized(floating x, floating mean, floating scale, floating beta) noexcept nogil:
-    return (x - mean) * scale + beta
-
-
-cdef void forward_row(
-    const floating *x, const floating *mean, const floating *scale, const floating *beta, bint relu, floating *out,
-    Py_ssize_t count,
-) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef floating y
-    if relu:
-        for i in range(count):
-            y = normalized(x[i], mean[i], scale[i], beta[i])
-            out[i] = 0 if y <= 0 else y
-    else:
-        for i in range(count):
-            out[i] = normalized(x[i], mean[i], scale[i], beta[i])
-
-
 cdef void forward_task(const void *job, Py_ssize_t block, floating *unused) noexcept nogil:
     cdef const channel_pass *p = <const channel_pass *>job
-    cdef Py_ssize_t width = p.r.width, start = block * p.r.block, end = min(start + p.r.block, p.r.size)
-    cdef const floating *mean = <const floating *>p.shared
-    while start < end:
-        forward_row(
-            <const floating *>p.x.first + start, mean, mean + width, mean + 2 * width, p.relu,
-            <floating *>p.out.first + start, min(width, end - start))
-        start += width
+    cdef Py_ssize_t start = block * p.r.block
+    loops_for(sizeof(floating)).normalize_rows(
+        min(p.r.block, p.r.size - start), p.r.width, <const floating *>p.x.first + start, p.shared, p.relu,
+        <floating *>p.out.first + start)
 
 
 cdef void spread_numbers(const channel_pass *p, floating *to) noexcept nogil:
@@ -190,54 +165,25 @@ def batch_norm_forward(x, tuple statistics, tuple affine, bint relu, out):
 
 # -- Gradients ----------------------------------------------------------------------------------------
 
-cdef inline floating gated(
-    floating grad, floating x, floating mean, floating scale, floating beta,
-) noexcept nogil:
-    """The gradient behind a ReLU, from the output that `normalized` gave to it."""
-    return 0 if normalized(x, mean, scale, beta) <= 0 else grad
-
-
-cdef void add_gradients(
-    const channel_pass *p, Py_ssize_t start, floating *gradients, floating *products, floating *behind,
-) noexcept nogil:
-    """Sums of g and of g * (x - mean) of a block; `behind` is room for one row of g."""
-    cdef Py_ssize_t i, count, width = p.r.width, end = min(start + p.r.block, p.r.size)
-    cdef const floating *mean = <const floating *>p.shared
-    cdef const floating *scale = mean + width
-    cdef const floating *beta = mean + 2 * width
-    cdef const floating *grad
-    cdef const floating *x
-    cdef bint relu = p.relu
-    while start < end:
-        grad, x = <const floating *>p.grad.first + start, <const floating *>p.x.first + start
-        count = min(width, end - start)
-        if relu:
-            # In a loop of its own, for compilers give up on vectors where the choice and the sums stand together.
-            for i in range(count):
-                behind[i] = gated(grad[i], x[i], mean[i], scale[i], beta[i])
-            grad = behind
-        for i in range(count):
-            gradients[i] += grad[i]
-            products[i] += grad[i] * (x[i] - mean[i])
-        start += width
-
-
 cdef void parameter_gradient_task(const void *job, Py_ssize_t task, floating *totals) noexcept nogil:
+    """Sums of g and of g * (x - mean)."""
     cdef const channel_pass *p = <const channel_pass *>job
     cdef Py_ssize_t start = task * p.r.share, end = min(start + p.r.share, p.r.size), width = p.r.width
     cdef double *sums = p.sums + task * p.own
     memset(sums, 0, p.own * sizeof(double))
     while start < end:
         memset(totals, 0, 2 * width * sizeof(floating))
-        add_gradients(p, start, totals, totals + width, totals + 2 * width)
-        fold(totals, p.r, sums)
-        fold(totals + width, p.r, sums + p.r.channels)
+        loops_for(sizeof(floating)).add_gradients(
+            min(p.r.block, end - start), width, <const floating *>p.grad.first + start,
+            <const floating *>p.x.first + start, p.shared, p.relu, totals)
+        fold(<const floating *>totals, p.r, sums)
+        fold(<const floating *>(totals + width), p.r, sums + p.r.channels)
         start += p.r.block
 
 
 cdef int parameter_gradient(channel_pass *p, const floating *x) except -1 nogil:
     cdef Py_ssize_t c
-    spread_numbers(p, <floating *>reserve(p, p.r.tasks, 2, 2, 3, 3))
+    spread_numbers(p, <floating *>reserve(p, p.r.tasks, 2, 2, 3, 2))
     run_tasks(parameter_gradient_task[floating], p)
     fill_sums(p, <floating *>p.numbers[BETA_GRAD])
     for c in range(p.r.channels):
@@ -253,36 +199,12 @@ def batch_norm_parameter_gradient(grad, x, tuple statistics, tuple affine, bint 
         <pass_function>parameter_gradient[float], <pass_function>parameter_gradient[double], LANES, relu)
 
 
-cdef void input_gradient_row(
-    const floating *grad, const floating *x, const floating *rows, Py_ssize_t width, bint relu, floating *out,
-    Py_ssize_t count,
-) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef const floating *mean = rows
-    cdef const floating *scale = rows + width
-    cdef const floating *beta = rows + 2 * width
-    cdef const floating *average = rows + 3 * width
-    cdef const floating *slope = rows + 4 * width
-    if relu:
-        for i in range(count):
-            out[i] = scale[i] * (
-                (gated(grad[i], x[i], mean[i], scale[i], beta[i]) - average[i]) - (x[i] - mean[i]) * slope[i])
-    else:
-        for i in range(count):
-            out[i] = scale[i] * ((grad[i] - average[i]) - (x[i] - mean[i]) * slope[i])
-
-
-cdef void input_gradient_task(const void *job, Py_ssize_t block, floating *row) noexcept nogil:
+cdef void input_gradient_task(const void *job, Py_ssize_t block, floating *unused) noexcept nogil:
     cdef const channel_pass *p = <const channel_pass *>job
-    cdef Py_ssize_t count, start = block * p.r.block, end = min(start + p.r.block, p.r.size)
-    while start < end:
-        count = min(p.r.width, end - start)
-        # `out` may be `x`, and only of arrays that lie apart does the compiler take whole vectors.
-        memcpy(row, <const floating *>p.x.first + start, count * sizeof(floating))
-        input_gradient_row(
-            <const floating *>p.grad.first + start, <const floating *>row, <const floating *>p.shared, p.r.width,
-            p.relu, <floating *>p.out.first + start, count)
-        start += p.r.width
+    cdef Py_ssize_t start = block * p.r.block
+    loops_for(sizeof(floating)).normalization_gradient_rows(
+        min(p.r.block, p.r.size - start), p.r.width, <const floating *>p.grad.first + start,
+        <const floating *>p.x.first + start, p.shared, p.relu, <floating *>p.out.first + start)
 
 
 cdef int input_gradient(channel_pass *p, const floating *x) except -1 nogil:

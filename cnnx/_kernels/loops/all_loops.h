@@ -13,6 +13,7 @@ LOOPS
 #include "plane_gradient.h"
 #include "depthwise.h"
 #include "winograd.h"
+#include "normalization_rows.h"
 
 #define LOOP(name, parameters) .name = NAME(name),
 static const loops NAME(loops) = {LOOPS};

@@ -105,6 +105,12 @@ typedef struct {
         const void *weights, void *tile))                                                                            \
     LOOP(relu_row, (const void *x, void *out, ptrdiff_t count))                                                      \
     LOOP(gate_row, (const void *grad, const void *y, void *out, ptrdiff_t count))                                    \
+    LOOP(add_moments, (ptrdiff_t size, ptrdiff_t width, const void *x, const void *centres, void *sums))             \
+    LOOP(add_gradients, (ptrdiff_t size, ptrdiff_t width, const void *grad, const void *x, const void *numbers,      \
+        int relu, void *sums))                                                                                       \
+    LOOP(normalize_rows, (ptrdiff_t size, ptrdiff_t width, const void *x, const void *numbers, int relu, void *out)) \
+    LOOP(normalization_gradient_rows, (ptrdiff_t size, ptrdiff_t width, const void *grad, const void *x,             \
+        const void *numbers, int relu, void *out))                                                                   \
     LOOP(depthwise_row, (ptrdiff_t positions, const depthwise_taps *p, const void *x, const void *w,                 \
         const void *bias, void *out))                                                                                \
     LOOP(depthwise_weights, (ptrdiff_t lines, ptrdiff_t positions, const depthwise_taps *p, const void *x,           \

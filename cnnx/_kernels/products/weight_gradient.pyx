@@ -20,7 +20,7 @@ from cnnx._kernels.products.gemm cimport (
 from cnnx._kernels.products.plane_gradient cimport gradient_by_planes, plane_gradient
 from cnnx._kernels.products.tiles cimport (
     FEWEST_TASKS, LONGEST, aligned, band, band_of, bands, even_rows, geometry, image_blocks, lists_size, move_sums, pair,
-    pooled_offset, table_room, tile_size, view_tile, windows_of, with_bands, with_copies,
+    pooled_offset, table_room, tile_rows, tile_size, view_tile, windows_of, with_bands, with_copies,
 )
 from cnnx._kernels.products.window_gradient cimport gradient_by_windows, window_gradient
 from cnnx._kernels.products.winograd cimport winograd_is_faster, winograd_weight_gradient
@@ -32,6 +32,9 @@ cdef enum:
     GRADIENT_POSITIONS = 128
     # Gradients are read where they lie, instead of from panels, for so few weights of a filter.
     FEW_WEIGHTS = 32
+    # Of small images, several are one band: so many bytes of tiles, which stay in the second-level cache.
+    SEVERAL_TILES = 131072
+    SEVERAL_POSITIONS = 256
 
 
 cdef struct weight_sums:
@@ -44,6 +47,7 @@ cdef struct weight_sums:
     void *totals                # those of LONGEST positions each, where a block has more, or NULL
     Py_ssize_t blocks, sums     # blocks of images, and how far their sums are apart
     Py_ssize_t parts            # of the panels, a task each
+    Py_ssize_t together         # images, whose bands are taken at a time; of several bands, one
     Py_ssize_t tile_room, right_room    # a thread's buffers; tables of runs follow
 
 
@@ -64,7 +68,9 @@ cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept no
     """Gradients of some filters' weights and biases, summed over a block of images."""
     cdef const weight_sums *s = <const weight_sums *>job
     cdef const geometry *g = &s.g
-    cdef Py_ssize_t block = task // s.parts, F = g.filters, number, position, f, summed = 0
+    cdef Py_ssize_t block = task // s.parts, F = g.filters, position, f, summed = 0
+    cdef Py_ssize_t number = g.images * block // s.blocks * bands(g), images
+    cdef Py_ssize_t end = g.images * (block + 1) // s.blocks * bands(g)
     cdef part p = part_of(s, task % s.parts)
     cdef floating *sums = <floating *>s.partial + block * s.sums
     cdef floating *b_sums = sums + s.cut.size
@@ -74,23 +80,24 @@ cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept no
     clear_part(s, p, sums)
     if totals != NULL:
         clear_part(s, p, totals)
-    for number in range(g.images * block // s.blocks * bands(g), g.images * (block + 1) // s.blocks * bands(g)):
-        at = band_of(g, number)
+    while number < end:
+        at, images = band_of(g, number), min(s.together, end - number)
+        number += images
         if totals != NULL and summed >= LONGEST:
             move_part(s, p, sums, totals)
             summed = 0
-        summed += at.count * g.columns
+        summed += images * at.count * g.columns
         if s.places != NULL:
             add_listed(s, at, p, sums, tile)
             continue
         grad = <const floating *>s.grad + (at.image * g.rows + at.first) * g.columns * F
-        for position in range(at.count * g.columns):
+        for position in range(images * at.count * g.columns):
             for f in range(p.first_filter, p.end_filter):
                 b_sums[f] += grad[position * F + f]
         if in_place(g, &s.cut):
-            add_in_place(s, at, p, grad, sums, tile)
+            add_in_place(s, at, images, p, grad, sums, tile)
         else:
-            add_packed(s, at, p, grad, sums, tile)
+            add_packed(s, at, images, p, grad, sums, tile)
     if totals != NULL:
         move_part(s, p, totals, sums)
 
@@ -130,40 +137,68 @@ cdef bint in_place(const geometry *g, const panels *cut) noexcept nogil:
     return cut.depth <= FEW_WEIGHTS and cut.columns % cut.lanes == 0 and g.column_dilation == 1
 
 
+cdef Py_ssize_t image_stride(const geometry *g, Py_ssize_t channels) noexcept nogil:
+    """From the tile of an image to that of the next one."""
+    return tile_size(g, channels) if g.copied else g.height * g.width * g.channels
+
+
+cdef const floating *view_tiles(
+    const weight_sums *s, band at, Py_ssize_t images, Py_ssize_t channel, Py_ssize_t channels, floating *tile,
+) noexcept nogil:
+    """`view_tile` of each of some images."""
+    cdef const geometry *g = &s.g
+    cdef Py_ssize_t image, stride = image_stride(g, channels)
+    cdef const floating *first = view_tile(
+        g, <const floating *>s.x, at, channel, channels, tile, <floating *>NULL)
+    for image in range(1, images):
+        at.image += 1
+        view_tile(g, <const floating *>s.x, at, channel, channels, tile + image * stride, <floating *>NULL)
+    return first
+
+
 cdef product running_sums(
-    const weight_sums *s, band at, Py_ssize_t channels, Py_ssize_t filters, Py_ssize_t columns, floating *tile,
+    const weight_sums *s, band at, Py_ssize_t images, Py_ssize_t channels, Py_ssize_t filters, Py_ssize_t columns,
+    floating *tile,
 ) noexcept nogil:
     """A product over a band's positions, with so many channels and filters side by side, added to what is there."""
     cdef const geometry *g = &s.g
     cdef Py_ssize_t *runs = <Py_ssize_t *>(tile + s.tile_room + s.right_room)
+    cdef Py_ssize_t *right_runs = runs + s.together * g.band_rows
+    cdef Py_ssize_t row, i, image, x_image = image_stride(g, channels), x_row = g.row_stride * g.tile_width * channels
     cdef product q
-    cdef Py_ssize_t i
-    q.runs, q.depth, q.a_runs, q.b_runs = at.count, g.columns, runs, runs + g.band_rows
-    for i in range(at.count):
-        runs[i] = i * g.row_stride * g.tile_width * channels
-        runs[g.band_rows + i] = i * g.columns * filters
-    q.a_row, q.a_rows, q.a_depth, q.b_depth = 0, NULL, g.column_stride * channels, filters
+    q.runs, q.depth, q.a_depth = images * at.count, g.columns, g.column_stride * channels
+    if g.columns == 1:
+        # Neighbours in the other direction, or the images.
+        q.runs, q.depth, q.a_depth = images, at.count, x_row
+        if at.count == 1:
+            q.runs, q.depth, q.a_depth = 1, images, x_image
+    for i in range(q.runs):
+        image = i if g.columns == 1 else i // at.count
+        row = 0 if g.columns == 1 else i % at.count
+        runs[i] = image * x_image + row * x_row
+        right_runs[i] = i * q.depth * filters
+    q.a_runs, q.b_runs, q.a_row, q.a_rows, q.b_depth = runs, right_runs, 0, NULL, filters
     q.columns = q.c_row = columns
     q.accumulate, q.relu, q.bias = True, False, NULL
     return q
 
 
 cdef void add_in_place(
-    const weight_sums *s, band at, part p, const floating *grad, floating *sums, floating *tile,
+    const weight_sums *s, band at, Py_ssize_t images, part p, const floating *grad, floating *sums, floating *tile,
 ) noexcept nogil:
     """The sums of one band with the gradients where they lie."""
     cdef const geometry *g = &s.g
     cdef Py_ssize_t C = g.channels, panel
-    cdef const floating *columns = view_tile(g, <const floating *>s.x, at, 0, C, tile, <floating *>NULL)
+    cdef const floating *columns = view_tiles(s, at, images, 0, C, tile)
     for panel in range(p.begin, p.end):
         multiply_grid(
-            running_sums(s, at, C, g.filters, panel_width(s.cut, panel), tile),
+            running_sums(s, at, images, C, g.filters, panel_width(s.cut, panel), tile),
             g.filter_height, g.filter_width * C, g.row_dilation * g.tile_width * C, 1, columns,
             grad + panel * 2 * s.cut.lanes, sums + panel_offset(s.cut, panel))
 
 
 cdef void add_packed(
-    const weight_sums *s, band at, part p, const floating *grad, floating *sums, floating *tile,
+    const weight_sums *s, band at, Py_ssize_t images, part p, const floating *grad, floating *sums, floating *tile,
 ) noexcept nogil:
     """The sums of one band with copies of both sides.
 
@@ -174,7 +209,7 @@ cdef void add_packed(
     cdef const geometry *g = &s.g
     cdef Py_ssize_t C = g.channels, groups = (C + GRADIENT_CHANNELS - 1) // GRADIENT_CHANNELS
     cdef Py_ssize_t panel, width, group, channel, channels
-    cdef panels band_cut = cut_panels[floating](at.count * g.columns, g.filters, 0)
+    cdef panels band_cut = cut_panels[floating](images * at.count * g.columns, g.filters, 0)
     cdef floating *right = tile + s.tile_room
     cdef const floating *columns
     for panel in range(p.begin, p.end):
@@ -182,11 +217,11 @@ cdef void add_packed(
     for group in range(groups):
         channel = C * group // groups
         channels = C * (group + 1) // groups - channel
-        columns = view_tile(g, <const floating *>s.x, at, channel, channels, tile, <floating *>NULL)
+        columns = view_tiles(s, at, images, channel, channels, tile)
         for panel in range(p.begin, p.end):
             width = panel_width(s.cut, panel)
             multiply_taps(
-                g, running_sums(s, at, channels, width, width, tile), channels, columns,
+                g, running_sums(s, at, images, channels, width, width, tile), channels, columns,
                 <const floating *>right + panel_offset(band_cut, panel),
                 sums + panel_offset(s.cut, panel) + channel * width)
 
@@ -216,6 +251,15 @@ cdef geometry cut_bands(
     return with_bands(with_copies(g[0]) if copied else g[0], even_rows(g, most, g.pool_height))
 
 
+cdef Py_ssize_t images_together(const geometry *g, Py_ssize_t channels, Py_ssize_t itemsize) noexcept nogil:
+    """How many images are one band, where each of them would be a small one."""
+    if bands(g) > 1:
+        return 1
+    return max(1, min(
+        SEVERAL_POSITIONS // (g.rows * g.columns),
+        SEVERAL_TILES // (tile_rows(g, g.rows) * g.tile_width * channels * itemsize)))
+
+
 cdef int weight_gradient(
     const geometry *g, pair size, const floating *x, const floating *grad, const uint8_t *places, floating *W_grad,
     floating *b_grad,
@@ -241,12 +285,13 @@ cdef int weight_gradient(
     s.blocks, s.sums = image_blocks(g, positions), aligned(cut.size + g.filters)
     # With few blocks, several threads share one: each has some of the filters, and a copy of the tile.
     s.parts = min(cut.count, (tasks_for_product(FEWEST_TASKS, operations) + s.blocks - 1) // s.blocks)
-    s.tile_room = aligned(tile_size(&s.g, g.channels if listed else most_channels) + 2 * cut.lanes)
-    cdef Py_ssize_t band_positions = s.g.band_rows * g.columns
+    s.together = 1 if listed else images_together(&s.g, most_channels, sizeof(floating))
+    s.tile_room = aligned(s.together * tile_size(&s.g, g.channels if listed else most_channels) + 2 * cut.lanes)
+    cdef Py_ssize_t band_positions = s.together * s.g.band_rows * g.columns
     s.right_room = aligned(cut_panels[floating](band_positions, g.filters, 0).size)
     if listed:
         s.right_room = lists_size[floating](g, band_positions + 1, 0)
-    cdef Py_ssize_t private = s.tile_room + s.right_room + table_room[floating](2 * s.g.band_rows, 0)
+    cdef Py_ssize_t private = s.tile_room + s.right_room + table_room[floating](2 * s.together * s.g.band_rows, 0)
     cdef int threads = threads_for_product(s.blocks * s.parts, operations)
     cdef Py_ssize_t all_sums = s.blocks * s.sums
     cdef bint long_sums = g.images * positions // s.blocks > LONGEST

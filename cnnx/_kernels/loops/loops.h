@@ -101,6 +101,7 @@ typedef struct {
         void *totals))                                                                                               \
     LOOP(plane_gradient, (ptrdiff_t filters, const plane_band *p, const void *x, const ptrdiff_t *offsets,           \
         const void *grad, void *sums))                                                                               \
+    LOOP(position_sums, (ptrdiff_t positions, ptrdiff_t filters, const void *grad, ptrdiff_t row, void *sums))       \
     LOOP(pooled_input_gradient, (const pooled_gradient *p, const void *grad, const uint8_t *places,                  \
         const void *weights, void *tile))                                                                            \
     LOOP(relu_row, (const void *x, void *out, ptrdiff_t count))                                                      \

@@ -23,7 +23,7 @@ from cnnx._kernels.products.tiles cimport (
     pooled_offset, table_room, tile_rows, tile_size, view_tile, windows_of, with_bands, with_copies, with_filter_rows,
 )
 from cnnx._kernels.products.window_gradient cimport gradient_by_windows, window_gradient
-from cnnx._kernels.products.winograd cimport winograd_is_faster, winograd_weight_gradient
+from cnnx._kernels.products.winograd cimport winograd_gradient_is_faster, winograd_weight_gradient
 
 # Bytes. A tile of a few channels and a panel of the gradients of its positions stay in the first-level cache.
 cdef enum:
@@ -326,7 +326,7 @@ cdef int weight_gradient(
     The work is cut as for all the convolution's outputs, their `size`, of which a pooling may not cover the last ones:
     these have no gradient, and leaving them out changes no bit."""
     cdef bint listed = places != NULL
-    if not listed and winograd_is_faster(g):
+    if not listed and winograd_gradient_is_faster(g):
         return winograd_weight_gradient(g, x, grad, W_grad, b_grad)
     if listed and gradient_by_windows(g):
         return window_gradient(g, size.height * size.width, x, grad, places, W_grad, b_grad)

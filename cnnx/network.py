@@ -652,8 +652,12 @@ class Model:
 
             batches: Iterable[Array] = given.examples(X, method, batch_size, self.input_shape)
         else:
-            X = self._checked_examples(X)
             size = PREDICTED if batch_size is None else check_count(batch_size, "batch_size")
+            if type(X) is np.ndarray and X.ndim and len(X) <= size:
+                at_once = self.serving_plan.forward_at_once(X, not allow_nan)
+                if at_once is not None:
+                    return convert(at_once)
+            X = self._checked_examples(X)
             if len(X) <= size:
                 predictions = convert(self._forward_finite(X, method, 0, allow_nan))
                 # Layers may hand on what they were given, and the predictions are the user's to change.
@@ -887,8 +891,6 @@ class Model:
 
     def _checked_examples(self, X: Any) -> Array:
         """An array of examples of the right shape, not converted: that happens batch by batch."""
-        if type(X) is np.ndarray and X.dtype is self.dtype and X.shape[1:] == self.input_shape:
-            return X
         examples = check_numbers(X, "X")
         check_shape(examples, self.input_shape, "X")
         return examples

@@ -223,7 +223,7 @@ def use_backend(name: str) -> BackendChoice:
 
 def backend_in_use() -> str:
     """Name of the backend that this thread computes with, "compiled" or "numpy"."""
-    choice = _thread.choice
+    choice = _thread.choice if _Choice.count else None
     return _default if choice is None else choice.name
 
 

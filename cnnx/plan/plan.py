@@ -18,7 +18,7 @@ from cnnx.plan.fusion import fuse
 from cnnx.plan.lifetimes import choose_recomputed, place, walk_through
 from cnnx.plan.output import OutputPass
 from cnnx.plan.passes import Chain, Pass
-from cnnx.plan.programs import Forward, note_stages
+from cnnx.plan.programs import Forward, Programs, note_stages
 from cnnx.plan.table import format_passes
 from cnnx.plan.tables import format_bytes
 
@@ -75,9 +75,10 @@ class Plan:
         self._chain.bind(arrays)
         if self.output is not None:
             self.output.bind(arrays)
-        self._noted = self._note(layers) if fixed and arrays is FRESH else None
+        self._noted = self._note(layers) if fixed and arrays is FRESH else []
+        self._forwards = [part.forward if isinstance(part, Programs) else part for part in self._noted]
 
-    def _note(self, layers: Sequence[Layer]) -> list[Forward]:
+    def _note(self, layers: Sequence[Layer]) -> list[Programs | Forward]:
         """The way forward by programs of kernels."""
         output = None if self.output is None else OutputPass(self.output.layer, training=False)
         chain = Chain(fuse(layers if output is None else layers[:-1], training=False))
@@ -100,12 +101,22 @@ class Plan:
 
     def forward(self, x: Array) -> Array:
         """Predictions, from a batch in the model's dtype: (batch, *input_shape) to (batch, *output_shape)."""
-        if self._noted is not None and _kernels.backend_in_use() == "compiled":
-            for forward in self._noted:
+        if self._forwards and _kernels.backend_in_use() == "compiled":
+            for forward in self._forwards:
                 x = forward(x)
             return x
         scores = self._chain.forward(x)
         return scores if self.output is None else self.output.forward(scores)
+
+    def forward_at_once(self, x: Array, finite: bool) -> Array | None:
+        """`forward` in a single call, of any array; None where that must be checked, converted, or go another way.
+
+        If `finite`, no number may be NaN or infinite.
+        """
+        if len(self._noted) != 1 or _kernels.backend_in_use() != "compiled":
+            return None
+        whole = self._noted[0]
+        return whole.run(x, finite) if isinstance(whole, Programs) else None
 
     def time(self, x: Array) -> list[tuple[str, float]]:
         """A batch goes forward: the name of each pass's first layer, and the seconds that it took."""

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from cnnx import _kernels
-from cnnx._typing import Array
+from cnnx._typing import Array, Shape
 from cnnx.layers import LAYERS
 from cnnx.layers.base import Layer, leaves, walk
 from cnnx.memory.arrays import KeptArrays, WorkingArray
@@ -22,7 +22,7 @@ from cnnx.plan.lifetimes import place, walk_through
 from cnnx.plan.output import OutputPass
 from cnnx.plan.passes import Chain, Pass
 
-# Bytes of a batch's working arrays. The calls of larger batches do not count, and theirs are better let go one by one.
+# Bytes of a batch, and of its working arrays. Of larger ones calls do not count, and arrays are let go one by one.
 LARGEST = 2**22
 # Sizes of batches that have a program; others go from pass to pass.
 MOST_PROGRAMS = 16
@@ -31,7 +31,7 @@ Stage = Pass | OutputPass
 Forward = Callable[[Array], Array]
 
 
-def note_stages(chain: Chain, output: OutputPass | None, forwards: Sequence[Forward]) -> list[Forward]:
+def note_stages(chain: Chain, output: OutputPass | None, forwards: Sequence[Forward]) -> list[Programs | Forward]:
     """What takes a batch through a plan: programs, and those of `forwards` whose passes cannot be noted.
 
     Passes and output are the plan's a second time, for nothing but to be noted.
@@ -43,10 +43,10 @@ def note_stages(chain: Chain, output: OutputPass | None, forwards: Sequence[Forw
     if output is not None:
         output.bind(arrays)
         stages.append(output)
-    parts: list[Forward] = []
+    parts: list[Programs | Forward] = []
     for notable, group in groupby(zip(stages, forwards, strict=True), key=lambda pair: _is_notable(pair[0])):
         noted, ways = zip(*group, strict=True)
-        parts += [Programs(noted, ways).forward] if notable else ways
+        parts += [Programs(noted, ways)] if notable else ways
     return parts
 
 
@@ -82,33 +82,40 @@ class Programs:
     def __init__(self, stages: Sequence[Stage], forwards: Sequence[Forward]) -> None:
         self._stages, self._forwards = stages, forwards
         self._blocks = place(working for stage in stages for working in _working_arrays(stage))
-        self._most = LARGEST // max(1, sum(block.nbytes for block in self._blocks))
-        self._states = [(layer, layer.state) for stage in stages for layer in leaves(_layers(stage)) if layer.state]
-        self._programs: dict[int, Any] = {}
+        layers = [layer for stage in stages for layer in leaves(_layers(stage))]
+        self._states = [(layer, layer.state) for layer in layers if layer.state]
+        # The programs have the addresses of arrays in it.
+        self._kept = [layer.params for layer in layers]
+        self._programs: dict[Shape, Any] = {}
         self._recording = threading.Lock()
 
     def forward(self, x: Array) -> Array:
         """(batch, ...) to (batch, ...), a fresh array."""
-        program = self._programs.get(len(x))
-        if program is None or not program.up_to_date:
-            program = self._new_program(x)
+        y = self.run(x)
+        if y is None and self._record(x):
+            y = self.run(x)
+        if y is not None:
+            return y
+        for forward in self._forwards:
+            x = forward(x)
+        return x
+
+    def run(self, x: Array, finite: bool = False) -> Array | None:
+        """The same by a program; None where there is none for such a batch, or if `finite` and its numbers are not."""
         for layer, state in self._states:
             if layer.state is not state:
-                program = None
-        if program is None:
-            for forward in self._forwards:
-                x = forward(x)
-            return x
-        result: Array = program.run(x)
-        return result
+                return None
+        program = self._programs.get(x.shape)
+        return None if program is None else program.run(x, finite)
 
-    def _new_program(self, x: Array) -> Any:
-        """A program for batches like this one, or None where there shall be none, or another thread records."""
-        if not 0 < len(x) <= self._most or len(self._programs) >= MOST_PROGRAMS:
-            return None
+    def _record(self, x: Array) -> bool:
+        """Make a program for batches like this one, unless it is large or another thread records."""
+        working = sum(block.size(len(x)) for block in self._blocks)
+        if not 0 < x.nbytes <= LARGEST or working > LARGEST or len(self._programs) >= MOST_PROGRAMS:
+            return False
         # Nobody waits: after a fork, the thread that had the lock may not be there.
         if not self._recording.acquire(blocking=False):
-            return None
+            return False
         try:
             program = _kernels.new_program()
             with program:
@@ -116,7 +123,7 @@ class Programs:
                 for stage in self._stages:
                     y = stage.forward(y)
             program.bind(x, tuple(block.memory[: block.size(len(x))] for block in self._blocks), y)
-            self._programs[len(x)] = program
+            self._programs[x.shape] = program
         finally:
             self._recording.release()
-        return program
+        return True

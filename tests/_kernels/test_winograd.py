@@ -8,7 +8,8 @@ from parity import assert_twins_agree, dtypes, on_every_instruction_set, seeds
 import cnnx
 from cnnx import _kernels
 from cnnx._kernels import _compiled
-from cnnx._kernels.reference import convolution
+from cnnx._kernels.families import CLOSED
+from cnnx._kernels.reference import pooling
 
 pytestmark = [
     pytest.mark.skipif(not _compiled, reason="a build without compiled kernels has no Winograd products"),
@@ -22,40 +23,46 @@ STRAIGHT = ((1, 1), (1, 1), (1, 1))
     size=st.tuples(st.integers(2, 19), st.integers(2, 19)),
     padding=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     images=st.integers(0, 4),
-    channels=st.sampled_from([24, 27, 32, 50]),
-    filters=st.sampled_from([24, 25, 48]),
+    channels=st.sampled_from([6, 8, 12, 24, 27, 32, 50]),
+    filters=st.sampled_from([8, 12, 17, 24, 25, 48]),
     pool_size=st.sampled_from([(2, 2), (1, 1), (3, 2), (4, 3), (2, 5)]),
     dtype=dtypes,
     seed=seeds,
     threads=st.integers(1, 4),
 )
-def test_small_integers_give_exactly_what_the_twins_give(
+def test_small_integers_give_what_the_twins_give_but_for_rounding(
     instruction_set, size, padding, images, channels, filters, pool_size, dtype, seed, threads
 ):
     _kernels.use_instruction_set(instruction_set)
     cnnx.set_num_threads(threads)
     output = tuple(n + 2 * p - 2 for n, p in zip(size, padding, strict=True))
     rng = np.random.default_rng(seed)
-    # The transforms halve at most twice: these sums are exact.
+    # Tiles of 4x4 outputs multiply by roots and thirds: their sums are whole numbers but for rounding.
     x = rng.integers(-3, 4, (images, *size, channels)).astype(dtype)
     W = rng.integers(-3, 4, (3, 3, channels, filters)).astype(dtype)
     b = rng.integers(-3, 4, filters).astype(dtype)
     grad = rng.integers(-3, 4, (images, *output, filters)).astype(dtype)
     window = ((1, 1), padding, (1, 1))
     for relu in (False, True):
-        assert_twins_agree("convolution_forward", [x, W, b, window, relu], [grad], exact=True)
-    assert_twins_agree("convolution_input_gradient", [grad, W, window], [x], exact=True)
-    assert_twins_agree("convolution_weight_gradient", [x, grad, window], [W, b], exact=True)
+        assert_twins_agree("convolution_forward", [x, W, b, window, relu], [grad], whole=True)
+    assert_twins_agree("convolution_input_gradient", [grad, W, window], [x], whole=True)
+    assert_twins_agree("convolution_weight_gradient", [x, grad, window], [W, b], whole=True)
     pooled = tuple(n // p for n, p in zip(output, pool_size, strict=True))
     if min(pooled) == 0:
         return
-    y, argmax = np.empty((images, *pooled, filters), dtype), np.empty((images, *pooled, filters), np.uint8)
+    module = _compiled["convolution"]
+    module.convolution_forward(x, W, b, window, True, grad)
+    expected, places = np.empty((images, *pooled, filters), dtype), np.empty((images, *pooled, filters), np.uint8)
+    pooling.max_pool_forward(grad, pool_size, pool_size, (0, 0), expected, places)
+    places[expected <= 0] = CLOSED
+    y, argmax, without_places = np.full_like(expected, np.nan), np.empty_like(places), np.full_like(expected, np.nan)
     window = ((1, 1), padding, output, pool_size)
-    assert_twins_agree("convolution_pool_forward", [x, W, b, window, True], [y, argmax], exact=True)
-    convolution.convolution_pool_forward(x, W, b, window, True, y, argmax)
-    without_places = np.full_like(y, np.nan)
-    _compiled["convolution"].convolution_pool_forward(x, W, b, window, True, without_places, None)
-    np.testing.assert_array_equal(without_places, y)
+    module.convolution_pool_forward(x, W, b, window, True, y, argmax)
+    module.convolution_pool_forward(x, W, b, window, True, without_places, None)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(argmax, places)
+    np.testing.assert_array_equal(without_places, expected)
+    y = np.rint(y)
     assert_twins_agree("convolution_pool_input_gradient", [y, argmax, W, window], [x], exact=True)
     assert_twins_agree("convolution_pool_weight_gradient", [x, y, argmax, window], [W, b], exact=True)
 
@@ -78,12 +85,17 @@ def _rms(array):
 
 
 @on_every_instruction_set
-@pytest.mark.parametrize(("size", "channels", "filters"), [(16, 24, 24), (9, 64, 64), (8, 128, 130)])
-def test_the_error_is_within_four_times_that_of_the_direct_products(instruction_set, size, channels, filters, rng):
+@pytest.mark.parametrize("rectified", [False, True])
+@pytest.mark.parametrize(("size", "channels", "filters"), [(16, 12, 14), (16, 24, 24), (9, 64, 64), (6, 128, 96), (8, 128, 130)])
+def test_the_error_is_within_ten_times_that_of_the_direct_products(
+    instruction_set, size, channels, filters, rectified, rng
+):
     _kernels.use_instruction_set(instruction_set)
     module = _compiled["convolution"]
     x, grad = rng.standard_normal((8, size, size, channels)), rng.standard_normal((8, size, size, filters))
     W = rng.standard_normal((3, 3, channels, filters)) / np.sqrt(9 * channels)
+    if rectified:
+        x = np.maximum(x, 0)
     # Winograd's products are those of 3x3 filters: with zeros around them, the same filters are taken directly.
     wide = np.pad(W, ((1, 1), (1, 1), (0, 0), (0, 0)))
 
@@ -99,7 +111,8 @@ def test_the_error_is_within_four_times_that_of_the_direct_products(instruction_
     exact = results(np.float64, wide, (2, 2))
     winograd, direct = results(np.float32, W, (1, 1)), results(np.float32, wide, (2, 2))
     for array, beside, expected in zip(winograd, direct, exact, strict=True):
-        assert 0 < _rms(array - expected) < 4 * _rms(beside - expected)
+        assert 0 < _rms(array - expected) < 10 * _rms(beside - expected)
+        assert np.abs(array - expected).max() < 10 * np.abs(beside - expected).max()
 
 
 @on_every_instruction_set
@@ -134,28 +147,30 @@ def test_bits_depend_neither_on_threads_nor_on_the_images_beside_one(
 
 
 @on_every_instruction_set
-def test_nothing_is_read_past_an_image_or_written_past_an_output(instruction_set, dtype):
+@pytest.mark.parametrize("size", [4, 6])  # of outputs: one tile of 4x4, or nine of 2x2
+def test_nothing_is_read_past_an_image_or_written_past_an_output(instruction_set, dtype, size):
     """Arrays within larger ones full of NaN; channels that do not fill whole vectors."""
     _kernels.use_instruction_set(instruction_set)
     module = _compiled["convolution"]
     for channels, filters in ((27, 25), (32, 48)):
         room, arrays = {}, {}
-        shapes = [(2, 6, 6, channels), (3, 3, channels, filters), (filters,), (2, 4, 4, filters)]
+        shapes = [(2, size + 2, size + 2, channels), (3, 3, channels, filters), (filters,), (2, size, size, filters)]
         for name, shape in zip("xWby", shapes, strict=True):
-            size = int(np.prod(shape))
-            room[name] = np.full(size + 128, np.nan, dtype)
-            arrays[name] = room[name][64 : 64 + size].reshape(shape)
+            elements = int(np.prod(shape))
+            room[name] = np.full(elements + 128, np.nan, dtype)
+            arrays[name] = room[name][64 : 64 + elements].reshape(shape)
         x, W, b, y = arrays["x"], arrays["W"], arrays["b"], arrays["y"]
         x[...], W[...], b[...] = 1, 1, 0
         window = ((1, 1), (0, 0), (1, 1))
         module.convolution_forward(x, W, b, window, False, y)
-        assert (y == 9 * channels).all()
+        assert (np.rint(y) == 9 * channels).all()
+        y[...] = 2
         module.convolution_weight_gradient(x, y, window, W, b)
-        assert (b == 2 * 16 * 9 * channels).all()
-        assert (b[0] == W).all()
+        assert (b == 2 * size * size * 2).all()
+        assert (np.rint(W) == b[0]).all()
         W[...], y[...] = 1, 1
         module.convolution_input_gradient(y, W, window, x)
-        assert (x[:, 2:4, 2:4] == 9 * filters).all()
+        assert (np.rint(x[:, 2:size, 2:size]) == 9 * filters).all()
         for name, array in room.items():
             assert np.isnan(array[:64]).all(), name
             assert np.isnan(array[-64:]).all(), name

@@ -145,6 +145,8 @@ cdef int convolve(
     """`filters` is W as `prepare_filters` leaves it, or NULL."""
     cdef floating *own = NULL
     cdef Py_ssize_t size = filters_size(g, W[0])
+    if filters == NULL and positions_are_faster(g):
+        return correlate_positions(g, x, W, False, b, relu, out)
     if filters == NULL and size > 0:
         own = <floating *>allocate(size * sizeof(floating))
         prepare_filters(g, W, own)
@@ -224,7 +226,7 @@ cdef int input_gradient(
     flipped[i, j, f, c] = W[last - i, last - j, c, f]
     """
     cdef Py_ssize_t taps = g.filter_height * g.filter_width, size = g.channels * g.filters, tap
-    if positions_are_faster(g, sizeof(floating)):
+    if positions_are_faster(g):
         return correlate_positions(g, grad, W, True, <const floating *>NULL, False, out)
     cdef floating *flipped = <floating *>allocate(taps * size * sizeof(floating))
     try:

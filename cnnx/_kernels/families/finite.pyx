@@ -1,41 +1,28 @@
 """Whether an array has nothing but finite numbers."""
 
 from cnnx._kernels.ground.elementwise cimport elements, elements_of, wrong_types
+from cnnx._kernels.ground.finite cimport differences
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for
 
 cdef enum:
     RUN = 16384     # elements of a task
-    LANES = 32
 
 
-cdef struct differences:
+cdef struct run_differences:
     elements x
     double *sums        # of each task
     double own          # where there is a single one
 
 
 cdef void difference_task(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
-    """Sums of x - x, which is 0 of finite numbers, and else NaN."""
-    cdef const differences *d = <const differences *>job
-    cdef const floating *x = <const floating *>d.x.first + task * RUN
-    cdef Py_ssize_t count = min(<Py_ssize_t>RUN, d.x.count - task * RUN), i, lane, whole = count - count % LANES
-    cdef floating[LANES] sums
-    cdef floating total = 0
-    for lane in range(LANES):
-        sums[lane] = 0
-    for i in range(whole // LANES):
-        for lane in range(LANES):
-            sums[lane] += x[i * LANES + lane] - x[i * LANES + lane]
-    for i in range(whole, count):
-        total += x[i] - x[i]
-    for lane in range(LANES):
-        total += sums[lane]
-    d.sums[task] = total
+    cdef const run_differences *d = <const run_differences *>job
+    cdef Py_ssize_t start = task * RUN
+    d.sums[task] = differences(<const floating *>d.x.first + start, min(<Py_ssize_t>RUN, d.x.count - start))
 
 
 def all_finite(x):
-    cdef differences d
+    cdef run_differences d
     cdef Py_ssize_t tasks, task
     cdef double total = 0
     d.x = elements_of(x, 0)

@@ -7,12 +7,16 @@ memory, become those in the batch that is given, and in memory of this call, so 
 All other addresses, such as those of weights, stay as they are.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 from numpy import empty
 
+from cnnx._kernels.ground.finite cimport differences
 from cnnx._kernels.ground.instruction_sets cimport in_use, instruction_set
 from cnnx._kernels.ground.parallel cimport allocate, release
 
@@ -85,6 +89,7 @@ cdef class Program:
     cdef object dtype
     cdef address result
     cdef Py_ssize_t batch_size, memory_size, result_size
+    cdef char type  # of the batch's numbers
     cdef const instruction_set *made_for
 
     def __cinit__(self):
@@ -153,32 +158,51 @@ cdef class Program:
         PyBuffer_Release(&buffer)
         self.locate(&self.result, x, memories)
         self.shape, self.dtype = y.shape, y.dtype
-        self.batch_size, self.result_size = x.nbytes, y.nbytes
+        self.batch_size, self.result_size, self.type = x.nbytes, y.nbytes, ord(x.dtype.char)
         self.memory_size = sum([aligned(memory.nbytes) for memory in memories])
         if not self.result.where:
             raise ValueError("program: the result lies neither in the batch nor in the working memory")
 
-    @property
-    def up_to_date(self):
-        """Whether kernels would note the same now: they do with the instruction set that they were noted with."""
-        return in_use() == self.made_for
+    def run(self, x, bint finite=False):
+        """The result for another batch of the same size, in a new array.
 
-    def run(self, x):
-        """The result for another batch of the same shape, in a new array."""
-        cdef Py_buffer batch, result
-        y = empty(self.shape, self.dtype)
-        PyObject_GetBuffer(x, &batch, PyBUF_SIMPLE)
+        None if the batch is no array of such numbers in C order, if `finite` and not all of them are, or if kernels
+        would note something else now, as they do with another instruction set.
+        """
+        cdef Py_buffer batch
+        if in_use() != self.made_for:
+            return None
         try:
-            if batch.len != self.batch_size:
-                raise ValueError(f"program: expected a batch of {self.batch_size} bytes, got {batch.len}")
-            PyObject_GetBuffer(y, &result, PyBUF_WRITABLE)
-            try:
-                with nogil:
-                    self.run_jobs(<const char *>batch.buf, <char *>result.buf)
-            finally:
-                PyBuffer_Release(&result)
+            PyObject_GetBuffer(x, &batch, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        except (BufferError, ValueError):
+            return None
+        try:
+            return self.result_of(&batch) if self.takes(&batch, finite) else None
         finally:
             PyBuffer_Release(&batch)
+
+    cdef bint takes(self, const Py_buffer *batch, bint finite) noexcept:
+        """Whether a batch is like the one that the program was recorded with, and its numbers are finite if need be."""
+        if (
+            batch.len != self.batch_size or batch.format[0] != self.type or batch.format[1] != 0
+            or <uintptr_t>batch.buf % batch.itemsize
+        ):
+            return False
+        if not finite:
+            return True
+        if self.type == c"f":
+            return differences(<const float *>batch.buf, batch.len // batch.itemsize) == 0
+        return differences(<const double *>batch.buf, batch.len // batch.itemsize) == 0
+
+    cdef result_of(self, const Py_buffer *batch):
+        cdef Py_buffer result
+        y = empty(self.shape, self.dtype)
+        PyObject_GetBuffer(y, &result, PyBUF_WRITABLE)
+        try:
+            with nogil:
+                self.run_jobs(<const char *>batch.buf, <char *>result.buf)
+        finally:
+            PyBuffer_Release(&result)
         return y
 
     cdef int run_jobs(self, const char *batch, char *result) except -1 nogil:

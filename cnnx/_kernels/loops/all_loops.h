@@ -12,6 +12,7 @@ LOOPS
 #include "pooled_gradient.h"
 #include "window_gradient.h"
 #include "plane_gradient.h"
+#include "position_sums.h"
 #include "depthwise.h"
 #include "winograd.h"
 #include "normalization_rows.h"

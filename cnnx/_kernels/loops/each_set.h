@@ -35,6 +35,13 @@
 #define NOINLINE static
 #endif
 
+/* A vector that is not to be read from memory where it is used. */
+#ifdef __x86_64__
+#define IN_REGISTER(vector) __asm__("" : "+v"(vector))
+#elif defined(__aarch64__)
+#define IN_REGISTER(vector) __asm__("" : "+w"(vector))
+#endif
+
 /* GCC has Clang's way of shuffling, which can give fewer elements than it takes, since version 12. */
 #if defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 12)
 #define SHUFFLE_TO_FEWER 1

@@ -63,8 +63,11 @@ TARGET ALWAYS_INLINE void NAME(sum_block)(const int rows, const int vectors, con
         const REAL *right = b + p->b_runs[r];
         for (ptrdiff_t k = p->depth; k > 0; k--) {
             VECTOR columns[MOST_VECTORS];
-            for (int v = 0; v < vectors; v++)
+            for (int v = 0; v < vectors; v++) {
                 columns[v] = LOAD(right + v * LANES);
+                if (rows > 1)
+                    IN_REGISTER(columns[v]);
+            }
             for (int i = 0; i < rows; i++) {
                 const VECTOR broadcast = (listed ? starts[i][at] : left[i * a_row]) - zero;
                 for (int v = 0; v < vectors; v++)

@@ -110,6 +110,7 @@ typedef struct {
         void *totals))                                                                                               \
     LOOP(plane_gradient, (ptrdiff_t filters, const plane_band *p, const void *x, const ptrdiff_t *offsets,           \
         const void *grad, void *sums))                                                                               \
+    LOOP(position_sums, (ptrdiff_t positions, ptrdiff_t filters, const void *grad, ptrdiff_t row, void *sums))       \
     LOOP(pooled_input_gradient, (const pooled_gradient *p, const void *grad, const uint8_t *places,                  \
         const void *weights, void *tile))                                                                            \
     LOOP(relu_row, (const void *x, void *out, ptrdiff_t count))                                                      \
@@ -124,16 +125,16 @@ typedef struct {
         const void *bias, void *out))                                                                                \
     LOOP(depthwise_weights, (ptrdiff_t lines, ptrdiff_t positions, const depthwise_taps *p, const void *x,           \
         const void *grad, void *sums, void *bias))                                                                   \
-    LOOP(winograd_pixels, (ptrdiff_t tiles, ptrdiff_t channels, const void *x, ptrdiff_t row, void *out,             \
-        ptrdiff_t plane))                                                                                            \
-    LOOP(winograd_filters, (ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *w, ptrdiff_t row,    \
-        ptrdiff_t tap, void *out, ptrdiff_t plane))                                                                  \
-    LOOP(winograd_outputs, (ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *m, ptrdiff_t plane,     \
-        const void *bias, int relu, ptrdiff_t rows, ptrdiff_t columns, void *out, ptrdiff_t row))                    \
-    LOOP(winograd_gradients, (ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *h, ptrdiff_t row,     \
+    LOOP(winograd_pixels, (ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t channels, const void *x, ptrdiff_t row,        \
         void *out, ptrdiff_t plane))                                                                                 \
-    LOOP(winograd_weights, (ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *sums,                \
-        ptrdiff_t plane, void *out, ptrdiff_t row, ptrdiff_t tap))                                                   \
+    LOOP(winograd_filters, (ptrdiff_t side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *w,   \
+        ptrdiff_t row, ptrdiff_t tap, void *out, ptrdiff_t plane))                                                   \
+    LOOP(winograd_outputs, (ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *m,      \
+        ptrdiff_t plane, const void *bias, int relu, ptrdiff_t rows, ptrdiff_t columns, void *out, ptrdiff_t row))   \
+    LOOP(winograd_gradients, (ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *h,    \
+        ptrdiff_t row, void *out, ptrdiff_t plane, void *totals))                                                    \
+    LOOP(winograd_weights, (ptrdiff_t side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width,                  \
+        const void *sums, ptrdiff_t plane, void *out, ptrdiff_t row, ptrdiff_t tap))                                 \
     LOOP(split_row, (const void *x, ptrdiff_t x_pixel, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes))            \
     LOOP(merge_row, (const void *planes, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, const void *bias,    \
         int relu, void *out))                                                                                        \

@@ -52,4 +52,19 @@ TARGET ALWAYS_INLINE void NAME(store_part)(REAL *to, ptrdiff_t lanes, VECTOR val
 #undef EACH_PIECE
 #undef PART_MASK
 
+#else
+
+/* A vector has one lane, which is all of it. */
+TARGET ALWAYS_INLINE REAL NAME(load_part)(const REAL *from, ptrdiff_t lanes)
+{
+    (void)lanes;
+    return *from;
+}
+
+TARGET ALWAYS_INLINE void NAME(store_part)(REAL *to, ptrdiff_t lanes, REAL value)
+{
+    (void)lanes;
+    *to = value;
+}
+
 #endif

@@ -126,8 +126,11 @@ TARGET ALWAYS_INLINE void NAME(split_staged)(const int planes, const REAL *x, pt
         for (ptrdiff_t pixel = 0; pixel < pixels; pixel++)
             for (ptrdiff_t c = 0; c < channels; c += LANES) {
                 const ptrdiff_t left = (pixels - 1 - pixel) * x_pixel + channels - c;
-                STORE(staged + pixel * planes + c,
-                      NAME(load_part)(x + pixel * x_pixel + c, left < LANES ? left : LANES));
+                const REAL *at = x + pixel * x_pixel + c;
+                if (left >= LANES)
+                    STORE(staged + pixel * planes + c, LOAD(at));
+                else
+                    STORE(staged + pixel * planes + c, NAME(load_part)(at, left));
             }
     }
     for (ptrdiff_t pixel = 0; pixel < pixels; pixel += LANES) {
@@ -171,8 +174,11 @@ TARGET ALWAYS_INLINE void NAME(merge_staged)(const int planes, const REAL *x, pt
     for (ptrdiff_t pixel = 0; !direct && pixel < pixels; pixel++)
         for (ptrdiff_t c = 0; c < channels; c += LANES) {
             const ptrdiff_t left = channels - c + (out_pixel == channels ? (pixels - 1 - pixel) * out_pixel : 0);
-            NAME(store_part)(out + pixel * out_pixel + c, left < LANES ? left : LANES,
-                             LOAD(staged + pixel * planes + c));
+            REAL *at = out + pixel * out_pixel + c;
+            if (left >= LANES)
+                STORE(at, LOAD(staged + pixel * planes + c));
+            else
+                NAME(store_part)(at, left, LOAD(staged + pixel * planes + c));
         }
 }
 
@@ -188,6 +194,25 @@ TARGET ALWAYS_INLINE void NAME(merge_staged)(const int planes, const REAL *x, pt
 
 #endif
 
+/* Where the compiler knows that there are three channels it shuffles whole vectors: colours are worth that. */
+TARGET ALWAYS_INLINE void NAME(split_pixels)(const REAL *restrict x, ptrdiff_t x_pixel, ptrdiff_t pixels,
+                                             const ptrdiff_t channels, ptrdiff_t plane, REAL *restrict planes)
+{
+    for (ptrdiff_t pixel = 0; pixel < pixels; pixel++)
+        for (ptrdiff_t c = 0; c < channels; c++)
+            planes[c * plane + pixel] = x[pixel * x_pixel + c];
+}
+
+TARGET ALWAYS_INLINE void NAME(merge_pixels)(const REAL *restrict planes, ptrdiff_t pixels, const ptrdiff_t channels,
+                                             ptrdiff_t plane, const REAL *bias, const int relu, REAL *restrict out)
+{
+    for (ptrdiff_t pixel = 0; pixel < pixels; pixel++)
+        for (ptrdiff_t c = 0; c < channels; c++) {
+            const REAL value = planes[c * plane + pixel] + (bias ? bias[c] : 0);
+            out[pixel * channels + c] = relu && value <= 0 ? 0 : value;
+        }
+}
+
 /* A row of pixels, which are `x_pixel` apart, each channel into its own plane. */
 TARGET static void NAME(split_row)(const void *x_, ptrdiff_t x_pixel, ptrdiff_t pixels, ptrdiff_t channels,
                                    ptrdiff_t plane, void *planes_)
@@ -196,6 +221,10 @@ TARGET static void NAME(split_row)(const void *x_, ptrdiff_t x_pixel, ptrdiff_t 
     REAL *planes = planes_;
     if (channels == 1 && x_pixel == 1) {
         memcpy(planes, x, pixels * sizeof(REAL));
+        return;
+    }
+    if (channels == 3 && x_pixel == 3) {
+        NAME(split_pixels)(x, 3, pixels, 3, plane, planes);
         return;
     }
 #ifdef VECTOR_BYTES
@@ -211,9 +240,7 @@ TARGET static void NAME(split_row)(const void *x_, ptrdiff_t x_pixel, ptrdiff_t 
         return;
 #undef SPLIT
 #endif
-    for (ptrdiff_t pixel = 0; pixel < pixels; pixel++)
-        for (ptrdiff_t c = 0; c < channels; c++)
-            planes[c * plane + pixel] = x[pixel * x_pixel + c];
+    NAME(split_pixels)(x, x_pixel, pixels, channels, plane, planes);
 }
 
 /* The reverse, with relu(value + bias), where pixels are neighbours. Whole vectors of a plane are read. */
@@ -222,6 +249,10 @@ TARGET static void NAME(merge_row)(const void *planes_, ptrdiff_t pixels, ptrdif
 {
     const REAL *planes = planes_, *bias = bias_;
     REAL *out = out_;
+    if (channels == 3) {
+        NAME(merge_pixels)(planes, pixels, 3, plane, bias, relu, out);
+        return;
+    }
 #ifdef VECTOR_BYTES
 #define MERGE(count)                                                                                              \
     NAME(merge_staged)(count, planes + c * plane + p, some, kept, plane, bias ? bias + c : bias, relu,             \
@@ -237,11 +268,7 @@ TARGET static void NAME(merge_row)(const void *planes_, ptrdiff_t pixels, ptrdif
         return;
 #undef MERGE
 #endif
-    for (ptrdiff_t pixel = 0; pixel < pixels; pixel++)
-        for (ptrdiff_t c = 0; c < channels; c++) {
-            const REAL value = planes[c * plane + pixel] + (bias ? bias[c] : 0);
-            out[pixel * channels + c] = relu && value <= 0 ? 0 : value;
-        }
+    NAME(merge_pixels)(planes, pixels, channels, plane, bias, relu, out);
 }
 
 #ifdef VECTOR_BYTES

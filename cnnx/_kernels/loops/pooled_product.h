@@ -156,22 +156,26 @@ TARGET ALWAYS_INLINE void NAME(pool_filters)(const int filters, const product *p
     for (int i = 0; i < 4 * filters; i++)
         sums[i] = (VECTOR){0};
 
+    const ptrdiff_t a_depth = p->a_depth, b_depth = p->b_depth;
     for (ptrdiff_t r = 0; r < p->runs; r++) {
         const REAL *left = a + p->a_runs[r];
-        const REAL *lines[2] = {b + p->b_runs[r], b + p->b_runs[p->runs + r]};
+        const REAL *upper = b + p->b_runs[r], *lower = b + p->b_runs[p->runs + r];
         for (ptrdiff_t k = p->depth; k > 0; k--) {
             VECTOR weights[WIDE_ROWS / 2];
+#pragma GCC unroll 6
             for (int f = 0; f < filters; f++)
                 weights[f] = left[f] - (VECTOR){0};
 #pragma GCC unroll 4
             for (int i = 0; i < 4; i++) {
-                const VECTOR pixels = LOAD(lines[i / 2] + i % 2 * LANES);
+                VECTOR pixels = LOAD((i < 2 ? upper : lower) + i % 2 * LANES);
+                IN_REGISTER(pixels); /* for few filters GCC would read it again and again, across two cache lines */
+#pragma GCC unroll 6
                 for (int f = 0; f < filters; f++)
                     sums[4 * f + i] += weights[f] * pixels;
             }
-            left += p->a_depth;
-            lines[0] += p->b_depth;
-            lines[1] += p->b_depth;
+            left += a_depth;
+            upper += b_depth;
+            lower += b_depth;
         }
     }
 

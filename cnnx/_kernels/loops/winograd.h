@@ -1,191 +1,341 @@
-/* The transforms around Winograd's products, for 3x3 filters and 2x2 outputs at a time. A template like gemm.h.
+/* The transforms around Winograd's products, for 3x3 filters and `side` x `side` outputs at a time: 2x2 or 4x4. A
+ * template like gemm.h.
  *
- * With the 4x4 pixels d below 2x2 outputs y, and the filter g, all of them for one channel and one filter,
+ * With the pixels d below these outputs y, and the filter g, all of them for one channel and one filter,
  *
- *   y = A^T [(G g G^T) o (B^T d B)] A          o: element by element, 16 products instead of 36
+ *   y = A^T [(G g G^T) o (B^T d B)] A          o: element by element, 16 products instead of 36, or 36 instead of 144
  *
  *         1  0 -1  0         1   0   0                   1  1  1  0
  *   B^T = 0  1  1  0    G = 1/2 1/2 1/2            A^T = 0  1 -1 -1
  *         0 -1  1  0        1/2-1/2 1/2
  *         0  1  0 -1         0   0   1
  *
+ *         1   0  -5/2  0   1   0         1    0    0
+ *         0  -r   -2  1/r  1   0       -2/3 -r/3 -1/3           1   1   1   1   1   0
+ *   B^T = 0   r   -2 -1/r  1   0   G = -2/3  r/3 -1/3     A^T = 0  1/r-1/r  r  -r   0       r = sqrt 2
+ *         0 -1/r -1/2  r   1   0        1/6  r/6  1/3           0  1/2 1/2  2   2   0
+ *         0  1/r -1/2 -r   1   0        1/6 -r/6  1/3           0  r/4-r/4 2r -2r   1
+ *         0   1    0 -5/2  0   1         0    0    1
+ *
  * Both brackets are linear, so y's gradient h goes back to the filter as G^T [(A h A^T) o (B^T d B)] G.
  *
- * Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016; Winograd, "Arithmetic Complexity of
- * Computations", 1980.
+ * Polynomials are multiplied by their values at some points: at 0, 1, -1 and infinity, or at 0, 1/r, -1/r, r, -r and
+ * infinity. Whole numbers, 0, 1, -1, 2, -2, which make fewer multiplications, double the error.
  *
- * Each of the 16 elements has a matrix of its own, `plane` apart from the next. Vectors run over channels or filters
+ * Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016; Winograd, "Arithmetic Complexity of
+ * Computations", 1980; Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution", 2020.
+ *
+ * Each element of a tile has a matrix of its own, `plane` apart from the next. Vectors run over channels or filters
  * and may write past the last one: that is the next tile, which is written after it, or room behind the matrix.
  */
 
-/* B^T d B for a line of tiles, whose pixels' rows are `row` apart: a row of channels for each tile. */
-TARGET static void NAME(winograd_pixels)(ptrdiff_t tiles, ptrdiff_t channels, const void *x_, ptrdiff_t row, void *out_,
-                                         ptrdiff_t plane)
+#define ROOT ((REAL)1.4142135623730950488)
+#define HALF_ROOT ((REAL)0.7071067811865475244)
+#define LONGEST_LINE 6 /* of a tile's elements */
+
+/* B^T d of a column or row of a tile; those of `to` are `step` apart. */
+TARGET ALWAYS_INLINE void NAME(line_of_pixels)(const int side, const VECTOR *d, VECTOR *to, const int step)
 {
+    if (side == 2) {
+        to[0 * step] = d[0] - d[2];
+        to[1 * step] = d[1] + d[2];
+        to[2 * step] = d[2] - d[1];
+        to[3 * step] = d[1] - d[3];
+    } else {
+        const VECTOR even = d[4] - d[2] * 2, odd = d[3] - d[1] * 2;
+        const VECTOR wide_even = d[4] - d[2] * (REAL)0.5, wide_odd = d[3] - d[1] * (REAL)0.5;
+        to[0 * step] = (d[0] - d[2] * 2) + wide_even;
+        to[1 * step] = even + odd * HALF_ROOT;
+        to[2 * step] = even - odd * HALF_ROOT;
+        to[3 * step] = wide_even + wide_odd * ROOT;
+        to[4 * step] = wide_even - wide_odd * ROOT;
+        to[5 * step] = (d[1] - d[3] * (REAL)2.5) + d[5];
+    }
+}
+
+/* G g */
+TARGET ALWAYS_INLINE void NAME(line_of_filter)(const int side, const VECTOR *g, VECTOR *to, const int step)
+{
+    to[0] = g[0];
+    if (side == 2) {
+        to[1 * step] = ((g[0] + g[2]) + g[1]) * (REAL)0.5;
+        to[2 * step] = ((g[0] + g[2]) - g[1]) * (REAL)0.5;
+        to[3 * step] = g[2];
+    } else {
+        const VECTOR even = (g[0] * 2 + g[2]) * ((REAL)-1 / 3), odd = g[1] * (ROOT / -3);
+        const VECTOR wide_even = (g[0] + g[2] * 2) * ((REAL)1 / 6), wide_odd = g[1] * (ROOT / 6);
+        to[1 * step] = even + odd;
+        to[2 * step] = even - odd;
+        to[3 * step] = wide_even + wide_odd;
+        to[4 * step] = wide_even - wide_odd;
+        to[5 * step] = g[2];
+    }
+}
+
+/* A^T m */
+TARGET ALWAYS_INLINE void NAME(line_of_outputs)(const int side, const VECTOR *m, VECTOR *to, const int step)
+{
+    if (side == 2) {
+        to[0 * step] = (m[0] + m[1]) + m[2];
+        to[1 * step] = (m[1] - m[2]) - m[3];
+    } else {
+        const VECTOR even = m[1] + m[2], odd = m[1] - m[2], wide_even = m[3] + m[4], wide_odd = m[3] - m[4];
+        to[0 * step] = (m[0] + even) + wide_even;
+        to[1 * step] = odd * HALF_ROOT + wide_odd * ROOT;
+        to[2 * step] = even * (REAL)0.5 + wide_even * 2;
+        to[3 * step] = (odd * (ROOT / 4) + wide_odd * (2 * ROOT)) + m[5];
+    }
+}
+
+/* A h */
+TARGET ALWAYS_INLINE void NAME(line_of_gradients)(const int side, const VECTOR *h, VECTOR *to, const int step)
+{
+    to[0] = h[0];
+    if (side == 2) {
+        to[1 * step] = h[0] + h[1];
+        to[2 * step] = h[0] - h[1];
+        to[3 * step] = -h[1];
+    } else {
+        const VECTOR even = h[0] + h[2] * (REAL)0.5, odd = h[1] + h[3] * (REAL)0.5;
+        const VECTOR wide_even = h[0] + h[2] * 2, wide_odd = h[1] + h[3] * 2;
+        to[1 * step] = even + odd * HALF_ROOT;
+        to[2 * step] = even - odd * HALF_ROOT;
+        to[3 * step] = wide_even + wide_odd * ROOT;
+        to[4 * step] = wide_even - wide_odd * ROOT;
+        to[5 * step] = h[3];
+    }
+}
+
+/* G^T s */
+TARGET ALWAYS_INLINE void NAME(line_of_weights)(const int side, const VECTOR *s, VECTOR *to, const int step)
+{
+    if (side == 2) {
+        const VECTOR s1 = s[1] * (REAL)0.5, s2 = s[2] * (REAL)0.5;
+        to[0 * step] = s[0] + (s1 + s2);
+        to[1 * step] = s1 - s2;
+        to[2 * step] = (s1 + s2) + s[3];
+    } else {
+        const VECTOR even = (s[1] + s[2]) * ((REAL)-1 / 3), wide_even = (s[3] + s[4]) * ((REAL)1 / 6);
+        to[0 * step] = s[0] + (even * 2 + wide_even);
+        to[1 * step] = (s[1] - s[2]) * (ROOT / -3) + (s[3] - s[4]) * (ROOT / 6);
+        to[2 * step] = (even + wide_even * 2) + s[5];
+    }
+}
+
+/* B^T d B for a line of tiles, whose pixels' rows are `row` apart: a row of channels for each tile. */
+TARGET ALWAYS_INLINE void NAME(transform_pixels)(const int side, ptrdiff_t tiles, ptrdiff_t channels, const REAL *line,
+                                                 ptrdiff_t row, REAL *out_line, ptrdiff_t plane)
+{
+    const int length = side + 2;
     for (ptrdiff_t t = 0; t < tiles; t++)
         for (ptrdiff_t c = 0; c < channels; c += LANES) {
-            const REAL *x = (const REAL *)x_ + 2 * t * channels + c;
-            REAL *out = (REAL *)out_ + t * channels + c;
-            VECTOR half[4][4];
-#pragma GCC unroll 4
-            for (int j = 0; j < 4; j++) {
-                const VECTOR d0 = LOAD(x + j * channels), d1 = LOAD(x + row + j * channels);
-                const VECTOR d2 = LOAD(x + 2 * row + j * channels), d3 = LOAD(x + 3 * row + j * channels);
-                half[0][j] = d0 - d2;
-                half[1][j] = d1 + d2;
-                half[2][j] = d2 - d1;
-                half[3][j] = d1 - d3;
+            const REAL *x = line + side * t * channels + c;
+            REAL *out = out_line + t * channels + c;
+            VECTOR half[LONGEST_LINE * LONGEST_LINE];
+#pragma GCC unroll 6
+            for (int j = 0; j < length; j++) {
+                VECTOR column[LONGEST_LINE];
+#pragma GCC unroll 6
+                for (int i = 0; i < length; i++)
+                    column[i] = LOAD(x + i * row + j * channels);
+                NAME(line_of_pixels)(side, column, half + j, length);
             }
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; i++) {
-                STORE(out + (4 * i + 0) * plane, half[i][0] - half[i][2]);
-                STORE(out + (4 * i + 1) * plane, half[i][1] + half[i][2]);
-                STORE(out + (4 * i + 2) * plane, half[i][2] - half[i][1]);
-                STORE(out + (4 * i + 3) * plane, half[i][1] - half[i][3]);
+#pragma GCC unroll 6
+            for (int i = 0; i < length; i++) {
+                VECTOR elements[LONGEST_LINE];
+                NAME(line_of_pixels)(side, half + i * length, elements, 1);
+#pragma GCC unroll 6
+                for (int j = 0; j < length; j++)
+                    STORE(out + (i * length + j) * plane, elements[j]);
             }
         }
 }
 
-/* G g G^T for a panel of `columns` filters, `width` wide: a row for each channel. Taps are `tap` apart, channels `row`. */
-TARGET static void NAME(winograd_filters)(ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *w_,
-                                          ptrdiff_t row, ptrdiff_t tap, void *out_, ptrdiff_t plane)
+TARGET static void NAME(winograd_pixels)(ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t channels, const void *x,
+                                         ptrdiff_t row, void *out, ptrdiff_t plane)
 {
+    if (side == 2)
+        NAME(transform_pixels)(2, tiles, channels, x, row, out, plane);
+    else
+        NAME(transform_pixels)(4, tiles, channels, x, row, out, plane);
+}
+
+/* G g G^T for a panel of `columns` filters, `width` wide: a row for each channel. Taps are `tap` apart, channels `row`. */
+TARGET ALWAYS_INLINE void NAME(transform_filters)(const int side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width,
+                                                  const REAL *w_, ptrdiff_t row, ptrdiff_t tap, REAL *out_,
+                                                  ptrdiff_t plane)
+{
+    const int length = side + 2;
     for (ptrdiff_t c = 0; c < channels; c++)
         for (ptrdiff_t f = 0; f < width; f += LANES) {
-            const REAL *w = (const REAL *)w_ + c * row + f;
-            REAL *out = (REAL *)out_ + c * width + f;
-            REAL edge[9 * LANES];
-            ptrdiff_t w_tap = tap;
-            if (f + LANES > columns) {
-                for (int i = 0; i < 9; i++)
-                    for (ptrdiff_t j = 0; j < LANES; j++)
-                        edge[i * LANES + j] = f + j < columns ? w[i * tap + j] : 0;
-                w = edge, w_tap = LANES;
-            }
-            VECTOR half[4][3];
+            const ptrdiff_t lanes = columns - f < LANES ? columns - f : LANES;
+            const REAL *w = w_ + c * row + f;
+            REAL *out = out_ + c * width + f;
+            VECTOR half[LONGEST_LINE * 3];
 #pragma GCC unroll 3
             for (int j = 0; j < 3; j++) {
-                const VECTOR g0 = LOAD(w + j * w_tap), g1 = LOAD(w + (3 + j) * w_tap), g2 = LOAD(w + (6 + j) * w_tap);
-                half[0][j] = g0;
-                half[1][j] = ((g0 + g2) + g1) * (REAL)0.5;
-                half[2][j] = ((g0 + g2) - g1) * (REAL)0.5;
-                half[3][j] = g2;
+                VECTOR column[3];
+#pragma GCC unroll 3
+                for (int i = 0; i < 3; i++)
+                    column[i] = NAME(load_part)(w + (3 * i + j) * tap, lanes);
+                NAME(line_of_filter)(side, column, half + j, 3);
             }
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; i++) {
-                const VECTOR sum = half[i][0] + half[i][2];
-                STORE(out + (4 * i + 0) * plane, half[i][0]);
-                STORE(out + (4 * i + 1) * plane, (sum + half[i][1]) * (REAL)0.5);
-                STORE(out + (4 * i + 2) * plane, (sum - half[i][1]) * (REAL)0.5);
-                STORE(out + (4 * i + 3) * plane, half[i][2]);
+#pragma GCC unroll 6
+            for (int i = 0; i < length; i++) {
+                VECTOR elements[LONGEST_LINE];
+                NAME(line_of_filter)(side, half + 3 * i, elements, 1);
+#pragma GCC unroll 6
+                for (int j = 0; j < length; j++)
+                    STORE(out + (i * length + j) * plane, elements[j]);
             }
         }
+}
+
+TARGET static void NAME(winograd_filters)(ptrdiff_t side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width,
+                                          const void *w, ptrdiff_t row, ptrdiff_t tap, void *out, ptrdiff_t plane)
+{
+    if (side == 2)
+        NAME(transform_filters)(2, channels, columns, width, w, row, tap, out, plane);
+    else
+        NAME(transform_filters)(4, channels, columns, width, w, row, tap, out, plane);
 }
 
 /* relu(A^T m A + bias) for a line of tiles, of which `rows` x `columns` outputs are kept; m has a row of `width` for
  * each tile. */
-TARGET static void NAME(winograd_outputs)(ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *m_,
-                                          ptrdiff_t plane, const void *bias, int relu, ptrdiff_t rows,
-                                          ptrdiff_t columns, void *out_, ptrdiff_t row)
+TARGET ALWAYS_INLINE void NAME(transform_outputs)(const int side, ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width,
+                                                  const REAL *m_, ptrdiff_t plane, const REAL *bias, int relu,
+                                                  ptrdiff_t rows, ptrdiff_t columns, REAL *out_, ptrdiff_t row)
 {
+    const int length = side + 2;
     for (ptrdiff_t t = 0; t < tiles; t++)
         for (ptrdiff_t f = 0; f < filters; f += LANES) {
-            const REAL *m = (const REAL *)m_ + t * width + f;
-            REAL *out = (REAL *)out_ + 2 * t * filters + f;
-            VECTOR half[2][4], y[2][2];
-#pragma GCC unroll 4
-            for (int j = 0; j < 4; j++) {
-                const VECTOR m0 = LOAD(m + j * plane), m1 = LOAD(m + (4 + j) * plane);
-                const VECTOR m2 = LOAD(m + (8 + j) * plane), m3 = LOAD(m + (12 + j) * plane);
-                half[0][j] = (m0 + m1) + m2;
-                half[1][j] = (m1 - m2) - m3;
-            }
-#pragma GCC unroll 2
-            for (int i = 0; i < 2; i++) {
-                y[i][0] = (half[i][0] + half[i][1]) + half[i][2];
-                y[i][1] = (half[i][1] - half[i][2]) - half[i][3];
+            const ptrdiff_t lanes = filters - f < LANES ? filters - f : LANES;
+            const REAL *m = m_ + t * width + f;
+            REAL *out = out_ + side * t * filters + f;
+            const VECTOR offset = LOAD(bias + f);
+            VECTOR half[4 * LONGEST_LINE];
+#pragma GCC unroll 6
+            for (int j = 0; j < length; j++) {
+                VECTOR column[LONGEST_LINE];
+#pragma GCC unroll 6
+                for (int i = 0; i < length; i++)
+                    column[i] = LOAD(m + (i * length + j) * plane);
+                NAME(line_of_outputs)(side, column, half + j, length);
             }
 #pragma GCC unroll 4
-            for (int i = 0; i < 4; i++) {
-                VECTOR sum = y[i / 2][i % 2];
-                sum += LOAD((const REAL *)bias + f);
-                if (relu)
-                    sum = RELU(sum);
-                if (i / 2 >= rows || 2 * t + i % 2 >= columns)
-                    continue;
-                REAL *to = out + i / 2 * row + i % 2 * filters;
-                if (f + LANES <= filters)
-                    STORE(to, sum);
-                else {
-                    REAL edge[LANES];
-                    STORE(edge, sum);
-                    for (ptrdiff_t j = 0; f + j < filters; j++)
-                        to[j] = edge[j];
+            for (int i = 0; i < side; i++) {
+                VECTOR y[4];
+                NAME(line_of_outputs)(side, half + i * length, y, 1);
+                if (i >= rows)
+                    break;
+#pragma GCC unroll 4
+                for (int j = 0; j < side; j++) {
+                    REAL *to = out + i * row + j * filters;
+                    VECTOR sum = y[j] + offset;
+                    if (relu)
+                        sum = RELU(sum);
+                    if (side * t + j >= columns)
+                        break;
+                    NAME(store_part)(to, lanes, sum);
                 }
             }
         }
 }
 
-/* A h A^T for a line of tiles and a panel of `width` filters of all `filters`: a row for each tile. */
-TARGET static void NAME(winograd_gradients)(ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *h_,
-                                            ptrdiff_t row, void *out_, ptrdiff_t plane)
+TARGET static void NAME(winograd_outputs)(ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width,
+                                          const void *m, ptrdiff_t plane, const void *bias, int relu, ptrdiff_t rows,
+                                          ptrdiff_t columns, void *out, ptrdiff_t row)
 {
+    if (side == 2)
+        NAME(transform_outputs)(2, tiles, filters, width, m, plane, bias, relu, rows, columns, out, row);
+    else
+        NAME(transform_outputs)(4, tiles, filters, width, m, plane, bias, relu, rows, columns, out, row);
+}
+
+/* A h A^T for a line of tiles and a panel of `width` filters of all `filters`: a row for each tile. The sums of h are
+ * added to those of `totals`. */
+TARGET ALWAYS_INLINE void NAME(transform_gradients)(const int side, ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width,
+                                                    const REAL *h_, ptrdiff_t row, REAL *out_, ptrdiff_t plane,
+                                                    REAL *totals)
+{
+    const int length = side + 2;
     for (ptrdiff_t t = 0; t < tiles; t++)
         for (ptrdiff_t f = 0; f < width; f += LANES) {
-            const REAL *h = (const REAL *)h_ + 2 * t * filters + f;
-            REAL *out = (REAL *)out_ + t * width + f;
-            VECTOR half[4][2];
-#pragma GCC unroll 2
-            for (int j = 0; j < 2; j++) {
-                const VECTOR h0 = LOAD(h + j * filters), h1 = LOAD(h + row + j * filters);
-                half[0][j] = h0;
-                half[1][j] = h0 + h1;
-                half[2][j] = h0 - h1;
-                half[3][j] = -h1;
-            }
+            const REAL *h = h_ + side * t * filters + f;
+            REAL *out = out_ + t * width + f;
+            VECTOR half[LONGEST_LINE * 4], total = {0};
 #pragma GCC unroll 4
-            for (int i = 0; i < 4; i++) {
-                STORE(out + (4 * i + 0) * plane, half[i][0]);
-                STORE(out + (4 * i + 1) * plane, half[i][0] + half[i][1]);
-                STORE(out + (4 * i + 2) * plane, half[i][0] - half[i][1]);
-                STORE(out + (4 * i + 3) * plane, -half[i][1]);
+            for (int j = 0; j < side; j++) {
+                VECTOR column[4], sum = {0};
+#pragma GCC unroll 4
+                for (int i = 0; i < side; i++) {
+                    column[i] = LOAD(h + i * row + j * filters);
+                    sum += column[i];
+                }
+                total += sum;
+                NAME(line_of_gradients)(side, column, half + j, side);
+            }
+            STORE(totals + f, LOAD(totals + f) + total);
+#pragma GCC unroll 6
+            for (int i = 0; i < length; i++) {
+                VECTOR elements[LONGEST_LINE];
+                NAME(line_of_gradients)(side, half + i * side, elements, 1);
+#pragma GCC unroll 6
+                for (int j = 0; j < length; j++)
+                    STORE(out + (i * length + j) * plane, elements[j]);
             }
         }
+}
+
+TARGET static void NAME(winograd_gradients)(ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width,
+                                            const void *h, ptrdiff_t row, void *out, ptrdiff_t plane, void *totals)
+{
+    if (side == 2)
+        NAME(transform_gradients)(2, tiles, filters, width, h, row, out, plane, totals);
+    else
+        NAME(transform_gradients)(4, tiles, filters, width, h, row, out, plane, totals);
 }
 
 /* G^T s G for a panel of `columns` filters, `width` wide, where s has a row for each channel. */
-TARGET static void NAME(winograd_weights)(ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *sums_,
-                                          ptrdiff_t plane, void *out_, ptrdiff_t row, ptrdiff_t tap)
+TARGET ALWAYS_INLINE void NAME(transform_weights)(const int side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width,
+                                                  const REAL *sums_, ptrdiff_t plane, REAL *out_, ptrdiff_t row,
+                                                  ptrdiff_t tap)
 {
+    const int length = side + 2;
     for (ptrdiff_t c = 0; c < channels; c++)
         for (ptrdiff_t f = 0; f < columns; f += LANES) {
-            const REAL *sums = (const REAL *)sums_ + c * width + f;
-            REAL *out = (REAL *)out_ + c * row + f;
-            VECTOR half[3][4];
-#pragma GCC unroll 4
-            for (int j = 0; j < 4; j++) {
-                const VECTOR s1 = LOAD(sums + (4 + j) * plane) * (REAL)0.5;
-                const VECTOR s2 = LOAD(sums + (8 + j) * plane) * (REAL)0.5;
-                half[0][j] = LOAD(sums + j * plane) + (s1 + s2);
-                half[1][j] = s1 - s2;
-                half[2][j] = (s1 + s2) + LOAD(sums + (12 + j) * plane);
+            const ptrdiff_t lanes = columns - f < LANES ? columns - f : LANES;
+            const REAL *sums = sums_ + c * width + f;
+            REAL *out = out_ + c * row + f;
+            VECTOR half[3 * LONGEST_LINE];
+#pragma GCC unroll 6
+            for (int j = 0; j < length; j++) {
+                VECTOR column[LONGEST_LINE];
+#pragma GCC unroll 6
+                for (int i = 0; i < length; i++)
+                    column[i] = LOAD(sums + (i * length + j) * plane);
+                NAME(line_of_weights)(side, column, half + j, length);
             }
 #pragma GCC unroll 3
             for (int i = 0; i < 3; i++) {
-                const VECTOR s1 = half[i][1] * (REAL)0.5, s2 = half[i][2] * (REAL)0.5;
-                const VECTOR taps[3] = {half[i][0] + (s1 + s2), s1 - s2, (s1 + s2) + half[i][3]};
+                VECTOR taps[3];
+                NAME(line_of_weights)(side, half + i * length, taps, 1);
 #pragma GCC unroll 3
-                for (int j = 0; j < 3; j++) {
-                    REAL *to = out + (3 * i + j) * tap;
-                    if (f + LANES <= columns)
-                        STORE(to, taps[j]);
-                    else {
-                        REAL edge[LANES];
-                        STORE(edge, taps[j]);
-                        for (ptrdiff_t k = 0; f + k < columns; k++)
-                            to[k] = edge[k];
-                    }
-                }
+                for (int j = 0; j < 3; j++)
+                    NAME(store_part)(out + (3 * i + j) * tap, lanes, taps[j]);
             }
         }
 }
+
+TARGET static void NAME(winograd_weights)(ptrdiff_t side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width,
+                                          const void *sums, ptrdiff_t plane, void *out, ptrdiff_t row, ptrdiff_t tap)
+{
+    if (side == 2)
+        NAME(transform_weights)(2, channels, columns, width, sums, plane, out, row, tap);
+    else
+        NAME(transform_weights)(4, channels, columns, width, sums, plane, out, row, tap);
+}
+
+#undef LONGEST_LINE
+#undef HALF_ROOT
+#undef ROOT

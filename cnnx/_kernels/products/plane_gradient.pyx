@@ -21,6 +21,8 @@ from cnnx._kernels.products.tiles cimport (
 cdef enum:
     PLANES = 32768  # bytes of a band's planes, which stay in the first-level cache
     FEWEST_COLUMNS = 8
+    MOST_FILTERS = 3
+    MOST_PAIRS = 9  # of channels and filters
 
 
 cdef struct layout:
@@ -41,11 +43,11 @@ cdef struct plane_sums:
     Py_ssize_t planes_room
 
 
-cdef bint gradient_by_planes(const geometry *g, Py_ssize_t itemsize) noexcept nogil:
+cdef bint gradient_by_planes(const geometry *g) noexcept nogil:
     """Whether positions fill vectors better than filters and the columns of a filter row do."""
     return (
-        g.filters <= in_use().wide_rows and g.column_stride == 1 and g.columns >= FEWEST_COLUMNS
-        and g.filter_width * g.channels <= 2 * in_use().vector_bytes // itemsize
+        g.filters <= MOST_FILTERS and g.filters * g.channels <= MOST_PAIRS and g.column_stride == 1
+        and g.columns >= FEWEST_COLUMNS
     )
 
 

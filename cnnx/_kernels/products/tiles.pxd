@@ -67,6 +67,7 @@ cdef geometry pooled(geometry g, pair window) noexcept nogil
 cdef geometry reading_pooled(geometry g, pair window, const uint8_t *places) noexcept nogil
 cdef geometry with_copies(geometry g) noexcept nogil
 cdef geometry with_bands(geometry g, Py_ssize_t rows) noexcept nogil
+cdef geometry with_filter_rows(geometry g, Py_ssize_t begin, Py_ssize_t end) noexcept nogil
 cdef Py_ssize_t even_rows(const geometry *g, Py_ssize_t most, Py_ssize_t unit) noexcept nogil
 cdef Py_ssize_t bands(const geometry *g) noexcept nogil
 cdef band band_of(const geometry *g, Py_ssize_t number) noexcept nogil

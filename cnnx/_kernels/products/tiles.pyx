@@ -119,6 +119,13 @@ cdef geometry with_bands(geometry g, Py_ssize_t rows) noexcept nogil:
     return g
 
 
+cdef geometry with_filter_rows(geometry g, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """With some rows of the filters alone."""
+    g.top -= begin * g.row_dilation
+    g.filter_height, g.span_height = end - begin, (end - begin - 1) * g.row_dilation + 1
+    return g
+
+
 cdef Py_ssize_t even_rows(const geometry *g, Py_ssize_t most, Py_ssize_t unit) noexcept nogil:
     """Rows of bands, `most` or fewer, that hold whole units of rows and differ little."""
     cdef Py_ssize_t count, units = max(1, g.rows // unit)

@@ -8,59 +8,81 @@ walked without a list (window_gradient.pyx). Without pooling, few filters and ch
 """
 
 from libc.stdint cimport uint8_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.loops cimport pooled_gradient, product
 from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, tasks_for_product, threads_for_product
 from cnnx._kernels.products.gemm cimport (
-    cut_panels, multiply, multiply_grid, pack_panel, panel_columns, panel_offset, panel_width, panels,
+    cut_panels, multiply, multiply_grid, pack_panel, padded_columns, panel_columns, panel_offset, panel_width, panels,
 )
 from cnnx._kernels.products.plane_gradient cimport gradient_by_planes, plane_gradient
 from cnnx._kernels.products.tiles cimport (
     FEWEST_TASKS, LONGEST, aligned, band, band_of, bands, even_rows, geometry, image_blocks, lists_size, move_sums, pair,
-    pooled_offset, table_room, tile_rows, tile_size, view_tile, windows_of, with_bands, with_copies,
+    pooled_offset, table_room, tile_rows, tile_size, view_tile, windows_of, with_bands, with_copies, with_filter_rows,
 )
 from cnnx._kernels.products.window_gradient cimport gradient_by_windows, window_gradient
-from cnnx._kernels.products.winograd cimport winograd_is_faster, winograd_weight_gradient
+from cnnx._kernels.products.winograd cimport winograd_gradient_is_faster, winograd_weight_gradient
 
 # Bytes. A tile of a few channels and a panel of the gradients of its positions stay in the first-level cache.
 cdef enum:
-    GRADIENT_TILE = 18432
+    GRADIENT_TILE = 49152
     GRADIENT_CHANNELS = 32
-    GRADIENT_POSITIONS = 128
+    GRADIENT_POSITIONS = 256
     # Gradients are read where they lie, instead of from panels, for so few weights of a filter.
     FEW_WEIGHTS = 32
     # Of small images, several are one band: so many bytes of tiles, which stay in the second-level cache.
     SEVERAL_TILES = 131072
     SEVERAL_POSITIONS = 256
+    FEWEST_FILTERS = 8  # of a part
+    ROW_PARTS = 4  # at most: each packs the gradient
 
 
 cdef struct weight_sums:
     geometry g
-    panels cut
+    panels cut                  # of the sums, weights x filters
     const void *x
     const void *grad
     const uint8_t *places       # NULL where the gradient is not a pooled one
-    void *partial               # for each block its sums, filter by filter of a pooled gradient, else in panels
+    bint by_filter              # whether sums lie filter by filter, with `sums_row` for a filter's row; else in panels
+    Py_ssize_t sums_row
+    void *partial               # sums of each block
     void *totals                # those of LONGEST positions each, where a block has more, or NULL
-    Py_ssize_t blocks, sums     # blocks of images, and how far their sums are apart
-    Py_ssize_t parts            # of the panels, a task each
+    Py_ssize_t blocks, size, sums   # blocks of images, their sums without the biases', and how far these are apart
+    Py_ssize_t channels         # of a tile, at most
+    Py_ssize_t parts, row_parts # of a block's sums, a task each; and those of the same filters
     Py_ssize_t together         # images, whose bands are taken at a time; of several bands, one
     Py_ssize_t tile_room, right_room    # a thread's buffers; tables of runs follow
 
 
 cdef struct part:
-    # Some panels, and their filters.
+    # Some panels and their filters, with all rows of these, or one panel with some of them; where their sums lie.
+    geometry g      # of a convolution with these rows
     Py_ssize_t begin, end
     Py_ssize_t first_filter, end_filter
+    Py_ssize_t first_row
+    Py_ssize_t offset, size
 
 
 cdef part part_of(const weight_sums *s, Py_ssize_t number) noexcept nogil:
     cdef part p
-    p.begin, p.end = s.cut.count * number // s.parts, s.cut.count * (number + 1) // s.parts
+    cdef Py_ssize_t parts = s.parts // s.row_parts, of = number // s.row_parts, rows = number % s.row_parts
+    cdef Py_ssize_t end_row = s.g.filter_height * (rows + 1) // s.row_parts
+    cdef Py_ssize_t row = s.sums_row if s.by_filter else s.g.filter_width * s.g.channels, width
+    p.first_row = s.g.filter_height * rows // s.row_parts
+    p.g = with_filter_rows(s.g, p.first_row, end_row)
+    if s.by_filter:
+        p.begin = p.end = 0
+        p.first_filter, p.end_filter = s.g.filters * of // parts, s.g.filters * (of + 1) // parts
+        p.offset, p.size = (
+            p.first_filter * s.g.filter_height * row, (p.end_filter - p.first_filter) * s.g.filter_height * row)
+        return p
+    p.begin, p.end = s.cut.count * of // parts, s.cut.count * (of + 1) // parts
     p.first_filter, p.end_filter = p.begin * 2 * s.cut.lanes, min(s.cut.columns, p.end * 2 * s.cut.lanes)
+    width = panel_width(s.cut, p.end - 1)
+    p.offset = panel_offset(s.cut, p.begin) + p.first_row * row * width
+    p.size = panel_offset(s.cut, p.end - 1) + end_row * row * width - p.offset
     return p
 
 
@@ -68,14 +90,12 @@ cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept no
     """Gradients of some filters' weights and biases, summed over a block of images."""
     cdef const weight_sums *s = <const weight_sums *>job
     cdef const geometry *g = &s.g
-    cdef Py_ssize_t block = task // s.parts, F = g.filters, position, f, summed = 0
-    cdef Py_ssize_t number = g.images * block // s.blocks * bands(g), images
+    cdef Py_ssize_t block = task // s.parts, images, summed = 0
+    cdef Py_ssize_t number = g.images * block // s.blocks * bands(g)
     cdef Py_ssize_t end = g.images * (block + 1) // s.blocks * bands(g)
     cdef part p = part_of(s, task % s.parts)
     cdef floating *sums = <floating *>s.partial + block * s.sums
-    cdef floating *b_sums = sums + s.cut.size
     cdef floating *totals = <floating *>s.totals + block * s.sums if s.totals != NULL else NULL
-    cdef const floating *grad
     cdef band at
     clear_part(s, p, sums)
     if totals != NULL:
@@ -89,33 +109,22 @@ cdef void add_part(const void *job, Py_ssize_t task, floating *tile) noexcept no
         summed += images * at.count * g.columns
         if s.places != NULL:
             add_listed(s, at, p, sums, tile)
-            continue
-        grad = <const floating *>s.grad + (at.image * g.rows + at.first) * g.columns * F
-        for position in range(images * at.count * g.columns):
-            for f in range(p.first_filter, p.end_filter):
-                b_sums[f] += grad[position * F + f]
-        if in_place(g, &s.cut):
-            add_in_place(s, at, images, p, grad, sums, tile)
         else:
-            add_packed(s, at, images, p, grad, sums, tile)
+            add_band(s, at, images, p, sums, tile)
     if totals != NULL:
         move_part(s, p, totals, sums)
 
 
-cdef Py_ssize_t part_size(const weight_sums *s, part p) noexcept nogil:
-    """Elements of its panels."""
-    return (s.cut.size if p.end == s.cut.count else panel_offset(s.cut, p.end)) - panel_offset(s.cut, p.begin)
-
-
 cdef void clear_part(const weight_sums *s, part p, floating *sums) noexcept nogil:
-    memset(sums + panel_offset(s.cut, p.begin), 0, part_size(s, p) * sizeof(floating))
-    memset(sums + s.cut.size + p.first_filter, 0, (p.end_filter - p.first_filter) * sizeof(floating))
+    memset(sums + p.offset, 0, p.size * sizeof(floating))
+    if p.first_row == 0:
+        memset(sums + s.size + p.first_filter, 0, (p.end_filter - p.first_filter) * sizeof(floating))
 
 
 cdef void move_part(const weight_sums *s, part p, floating *sums, floating *totals) noexcept nogil:
-    cdef Py_ssize_t first = panel_offset(s.cut, p.begin), bias = s.cut.size + p.first_filter
-    move_sums(sums + first, totals + first, part_size(s, p))
-    move_sums(sums + bias, totals + bias, p.end_filter - p.first_filter)
+    move_sums(sums + p.offset, totals + p.offset, p.size)
+    if p.first_row == 0:
+        move_sums(sums + s.size + p.first_filter, totals + s.size + p.first_filter, p.end_filter - p.first_filter)
 
 
 cdef void add_listed(const weight_sums *s, band at, part p, floating *sums, floating *tile) noexcept nogil:
@@ -129,12 +138,43 @@ cdef void add_listed(const weight_sums *s, band at, part p, floating *sums, floa
     for f in range(p.first_filter, p.end_filter):
         loops_for(sizeof(floating)).pooled_weight_gradient(
             &windows, <const floating *>s.grad + pooled + f, s.places + pooled + f, columns,
-            sums + f * g.filter_height * windows.columns, sums + s.cut.size + f)
+            sums + f * g.filter_height * s.sums_row, sums + s.size + f)
 
 
-cdef bint in_place(const geometry *g, const panels *cut) noexcept nogil:
-    """Whether copying the gradients into panels would cost more than it saves; all filters fill whole vectors."""
-    return cut.depth <= FEW_WEIGHTS and cut.columns % cut.lanes == 0 and g.column_dilation == 1
+cdef void add_band(
+    const weight_sums *s, band at, Py_ssize_t images, part p, floating *sums, floating *tile,
+) noexcept nogil:
+    """The sums of one band, of some images, from a gradient that is not a pooled one."""
+    cdef const geometry *g = &s.g
+    cdef Py_ssize_t positions = images * at.count * g.columns, F = g.filters
+    cdef const floating *grad = <const floating *>s.grad + (at.image * g.rows + at.first) * g.columns * F
+    if p.first_row == 0:
+        loops_for(sizeof(floating)).position_sums(
+            positions, p.end_filter - p.first_filter, grad + p.first_filter, F, sums + s.size + p.first_filter)
+    if s.by_filter:
+        add_turned(s, at, images, p, grad, sums, tile)
+        return
+    cdef bint last = at.image + images == g.images and at.first + at.count == g.rows
+    if last and not packs_gradient(&s.cut) and F % s.cut.lanes:
+        # Vectors may read past a position's last filter: past that of all positions only where there is room.
+        memcpy(tile + s.tile_room, grad, positions * F * sizeof(floating))
+        grad = tile + s.tile_room
+    add_panels(s, at, images, p, grad, sums, tile)
+
+
+cdef bint packs_gradient(const panels *cut) noexcept nogil:
+    """Whether copying the gradients into panels is worth it, instead of reading them where they lie."""
+    return cut.count > 1 and cut.depth > FEW_WEIGHTS
+
+
+cdef bint turns(const geometry *g, const panels *cut, Py_ssize_t lanes) noexcept nogil:
+    """Whether the columns of a filter's row fill vectors so much better than filters do.
+
+    That needs copies of tiles, and in return none of the gradient; and a single vector of filters keeps no block busy.
+    """
+    cdef Py_ssize_t row = (g.filter_width * g.channels + lanes - 1) // lanes, filters = (g.filters + lanes - 1) // lanes
+    cdef double least = 1.2 if filters > 1 else 0.95 if g.copied else 1.01
+    return g.column_dilation == 1 and least * g.filters * g.filter_height * row < <double>cut.depth * filters
 
 
 cdef Py_ssize_t image_stride(const geometry *g, Py_ssize_t channels) noexcept nogil:
@@ -143,10 +183,10 @@ cdef Py_ssize_t image_stride(const geometry *g, Py_ssize_t channels) noexcept no
 
 
 cdef const floating *view_tiles(
-    const weight_sums *s, band at, Py_ssize_t images, Py_ssize_t channel, Py_ssize_t channels, floating *tile,
+    const weight_sums *s, const geometry *g, band at, Py_ssize_t images, Py_ssize_t channel, Py_ssize_t channels,
+    floating *tile,
 ) noexcept nogil:
     """`view_tile` of each of some images."""
-    cdef const geometry *g = &s.g
     cdef Py_ssize_t image, stride = image_stride(g, channels)
     cdef const floating *first = view_tile(
         g, <const floating *>s.x, at, channel, channels, tile, <floating *>NULL)
@@ -157,11 +197,10 @@ cdef const floating *view_tiles(
 
 
 cdef product running_sums(
-    const weight_sums *s, band at, Py_ssize_t images, Py_ssize_t channels, Py_ssize_t filters, Py_ssize_t columns,
+    const weight_sums *s, const geometry *g, band at, Py_ssize_t images, Py_ssize_t channels, Py_ssize_t filters, Py_ssize_t columns,
     floating *tile,
 ) noexcept nogil:
     """A product over a band's positions, with so many channels and filters side by side, added to what is there."""
-    cdef const geometry *g = &s.g
     cdef Py_ssize_t *runs = <Py_ssize_t *>(tile + s.tile_room + s.right_room)
     cdef Py_ssize_t *right_runs = runs + s.together * g.band_rows
     cdef Py_ssize_t row, i, image, x_image = image_stride(g, channels), x_row = g.row_stride * g.tile_width * channels
@@ -183,63 +222,81 @@ cdef product running_sums(
     return q
 
 
-cdef void add_in_place(
+cdef void add_turned(
     const weight_sums *s, band at, Py_ssize_t images, part p, const floating *grad, floating *sums, floating *tile,
 ) noexcept nogil:
-    """The sums of one band with the gradients where they lie."""
-    cdef const geometry *g = &s.g
-    cdef Py_ssize_t C = g.channels, panel
-    cdef const floating *columns = view_tiles(s, at, images, 0, C, tile)
-    for panel in range(p.begin, p.end):
-        multiply_grid(
-            running_sums(s, at, images, C, g.filters, panel_width(s.cut, panel), tile),
-            g.filter_height, g.filter_width * C, g.row_dilation * g.tile_width * C, 1, columns,
-            grad + panel * 2 * s.cut.lanes, sums + panel_offset(s.cut, panel))
+    """The sums of one band with filters in the rows of the product, and the columns of a filter's row in its columns."""
+    cdef const geometry *g = &p.g
+    cdef Py_ssize_t i, panel, row = g.filter_width * g.channels, filter = g.filter_height * s.sums_row
+    cdef panels cut = cut_panels[floating](0, row, 0)
+    cdef const floating *columns = view_tiles(s, g, at, images, 0, g.channels, tile)
+    cdef product q = running_sums(s, g, at, images, g.channels, g.filters, 0, tile)
+    q.a_runs, q.b_runs = q.b_runs, q.a_runs
+    q.a_depth, q.b_depth = q.b_depth, q.a_depth
+    q.c_row = filter
+    for i in range(g.filter_height):
+        for panel in range(cut.count):
+            q.columns = panel_width(cut, panel)
+            multiply(
+                q, p.end_filter - p.first_filter, 1, grad + p.first_filter,
+                columns + i * g.row_dilation * g.tile_width * g.channels + panel * 2 * cut.lanes,
+                sums + p.offset + i * s.sums_row + panel * 2 * cut.lanes)
 
 
-cdef void add_packed(
+cdef void add_panels(
     const weight_sums *s, band at, Py_ssize_t images, part p, const floating *grad, floating *sums, floating *tile,
 ) noexcept nogil:
-    """The sums of one band with copies of both sides.
+    """The sums of one band with weights in the rows of the product and filters in its columns.
 
     The left operand is the transposed matrix of columns: one channel at many positions. With many
     channels those are far apart, often by a power of two, and would push each other out of the cache;
     so a tile holds few channels, side by side. The gradients are copied into panels for the same reason.
     """
-    cdef const geometry *g = &s.g
-    cdef Py_ssize_t C = g.channels, groups = (C + GRADIENT_CHANNELS - 1) // GRADIENT_CHANNELS
-    cdef Py_ssize_t panel, width, group, channel, channels
+    cdef const geometry *g = &p.g
+    cdef Py_ssize_t C = g.channels, groups = (C + s.channels - 1) // s.channels
+    cdef Py_ssize_t panel, width, group, channel, channels, filters
     cdef panels band_cut = cut_panels[floating](images * at.count * g.columns, g.filters, 0)
-    cdef floating *right = tile + s.tile_room
+    cdef floating *packed = tile + s.tile_room
     cdef const floating *columns
-    for panel in range(p.begin, p.end):
-        pack_panel(grad, g.filters, 1, band_cut, panel, right + panel_offset(band_cut, panel))
+    cdef const floating *right
+    for panel in range(p.begin, p.end if packs_gradient(&s.cut) else p.begin):
+        pack_panel(grad, g.filters, 1, band_cut, panel, packed + panel_offset(band_cut, panel))
     for group in range(groups):
         channel = C * group // groups
         channels = C * (group + 1) // groups - channel
-        columns = view_tiles(s, at, images, channel, channels, tile)
+        columns = view_tiles(s, g, at, images, channel, channels, tile)
         for panel in range(p.begin, p.end):
-            width = panel_width(s.cut, panel)
+            width = filters = panel_width(s.cut, panel)
+            right = packed + panel_offset(band_cut, panel)
+            if not packs_gradient(&s.cut):
+                filters, right = g.filters, grad + panel * 2 * s.cut.lanes
             multiply_taps(
-                g, running_sums(s, at, images, channels, width, width, tile), channels, columns,
-                <const floating *>right + panel_offset(band_cut, panel),
-                sums + panel_offset(s.cut, panel) + channel * width)
+                g, running_sums(s, g, at, images, channels, filters, width, tile), channels, columns, right,
+                sums + panel_offset(s.cut, panel) + (p.first_row * g.filter_width * C + channel) * width)
 
 
 cdef void multiply_taps(
     const geometry *g, product q, Py_ssize_t channels, const floating *columns, const floating *grad, floating *sums,
 ) noexcept nogil:
-    """Some channels of all taps times a panel: a row of a filter at once, where its pixels are neighbours."""
+    """Some channels of all taps times a panel: all of them at once, where a row's pixels are neighbours."""
     cdef Py_ssize_t i, j, pixel, tap = g.channels * q.columns
+    if channels == g.channels and g.column_dilation == 1:
+        multiply_grid(
+            q, g.filter_height, g.filter_width * channels, g.row_dilation * g.tile_width * channels, 1, columns, grad,
+            sums)
+        return
     for i in range(g.filter_height):
-        pixel = i * g.row_dilation * g.tile_width
-        if channels == g.channels and g.column_dilation == 1:
-            multiply(q, g.filter_width * channels, 1, columns + pixel * channels, grad, sums + i * g.filter_width * tap)
-            continue
         for j in range(g.filter_width):
+            pixel = i * g.row_dilation * g.tile_width + j * g.column_dilation
             multiply(
-                q, channels, 1, columns + (pixel + j * g.column_dilation) * channels, grad,
-                sums + (i * g.filter_width + j) * tap)
+                q, channels, 1, columns + pixel * channels, grad, sums + (i * g.filter_width + j) * tap)
+
+
+cdef Py_ssize_t channels_together(const geometry *g, bint by_filter) noexcept nogil:
+    """Of a tile; one that each of several taps reads, or that is copied anyway, is small."""
+    if by_filter or (g.filter_height * g.filter_width == 1 and not g.copied):
+        return g.channels
+    return min(g.channels, GRADIENT_CHANNELS)
 
 
 cdef geometry cut_bands(
@@ -269,24 +326,24 @@ cdef int weight_gradient(
     The work is cut as for all the convolution's outputs, their `size`, of which a pooling may not cover the last ones:
     these have no gradient, and leaving them out changes no bit."""
     cdef bint listed = places != NULL
-    if not listed and winograd_is_faster(g):
+    if not listed and winograd_gradient_is_faster(g):
         return winograd_weight_gradient(g, x, grad, W_grad, b_grad)
     if listed and gradient_by_windows(g):
         return window_gradient(g, size.height * size.width, x, grad, places, W_grad, b_grad)
-    if not listed and gradient_by_planes(g, sizeof(floating)):
+    if not listed and gradient_by_planes(g):
         return plane_gradient(g, x, grad, W_grad, b_grad)
     cdef panels cut = cut_panels[floating](g.filter_height * g.filter_width * g.channels, g.filters, 0)
-    cdef Py_ssize_t most_channels = min(g.channels, GRADIENT_CHANNELS), positions = size.height * size.width
+    cdef Py_ssize_t positions = size.height * size.width
     cdef double operations = 2.0 * g.images * positions * g.filters * cut.depth
+    cdef bint turned = not listed and turns(g, &cut, cut.lanes)
     cdef weight_sums s
+    s.cut, s.x, s.grad, s.places, s.by_filter = cut, x, grad, places, listed or turned
+    s.channels = channels_together(g, s.by_filter)
     # Vectors may read past a filter row: past the last row of an image only where there is room.
-    s.g = cut_bands(g, size, most_channels, g.copied or listed or g.channels > GRADIENT_CHANNELS, sizeof(floating))
-    s.cut, s.x, s.grad, s.places = cut, x, grad, places
-    s.blocks, s.sums = image_blocks(g, positions), aligned(cut.size + g.filters)
-    # With few blocks, several threads share one: each has some of the filters, and a copy of the tile.
-    s.parts = min(cut.count, (tasks_for_product(FEWEST_TASKS, operations) + s.blocks - 1) // s.blocks)
-    s.together = 1 if listed else images_together(&s.g, most_channels, sizeof(floating))
-    s.tile_room = aligned(s.together * tile_size(&s.g, g.channels if listed else most_channels) + 2 * cut.lanes)
+    s.g = cut_bands(g, size, s.channels, g.copied or s.by_filter or s.channels < g.channels, sizeof(floating))
+    s.together = 1 if listed else images_together(&s.g, s.channels, sizeof(floating))
+    cut_sums(&s, positions, turned, operations, 0 * x[0])
+    s.tile_room = aligned(s.together * tile_size(&s.g, s.channels) + 2 * cut.lanes)
     cdef Py_ssize_t band_positions = s.together * s.g.band_rows * g.columns
     s.right_room = aligned(cut_panels[floating](band_positions, g.filters, 0).size)
     if listed:
@@ -299,38 +356,48 @@ cdef int weight_gradient(
         ((2 * all_sums if long_sums else all_sums) + threads * private) * <Py_ssize_t>sizeof(floating))
     s.partial, s.totals = partial + threads * private, partial + threads * private + all_sums if long_sums else NULL
     for_each_task(add_part[floating], &s, s.blocks * s.parts, threads, partial, private)
-    add_blocks(cut, listed, <const floating *>s.partial, s.blocks, s.sums, W_grad, b_grad)
+    add_blocks(&s, <floating *>s.partial, W_grad, b_grad)
     release(partial)
     return 0
 
 
-cdef void add_blocks(
-    panels cut, bint pooled, const floating *partial, Py_ssize_t blocks, Py_ssize_t sums,
-    floating *W_grad, floating *b_grad,
+cdef void cut_sums(
+    weight_sums *s, Py_ssize_t positions, bint turned, double operations, floating kind,
 ) noexcept nogil:
-    """The blocks' sums in the order of the images, out of their panels or, of each filter by itself, turned back."""
-    cdef Py_ssize_t block, panel, columns, width, k, j
-    cdef const floating *source
-    cdef floating *row
-    cdef floating value
-    for block in range(blocks):
-        for panel in range(0 if pooled else cut.count):
-            source = partial + block * sums + panel_offset(cut, panel)
-            columns, width = panel_columns(cut, panel), panel_width(cut, panel)
-            for k in range(cut.depth):
-                row = W_grad + k * cut.columns + panel * 2 * cut.lanes
-                if block == 0:
-                    for j in range(columns):
-                        row[j] = source[k * width + j]
-                else:
-                    for j in range(columns):
-                        row[j] += source[k * width + j]
-        if pooled:
-            source = partial + block * sums
-            for k in range(cut.depth):
-                for j in range(cut.columns):
-                    value = source[j * cut.depth + k]
-                    W_grad[k * cut.columns + j] = value if block == 0 else W_grad[k * cut.columns + j] + value
-        source = partial + block * sums + cut.size
-        for j in range(cut.columns):
-            b_grad[j] = source[j] if block == 0 else b_grad[j] + source[j]
+    """Into blocks of images and, of few blocks, parts: then several threads share one, each with a copy of the tile.
+
+    `kind` only carries the type."""
+    cdef const geometry *g = &s.g
+    cdef Py_ssize_t row = g.filter_width * g.channels
+    s.sums_row = padded_columns(cut_panels[floating](0, row, kind)) if turned else row
+    s.size = g.filters * g.filter_height * s.sums_row if s.by_filter else s.cut.size
+    s.blocks, s.sums = image_blocks(g, positions), aligned(s.size + g.filters)
+    cdef Py_ssize_t wanted = (tasks_for_product(FEWEST_TASKS, operations) + s.blocks - 1) // s.blocks
+    s.parts, s.row_parts = min(s.cut.count, wanted), 1
+    if s.by_filter:
+        s.parts = min((g.filters + FEWEST_FILTERS - 1) // FEWEST_FILTERS, wanted)
+    elif wanted > s.cut.count:
+        s.row_parts = min(g.filter_height, (min(wanted, ROW_PARTS) + s.cut.count - 1) // s.cut.count)
+        s.parts = s.cut.count * s.row_parts
+
+
+cdef void add_blocks(const weight_sums *s, floating *partial, floating *W_grad, floating *b_grad) noexcept nogil:
+    """The blocks' sums in the order of the images, out of their panels or, of each filter by itself, turned."""
+    cdef const geometry *g = &s.g
+    cdef Py_ssize_t block, i, panel, width, k, row = g.filter_width * g.channels
+    for block in range(1, s.blocks):
+        for i in range(s.size + g.filters):
+            partial[i] += partial[block * s.sums + i]
+    memcpy(b_grad, partial + s.size, g.filters * sizeof(floating))
+    if s.by_filter:
+        for i in range(g.filter_height):
+            loops_for(sizeof(floating)).transpose(
+                partial + i * s.sums_row, g.filter_height * s.sums_row, g.filters, row, W_grad + i * row * g.filters,
+                g.filters)
+        return
+    for panel in range(s.cut.count):
+        width = panel_width(s.cut, panel)
+        for k in range(s.cut.depth):
+            memcpy(
+                W_grad + k * g.filters + panel * 2 * s.cut.lanes,
+                partial + panel_offset(s.cut, panel) + k * width, panel_columns(s.cut, panel) * sizeof(floating))

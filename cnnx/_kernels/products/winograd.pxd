@@ -5,6 +5,7 @@ from cnnx._kernels.products.tiles cimport geometry
 
 
 cdef bint winograd_is_faster(const geometry *g) noexcept nogil
+cdef bint winograd_gradient_is_faster(const geometry *g) noexcept nogil
 cdef Py_ssize_t transformed_size(const geometry *g, floating kind) noexcept nogil
 cdef void transform_filters(const geometry *g, const floating *W, floating *filters) noexcept nogil
 cdef int winograd(

@@ -1,6 +1,6 @@
-"""Convolution with 3x3 filters by Winograd's products: 16 instead of 36 for 2x2 outputs (winograd.h).
+"""Convolution with 3x3 filters by Winograd's products (winograd.h): 36 instead of 144 for 4x4 outputs, 16 for 2x2.
 
-A line is a row of tiles, each with 2x2 outputs. For each of the 16 elements e of a tile
+A line is a row of tiles, each with 4x4 or 2x2 outputs. For each of the 36 or 16 elements e of a tile
 
 forward          products_e[tiles, F] = pixels_e[tiles, C] . filters_e[C, F]                task: some lines
 weight gradient  sums_e[C, F]         = sum of pixels_e[tiles, C]^T . gradients_e[tiles, F]   task: a block of lines
@@ -13,7 +13,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport loops_for
+from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for
 from cnnx._kernels.ground.loops cimport product
 from cnnx._kernels.ground.parallel cimport (
     allocate, for_each_task, release, tasks_for_product, threads_for, threads_for_product,
@@ -27,18 +27,22 @@ from cnnx._kernels.products.tiles cimport (
 )
 
 cdef enum:
-    ELEMENTS = 16
     TAPS = 9
     # Bytes of both sides of a task's products, which share the second-level cache with an element's filters.
     CACHED = 393216
     # Bytes of filters that every thread may read for a few tiles.
     CACHED_FILTERS = 262144
-    # With many channels a thread takes more than its cache holds: fewer tiles would not be worth reading all filters.
+    # With many channels a thread takes more than its cache holds: fewer tiles would not be worth reading all filters,
     FEWEST_TILES = 32
+    # and in the weight gradient, all sums, which are written, too. Of more tiles, a sum would lose digits.
+    TO_SUM = 64
     # Matrices of a size that is a power of two would push each other out of the cache; vectors write past their ends.
     SLACK = 16
-    # Fewer channels or filters than these, and the transforms cost more than they save.
-    FEWEST_CHANNELS = 24
+    # Fewer channels or filters than these, and the transforms cost more than they save: vectors are mostly empty.
+    FEWEST_CHANNELS = 8
+    FEWEST_OF_WIDE = 12     # with vectors of WIDE bytes
+    WIDE = 64
+    FEWEST_OF_GRADIENT = 6  # channels, which are no vectors there
     # In smaller images some weights meet a pixel or two. Where these are zero, so is the gradient, but the transforms
     # would leave a rounding error of it, which optimizers such as Adam turn into whole steps.
     SMALLEST_IMAGE = 4
@@ -46,89 +50,129 @@ cdef enum:
     BLOCK_TILES = 128
 
 
-cdef bint winograd_is_faster(const geometry *g) noexcept nogil:
-    """It is the same for the outputs of a convolution with and without pooling, which must not differ."""
+cdef struct tiling:
+    # Images in whole tiles.
+    geometry p
+    Py_ssize_t side             # outputs of a tile: side x side
+    Py_ssize_t elements         # of a tile
+    Py_ssize_t lines, tiles     # of an image, of a line
+
+
+cdef bint by_tiles(const geometry *g) noexcept nogil:
+    """Whether filters are 3x3 and meet the pixels one by one."""
     return (
         g.filter_height == 3 and g.filter_width == 3 and g.row_stride == 1 and g.column_stride == 1
         and g.row_dilation == 1 and g.column_dilation == 1 and g.row_spread == 1 and g.column_spread == 1
-        and g.rows > 1 and g.columns > 1 and min(g.height, g.width) >= SMALLEST_IMAGE
-        and min(g.channels, g.filters) >= FEWEST_CHANNELS and g.places == NULL
+        and g.rows > 1 and g.columns > 1 and g.places == NULL
     )
 
 
-cdef Py_ssize_t in_twos(Py_ssize_t size) noexcept nogil:
-    return (size + 1) // 2
+cdef Py_ssize_t fewest_channels() noexcept nogil:
+    return FEWEST_OF_WIDE if in_use().vector_bytes >= WIDE else FEWEST_CHANNELS
 
 
-cdef geometry whole_tiles(const geometry *g, nhwc x, Py_ssize_t filter_size, pair padding) noexcept nogil:
+cdef bint winograd_is_faster(const geometry *g) noexcept nogil:
+    """It is the same for the outputs of a convolution with and without pooling, which must not differ."""
+    return by_tiles(g) and min(g.channels, g.filters) >= fewest_channels()
+
+
+cdef bint winograd_gradient_is_faster(const geometry *g) noexcept nogil:
+    """Of the weights."""
+    return (
+        by_tiles(g) and min(g.height, g.width) >= SMALLEST_IMAGE
+        and g.channels >= FEWEST_OF_GRADIENT and g.filters >= fewest_channels()
+    )
+
+
+cdef Py_ssize_t in_parts(Py_ssize_t size, Py_ssize_t part) noexcept nogil:
+    """How many parts hold so much."""
+    return (size + part - 1) // part
+
+
+cdef Py_ssize_t products_of_image(const geometry *g, Py_ssize_t side) noexcept nogil:
+    """For a channel and a filter, of all outputs, with those that a pooling behind leaves out."""
+    cdef Py_ssize_t rows = max(1, g.height + 2 * g.top - 2), columns = max(1, g.width + 2 * g.left - 2)
+    return (side + 2) * (side + 2) * in_parts(rows, side) * in_parts(columns, side)
+
+
+cdef Py_ssize_t tile_side(const geometry *g) noexcept nogil:
+    """Outputs of a tile's side: four where the part of the last tiles that nobody wants costs less than they save."""
+    return 4 if products_of_image(g, 4) < products_of_image(g, 2) else 2
+
+
+cdef tiling whole_tiles(const geometry *g, nhwc x, Py_ssize_t filter_size, pair padding) noexcept nogil:
     """Images whose rows and columns are enough for whole tiles under a filter of that size."""
     cdef pair one = pair(1, 1), filters = pair(filter_size, filter_size)
-    cdef nhwc out = nhwc(g.images, 2 * in_twos(g.rows), 2 * in_twos(g.columns), g.filters)
-    cdef geometry p = measure(x, out, sliding(filters, one, one, padding, one))
+    cdef tiling t
+    t.side = tile_side(g)
+    t.elements = (t.side + 2) * (t.side + 2)
+    t.lines, t.tiles = in_parts(g.rows, t.side), in_parts(g.columns, t.side)
+    t.p = measure(
+        x, nhwc(g.images, t.side * t.lines, t.side * t.tiles, g.filters), sliding(filters, one, one, padding, one))
     # A vector reads past the last channel of a pixel: past the last pixel of an image only where there is room.
-    return with_copies(p) if not p.copied and x.channels % SLACK else p
+    if not t.p.copied and x.channels % SLACK:
+        t.p = with_copies(t.p)
+    return t
 
 
-cdef geometry padded(const geometry *g) noexcept nogil:
-    """Of the images."""
+cdef tiling tiles_of_images(const geometry *g) noexcept nogil:
     return whole_tiles(g, nhwc(g.images, g.height, g.width, g.channels), 3, pair(g.top, g.left))
 
 
-cdef geometry padded_gradient(const geometry *g) noexcept nogil:
+cdef tiling tiles_of_gradient(const geometry *g) noexcept nogil:
     """Of the output gradient, whose pixels a tile reads without those around them."""
     return whole_tiles(g, nhwc(g.images, g.rows, g.columns, g.filters), 1, pair(0, 0))
 
 
-cdef Py_ssize_t image_lines(const geometry *p) noexcept nogil:
-    return p.rows // 2
+cdef Py_ssize_t all_lines(const tiling *t) noexcept nogil:
+    return t.p.images * t.lines
 
 
-cdef Py_ssize_t line_tiles(const geometry *p) noexcept nogil:
-    return p.columns // 2
-
-
-cdef Py_ssize_t rows_room(const geometry *p, Py_ssize_t count) noexcept nogil:
+cdef Py_ssize_t rows_room(const tiling *t, Py_ssize_t count) noexcept nogil:
     """Elements of the buffer for the rows behind so many lines, which are not more than an image's."""
-    count = min(count, image_lines(p))
-    return aligned(tile_rows(p, 2 * count) * p.tile_width * p.channels + SLACK) if p.copied else 0
+    count = min(count, t.lines)
+    return aligned(tile_rows(&t.p, t.side * count) * t.p.tile_width * t.p.channels + SLACK) if t.p.copied else 0
 
 
 cdef Py_ssize_t plane_size(Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     return aligned(rows * columns) + SLACK
 
 
-cdef Py_ssize_t lines_at_a_time(Py_ssize_t tiles, Py_ssize_t columns, Py_ssize_t itemsize) noexcept nogil:
-    return max(max(1, FEWEST_TILES // tiles), CACHED // (ELEMENTS * tiles * columns * itemsize))
+cdef Py_ssize_t lines_at_a_time(
+    const tiling *t, Py_ssize_t fewest, Py_ssize_t columns, Py_ssize_t itemsize,
+) noexcept nogil:
+    """As many as the cache holds; but with at least the `fewest` tiles."""
+    return max(max(1, fewest // t.tiles), CACHED // (t.elements * t.tiles * columns * itemsize))
 
 
-cdef band lines_of(const geometry *p, Py_ssize_t line, Py_ssize_t end) noexcept nogil:
+cdef band lines_of(const tiling *t, Py_ssize_t line, Py_ssize_t end) noexcept nogil:
     """From a line of all images on, as far as its image goes, and not to `end`."""
     cdef band at
-    at.image, at.first = line // image_lines(p), line % image_lines(p)
-    at.count = min(end - line, image_lines(p) - at.first)
+    at.image, at.first = line // t.lines, line % t.lines
+    at.count = min(end - line, t.lines - at.first)
     return at
 
 
-cdef band rows_of(band at) noexcept nogil:
+cdef band rows_of(const tiling *t, band at) noexcept nogil:
     """The output rows of some lines."""
-    return band(at.image, 2 * at.first, 2 * at.count)
+    return band(at.image, t.side * at.first, t.side * at.count)
 
 
 cdef void transform_pixels(
-    const geometry *p, const floating *x, band at, floating *pixels, Py_ssize_t plane, floating *rows,
+    const tiling *t, const floating *x, band at, floating *pixels, Py_ssize_t plane, floating *rows,
 ) noexcept nogil:
-    cdef Py_ssize_t i, row = p.tile_width * p.channels, tiles = line_tiles(p)
-    cdef const floating *seen = view_tile(p, x, rows_of(at), 0, p.channels, rows, <floating *>NULL)
+    cdef Py_ssize_t i, row = t.p.tile_width * t.p.channels
+    cdef const floating *seen = view_tile(&t.p, x, rows_of(t, at), 0, t.p.channels, rows, <floating *>NULL)
     for i in range(at.count):
         loops_for(sizeof(floating)).winograd_pixels(
-            tiles, p.channels, seen + 2 * i * row, row, pixels + i * tiles * p.channels, plane)
+            t.side, t.tiles, t.p.channels, seen + t.side * i * row, row, pixels + i * t.tiles * t.p.channels, plane)
 
 
 # -- Forward ------------------------------------------------------------------------------------------
 
 cdef struct winograd_product:
     geometry g
-    geometry p                  # of the images in whole tiles
+    tiling t                    # of the images
     panels cut
     const void *x
     const void *filters
@@ -146,7 +190,7 @@ cdef struct winograd_product:
 cdef Py_ssize_t line_of(const winograd_product *j, Py_ssize_t number) noexcept nogil:
     """The first line of a unit; an image's last one may have fewer lines."""
     cdef Py_ssize_t units = j.units // j.g.images
-    return number // units * image_lines(&j.p) + number % units * j.unit
+    return number // units * j.t.lines + number % units * j.unit
 
 
 cdef void transform_lines(
@@ -156,10 +200,9 @@ cdef void transform_lines(
     cdef Py_ssize_t line = begin
     cdef band at
     while line < end:
-        at = lines_of(&j.p, line, end)
+        at = lines_of(&j.t, line, end)
         transform_pixels(
-            &j.p, <const floating *>j.x, at, pixels + (line - begin) * line_tiles(&j.p) * j.p.channels, j.pixels_plane,
-            rows)
+            &j.t, <const floating *>j.x, at, pixels + (line - begin) * j.t.tiles * j.g.channels, j.pixels_plane, rows)
         line += at.count
 
 
@@ -185,30 +228,32 @@ cdef void write_lines(
 ) noexcept nogil:
     """The outputs of lines begin .. end of all images, whose products these are; to be pooled, in `outputs` first."""
     cdef const geometry *g = &j.g
-    cdef Py_ssize_t tiles = line_tiles(&j.p), width = padded_columns(j.cut), row = g.columns * g.filters
+    cdef Py_ssize_t tiles = j.t.tiles, side = j.t.side, width = padded_columns(j.cut), row = g.columns * g.filters
     cdef Py_ssize_t line = begin, i
     cdef band at
     while line < end:
-        at = lines_of(&j.p, line, min(end, line + j.unit))
+        at = lines_of(&j.t, line, min(end, line + j.unit))
         if not g.pools:
-            outputs = <floating *>j.out + (at.image * g.rows + 2 * at.first) * row
+            outputs = <floating *>j.out + (at.image * g.rows + side * at.first) * row
         for i in range(at.count):
             loops_for(sizeof(floating)).winograd_outputs(
-                tiles, g.filters, width, products + (line - begin + i) * tiles * width, j.products_plane, j.bias,
-                j.relu and not g.pools, g.rows - 2 * (at.first + i), g.columns, outputs + 2 * i * row, row)
+                side, tiles, g.filters, width, products + (line - begin + i) * tiles * width, j.products_plane, j.bias,
+                j.relu and not g.pools, g.rows - side * (at.first + i), g.columns, outputs + side * i * row, row)
         line += at.count
         if g.pools:
-            at = rows_of(at)
+            at = rows_of(&j.t, at)
             at.count = min(at.count, g.rows - at.first)
             pool_band(g, at, <const floating *>outputs, g.filters, j.relu, <floating *>j.out, j.argmax)
 
 
 cdef Py_ssize_t transformed_size(const geometry *g, floating kind) noexcept nogil:
     """Elements of the filters as `winograd` takes them; `kind` only carries the type."""
-    return ELEMENTS * plane_size(1, cut_panels[floating](g.channels, g.filters, kind).size)
+    cdef Py_ssize_t side = tile_side(g)
+    return (side + 2) * (side + 2) * plane_size(1, cut_panels[floating](g.channels, g.filters, kind).size)
 
 
 cdef struct transform:
+    Py_ssize_t side
     panels cut
     const void *W
     void *filters
@@ -218,16 +263,24 @@ cdef void transform_panel(const void *job, Py_ssize_t panel, floating *memory) n
     cdef const transform *t = <const transform *>job
     cdef const panels *cut = &t.cut
     loops_for(sizeof(floating)).winograd_filters(
-        cut.depth, panel_columns(cut[0], panel), panel_width(cut[0], panel),
+        t.side, cut.depth, panel_columns(cut[0], panel), panel_width(cut[0], panel),
         <const floating *>t.W + panel * 2 * cut.lanes, cut.columns, cut.depth * cut.columns,
         <floating *>t.filters + panel_offset(cut[0], panel), plane_size(1, cut.size))
 
 
 cdef void transform_filters(const geometry *g, const floating *W, floating *filters) noexcept nogil:
     cdef transform t
-    t.cut, t.W, t.filters = cut_panels[floating](g.channels, g.filters, 0), W, filters
-    cdef int threads = threads_for(t.cut.count, ELEMENTS * t.cut.size)
+    t.side, t.cut, t.W, t.filters = tile_side(g), cut_panels[floating](g.channels, g.filters, 0), W, filters
+    cdef int threads = threads_for(t.cut.count, transformed_size[floating](g, 0))
     for_each_task(transform_panel[floating], &t, t.cut.count, threads, filters, 0)
+
+
+cdef Py_ssize_t lines_of_windows(Py_ssize_t height, Py_ssize_t side) noexcept nogil:
+    """The fewest that hold whole rows of windows."""
+    cdef Py_ssize_t lines = 1
+    while lines * side % height:
+        lines += 1
+    return lines
 
 
 cdef int winograd(
@@ -236,20 +289,17 @@ cdef int winograd(
 ) except -1 nogil:
     """What `correlate` computes, from transformed filters."""
     cdef winograd_product j
-    j.g, j.p, j.cut = g[0], padded(g), cut_panels[floating](g.channels, g.filters, 0)
+    j.g, j.t, j.cut = g[0], tiles_of_images(g), cut_panels[floating](g.channels, g.filters, 0)
     j.x, j.filters, j.out, j.argmax, j.relu = x, filters, out, argmax, relu
-    cdef Py_ssize_t tiles = line_tiles(&j.p), all_lines = g.images * image_lines(&j.p)
-    j.unit = 1
-    if g.pools:
-        j.unit = min(in_twos(g.pool_height) if g.pool_height % 2 == 0 else g.pool_height, image_lines(&j.p))
-    j.units = (image_lines(&j.p) + j.unit - 1) // j.unit * g.images
-    cdef double operations = 2.0 * all_lines * tiles * ELEMENTS * g.channels * g.filters
-    cdef Py_ssize_t most = lines_at_a_time(tiles, g.channels + padded_columns(j.cut), sizeof(floating))
+    j.unit = min(lines_of_windows(g.pool_height, j.t.side), j.t.lines) if g.pools else 1
+    j.units = in_parts(j.t.lines, j.unit) * g.images
+    cdef double operations = 2.0 * all_tiles(&j) * j.t.elements * g.channels * g.filters
+    cdef Py_ssize_t most = lines_at_a_time(&j.t, FEWEST_TILES, g.channels + padded_columns(j.cut), sizeof(floating))
     # Three phases, each of which should be worth a thread.
     cdef int threads = threads_for_product(j.units, operations / 2)
     cdef Py_ssize_t transformed_bytes = transformed_size[floating](g, 0) * <Py_ssize_t>sizeof(floating)
     most = max(1, most // j.unit)
-    j.tasks = (j.units + most - 1) // most
+    j.tasks = in_parts(j.units, most)
     # Lines are neighbours there, and a vector past the last channel would reach into another thread's.
     if threads > 1 and j.units <= 2 * most and g.channels % SLACK == 0 and transformed_bytes > CACHED_FILTERS:
         return by_elements(&j, bias, threads)
@@ -260,15 +310,15 @@ cdef int winograd(
 
 cdef Py_ssize_t outputs_size(const winograd_product *j) noexcept nogil:
     """Elements of the rows that a thread has before they are pooled."""
-    return aligned(2 * j.unit * j.g.columns * j.g.filters) if j.g.pools else 0
+    return aligned(j.t.side * j.unit * j.g.columns * j.g.filters) if j.g.pools else 0
 
 
 cdef int by_lines(winograd_product *j, const floating *bias, int threads) except -1 nogil:
     """A task is some lines, with all elements of their tiles."""
-    cdef Py_ssize_t most = most_lines(j), tiles = most * line_tiles(&j.p)
+    cdef Py_ssize_t most = most_lines(j), tiles = most * j.t.tiles
     j.pixels_plane, j.products_plane = plane_size(tiles, j.g.channels), plane_size(tiles, padded_columns(j.cut))
     cdef Py_ssize_t private = (
-        ELEMENTS * (j.pixels_plane + j.products_plane) + rows_room(&j.p, most) + outputs_size(j))
+        j.t.elements * (j.pixels_plane + j.products_plane) + rows_room(&j.t, most) + outputs_size(j))
     cdef floating *memory = <floating *>allocate(
         (bias_room(j.cut) + threads * private) * <Py_ssize_t>sizeof(floating))
     widen_bias(j.cut, bias, memory)
@@ -280,19 +330,19 @@ cdef int by_lines(winograd_product *j, const floating *bias, int threads) except
 
 cdef Py_ssize_t most_lines(const winograd_product *j) noexcept nogil:
     """Of a task."""
-    return (j.units + j.tasks - 1) // j.tasks * j.unit
+    return in_parts(j.units, j.tasks) * j.unit
 
 
 cdef void multiply_lines(const void *job, Py_ssize_t task, floating *pixels) noexcept nogil:
     cdef const winograd_product *j = <const winograd_product *>job
     cdef Py_ssize_t begin = line_of(j, j.units * task // j.tasks), end = line_of(j, j.units * (task + 1) // j.tasks)
     cdef Py_ssize_t element
-    cdef floating *products = pixels + ELEMENTS * j.pixels_plane
-    cdef floating *rows = products + ELEMENTS * j.products_plane
+    cdef floating *products = pixels + j.t.elements * j.pixels_plane
+    cdef floating *rows = products + j.t.elements * j.products_plane
     transform_lines(j, begin, end, pixels, rows)
-    for element in range(ELEMENTS):
-        multiply_element(j, element, (end - begin) * line_tiles(&j.p), <const floating *>pixels, products)
-    write_lines(j, begin, end, <const floating *>products, rows + rows_room(&j.p, most_lines(j)))
+    for element in range(j.t.elements):
+        multiply_element(j, element, (end - begin) * j.t.tiles, <const floating *>pixels, products)
+    write_lines(j, begin, end, <const floating *>products, rows + rows_room(&j.t, most_lines(j)))
 
 
 cdef int by_elements(winograd_product *j, const floating *bias, int threads) except -1 nogil:
@@ -300,28 +350,28 @@ cdef int by_elements(winograd_product *j, const floating *bias, int threads) exc
     else."""
     cdef Py_ssize_t tiles = all_tiles(j)
     j.pixels_plane, j.products_plane = plane_size(tiles, j.g.channels), plane_size(tiles, padded_columns(j.cut))
-    cdef Py_ssize_t shared = bias_room(j.cut) + ELEMENTS * (j.pixels_plane + j.products_plane)
-    cdef Py_ssize_t private = rows_room(&j.p, j.unit) + outputs_size(j)
+    cdef Py_ssize_t shared = bias_room(j.cut) + j.t.elements * (j.pixels_plane + j.products_plane)
+    cdef Py_ssize_t private = rows_room(&j.t, j.unit) + outputs_size(j)
     cdef floating *memory = <floating *>allocate((shared + threads * private) * <Py_ssize_t>sizeof(floating))
     cdef floating *pixels = memory + bias_room(j.cut)
     widen_bias(j.cut, bias, memory)
-    j.bias, j.pixels, j.products = memory, pixels, pixels + ELEMENTS * j.pixels_plane
+    j.bias, j.pixels, j.products = memory, pixels, pixels + j.t.elements * j.pixels_plane
     for_each_task(transform_unit[floating], j, j.units, threads, memory + shared, private)
-    for_each_task(multiply_all_tiles[floating], j, ELEMENTS, threads, memory + shared, private)
+    for_each_task(multiply_all_tiles[floating], j, j.t.elements, threads, memory + shared, private)
     for_each_task(write_unit[floating], j, j.units, threads, memory + shared, private)
     release(memory)
     return 0
 
 
 cdef Py_ssize_t all_tiles(const winograd_product *j) noexcept nogil:
-    return j.g.images * image_lines(&j.p) * line_tiles(&j.p)
+    return all_lines(&j.t) * j.t.tiles
 
 
 cdef void transform_unit(const void *job, Py_ssize_t task, floating *rows) noexcept nogil:
     cdef const winograd_product *j = <const winograd_product *>job
     cdef Py_ssize_t begin = line_of(j, task)
     transform_lines(
-        j, begin, line_of(j, task + 1), <floating *>j.pixels + begin * line_tiles(&j.p) * j.g.channels, rows)
+        j, begin, line_of(j, task + 1), <floating *>j.pixels + begin * j.t.tiles * j.g.channels, rows)
 
 
 cdef void multiply_all_tiles(const void *job, Py_ssize_t element, floating *memory) noexcept nogil:
@@ -334,14 +384,13 @@ cdef void write_unit(const void *job, Py_ssize_t task, floating *rows) noexcept 
     cdef Py_ssize_t begin = line_of(j, task)
     write_lines(
         j, begin, line_of(j, task + 1),
-        <const floating *>j.products + begin * line_tiles(&j.p) * padded_columns(j.cut),
-        rows + rows_room(&j.p, j.unit))
+        <const floating *>j.products + begin * j.t.tiles * padded_columns(j.cut), rows + rows_room(&j.t, j.unit))
 
 
 # -- The weight gradient ------------------------------------------------------------------------------
 
 cdef struct winograd_sums:
-    geometry p, h               # of the images and of the output gradient in whole tiles
+    tiling t, h                 # of the images and of the output gradient
     panels cut
     const void *x
     const void *grad
@@ -355,18 +404,18 @@ cdef void add_block(const void *job, Py_ssize_t block, floating *sums) noexcept 
     """The gradients of weights and biases from a block of lines, in working memory that begins with the sums."""
     cdef const winograd_sums *s = <const winograd_sums *>job
     cdef const panels *cut = &s.cut
-    cdef Py_ssize_t all_lines = s.p.images * image_lines(&s.p), end = all_lines * (block + 1) // s.blocks
-    cdef Py_ssize_t line = all_lines * block // s.blocks, panel
+    cdef Py_ssize_t lines = all_lines(&s.t), end = lines * (block + 1) // s.blocks
+    cdef Py_ssize_t line = lines * block // s.blocks, panel
     cdef floating *W_sums = <floating *>s.partial + block * s.sums
     cdef floating *b_sums = W_sums + TAPS * cut.depth * cut.columns
-    memset(sums, 0, ELEMENTS * s.sums_plane * sizeof(floating))
-    memset(b_sums, 0, cut.columns * sizeof(floating))
+    memset(sums, 0, s.t.elements * s.sums_plane * sizeof(floating))
+    memset(b_sums, 0, padded_columns(cut[0]) * sizeof(floating))
     while line < end:
         add_lines(s, line, min(line + s.lines, end), sums, b_sums)
         line += s.lines
     for panel in range(cut.count):
         loops_for(sizeof(floating)).winograd_weights(
-            cut.depth, panel_columns(cut[0], panel), panel_width(cut[0], panel), sums + panel_offset(cut[0], panel),
+            s.t.side, cut.depth, panel_columns(cut[0], panel), panel_width(cut[0], panel), sums + panel_offset(cut[0], panel),
             s.sums_plane, W_sums + panel * 2 * cut.lanes, cut.columns, cut.depth * cut.columns)
 
 
@@ -374,48 +423,56 @@ cdef void add_lines(
     const winograd_sums *s, Py_ssize_t begin, Py_ssize_t end, floating *sums, floating *b_sums,
 ) noexcept nogil:
     """Lines begin .. end of all images, added to the sums, which buffers for both sides' tiles and for rows follow."""
-    cdef Py_ssize_t tiles = line_tiles(&s.p), all_tiles = (end - begin) * tiles, line = begin, element, panel, run = 0
-    cdef floating *pixels = sums + ELEMENTS * s.sums_plane
-    cdef floating *gradients = pixels + ELEMENTS * s.pixels_plane
-    cdef floating *rows = gradients + ELEMENTS * s.gradients_plane
+    cdef Py_ssize_t tiles = s.t.tiles, together = (end - begin) * tiles, line = begin, element, panel
+    cdef floating *pixels = sums + s.t.elements * s.sums_plane
+    cdef floating *gradients = pixels + s.t.elements * s.pixels_plane
+    cdef floating *rows = gradients + s.t.elements * s.gradients_plane
     cdef band at
-    cdef product q
     while line < end:
-        at = lines_of(&s.p, line, end)
+        at = lines_of(&s.t, line, end)
         transform_pixels(
-            &s.p, <const floating *>s.x, at, pixels + (line - begin) * tiles * s.p.channels, s.pixels_plane, rows)
-        transform_gradients(s, at, all_tiles, gradients, (line - begin) * tiles, b_sums, rows)
+            &s.t, <const floating *>s.x, at, pixels + (line - begin) * tiles * s.t.p.channels, s.pixels_plane, rows)
+        transform_gradients(s, at, together, gradients, (line - begin) * tiles, b_sums, rows)
         line += at.count
-    q.runs, q.depth, q.a_depth, q.a_runs, q.b_runs = 1, all_tiles, s.p.channels, &run, &run
-    q.bias, q.accumulate, q.relu = NULL, True, False
-    for element in range(ELEMENTS):
+    for element in range(s.t.elements):
         for panel in range(s.cut.count):
-            q.columns = q.b_depth = q.c_row = panel_width(s.cut, panel)
-            multiply(
-                q, s.p.channels, 1, <const floating *>pixels + element * s.pixels_plane,
-                <const floating *>gradients + element * s.gradients_plane + panel * 2 * s.cut.lanes * all_tiles,
+            add_products(
+                s, together, panel, <const floating *>pixels + element * s.pixels_plane,
+                <const floating *>gradients + element * s.gradients_plane + panel * 2 * s.cut.lanes * together,
                 sums + element * s.sums_plane + panel_offset(s.cut, panel))
 
 
+cdef void add_products(
+    const winograd_sums *s, Py_ssize_t tiles, Py_ssize_t panel, const floating *pixels, const floating *gradients,
+    floating *sums,
+) noexcept nogil:
+    """Of an element, in sums of few tiles each, which lose fewer digits than one of all."""
+    cdef Py_ssize_t channels = s.t.p.channels, parts = in_parts(tiles, TO_SUM), part, first, run = 0
+    cdef product q
+    q.runs, q.a_depth, q.a_runs, q.b_runs = 1, channels, &run, &run
+    q.bias, q.accumulate, q.relu = NULL, True, False
+    q.columns = q.b_depth = q.c_row = panel_width(s.cut, panel)
+    for part in range(parts):
+        first = tiles * part // parts
+        q.depth = tiles * (part + 1) // parts - first
+        multiply(q, channels, 1, pixels + first * channels, gradients + first * q.b_depth, sums)
+
+
 cdef void transform_gradients(
-    const winograd_sums *s, band at, Py_ssize_t all_tiles, floating *gradients, Py_ssize_t tile, floating *b_sums,
+    const winograd_sums *s, band at, Py_ssize_t together, floating *gradients, Py_ssize_t tile, floating *b_sums,
     floating *rows,
 ) noexcept nogil:
-    """Some lines of one image from a tile on, in panels of `all_tiles`; and what they add to the biases' gradient."""
-    cdef const geometry *h = &s.h
-    cdef Py_ssize_t row = h.tile_width * h.channels, tiles = line_tiles(h), i, position, f, panel, width
+    """Some lines of one image from a tile on, in panels of so many `together`; their sums are the biases' gradient."""
+    cdef const tiling *h = &s.h
+    cdef Py_ssize_t row = h.p.tile_width * h.p.channels, i, panel, width, first
     cdef const floating *seen = view_tile(
-        h, <const floating *>s.grad, rows_of(at), 0, h.channels, rows, <floating *>NULL)
-    for i in range(2 * at.count):
-        for position in range(h.columns):
-            for f in range(h.channels):
-                b_sums[f] += seen[i * row + position * h.channels + f]
+        &h.p, <const floating *>s.grad, rows_of(h, at), 0, h.p.channels, rows, <floating *>NULL)
     for i in range(at.count):
         for panel in range(s.cut.count):
-            width = panel_width(s.cut, panel)
+            width, first = panel_width(s.cut, panel), panel * 2 * s.cut.lanes
             loops_for(sizeof(floating)).winograd_gradients(
-                tiles, h.channels, width, seen + 2 * i * row + panel * 2 * s.cut.lanes, row,
-                gradients + panel * 2 * s.cut.lanes * all_tiles + (tile + i * tiles) * width, s.gradients_plane)
+                h.side, h.tiles, h.p.channels, width, seen + h.side * i * row + first, row,
+                gradients + first * together + (tile + i * h.tiles) * width, s.gradients_plane, b_sums + first)
 
 
 cdef int winograd_weight_gradient(
@@ -423,20 +480,20 @@ cdef int winograd_weight_gradient(
 ) except -1 nogil:
     """What `weight_gradient` computes: blocks of lines each have a gradient, and these are added in their order."""
     cdef winograd_sums s
-    s.p, s.h, s.cut = padded(g), padded_gradient(g), cut_panels[floating](g.channels, g.filters, 0)
+    s.t, s.h, s.cut = tiles_of_images(g), tiles_of_gradient(g), cut_panels[floating](g.channels, g.filters, 0)
     s.x, s.grad = x, grad
-    cdef Py_ssize_t C = g.channels, F = g.filters, tiles = line_tiles(&s.p), width = padded_columns(s.cut)
-    cdef Py_ssize_t all_lines = g.images * image_lines(&s.p), block, i
-    s.blocks = max(1, min(min(all_lines, MOST_BLOCKS), all_lines * tiles // BLOCK_TILES))
-    s.blocks = max(s.blocks, min(all_lines, all_lines * tiles // LONGEST))  # long sums in one number lose digits
-    s.sums = aligned(TAPS * C * F + F)
-    s.lines = min((all_lines + s.blocks - 1) // s.blocks, lines_at_a_time(tiles, C + width, sizeof(floating)))
+    cdef Py_ssize_t C = g.channels, F = g.filters, tiles = s.t.tiles, width = padded_columns(s.cut)
+    cdef Py_ssize_t lines = all_lines(&s.t), block, i
+    s.blocks = max(1, min(min(lines, MOST_BLOCKS), lines * tiles // BLOCK_TILES))
+    s.blocks = max(s.blocks, min(lines, lines * tiles // LONGEST))  # long sums in one number lose digits
+    s.sums = aligned(TAPS * C * F + width)
+    s.lines = min(in_parts(lines, s.blocks), lines_at_a_time(&s.t, TO_SUM, C + width, sizeof(floating)))
     s.sums_plane = plane_size(1, s.cut.size)
     s.pixels_plane, s.gradients_plane = plane_size(s.lines * tiles, C), plane_size(s.lines * tiles, width)
     cdef Py_ssize_t private = (
-        ELEMENTS * (s.sums_plane + s.pixels_plane + s.gradients_plane)
-        + max(rows_room(&s.p, s.lines), rows_room(&s.h, s.lines)))
-    cdef int threads = threads_for_product(s.blocks, 2.0 * all_lines * tiles * ELEMENTS * C * F)
+        s.t.elements * (s.sums_plane + s.pixels_plane + s.gradients_plane)
+        + max(rows_room(&s.t, s.lines), rows_room(&s.h, s.lines)))
+    cdef int threads = threads_for_product(s.blocks, 2.0 * lines * tiles * s.t.elements * C * F)
     cdef floating *partial = <floating *>allocate(
         (s.blocks * s.sums + threads * private) * <Py_ssize_t>sizeof(floating))
     s.partial = partial

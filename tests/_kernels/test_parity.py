@@ -512,6 +512,11 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "batch_norm_forward": [four, (one, one), (one, one), False, np.zeros((2, 5, 4, 3))],
         "batch_norm_parameter_gradient": [two, two, (one, one), (one, np.zeros(2)), True, one, one],
         "batch_norm_input_gradient": [two, two, (one, one), (one, one), one, one, False, np.zeros((3, 3))],
+        "batch_norm_pool_forward": [four, (one, one), (one, one), (2, 2), True, np.zeros((2, 2, 3, 3)), None],
+        "batch_norm_pool_parameter_gradient": [four, four.astype(np.uint8), four, (one, one), (one, one), (2, 1), one, one],
+        "batch_norm_pool_input_gradient": [
+            four, four.astype(np.uint8), four, (one, one), (one, np.zeros(2)), (1, 1), (one, one), four
+        ],
         "nearest_upsample_forward": [four, np.zeros((2, 10, 11, 3))],
         "nearest_upsample_backward": [four, np.zeros((2, 10, 5, 3))],
         "bilinear_upsample_forward": [four, np.zeros((1, 10, 10, 3))],

@@ -1,10 +1,51 @@
 /* The gradients of pooling, a row of windows at a time; a template like gemm.h. Vectors run over channels. */
 
-/* The mean's gradient, of windows that lie side by side: out = grad / pixels in each of the first row of their pixels.
+/* Windows that lie side by side: a row of them gives a row of pixels.
  *
  * What is left over of the channels is a last vector, which computes some a second time. With fewer channels than a
  * vector has lanes, what it holds beyond the last is the next pixel's, which is written after it; only where a vector
  * would pass the end are the values taken one by one. */
+
+/* Channels from which on the vectors of a pixel begin; `left` values there are from the pixel on. */
+#define EACH_VECTOR(c, left) \
+    for (; c < channels && LANES <= (left); c += LANES)
+#define VECTOR_AT(c) (c + LANES <= channels || channels < LANES ? c : channels - LANES)
+
+TARGET ALWAYS_INLINE void NAME(spread_windows)(const REAL *grad, const uint8_t *places, ptrdiff_t columns,
+                                               const ptrdiff_t width, ptrdiff_t first, ptrdiff_t channels, REAL *out)
+{
+    for (ptrdiff_t column = 0; column < columns; column++) {
+        ptrdiff_t c = 0;
+#ifdef VECTOR_BYTES
+        EACH_VECTOR(c, (columns - column) * channels) {
+            const ptrdiff_t at = VECTOR_AT(c);
+            const VECTOR value = LOAD(grad + at);
+            const MASK place = NAME(load_places)(places + at);
+            for (ptrdiff_t j = 0; j < width; j++)
+                STORE(out + j * channels + at, (VECTOR)((place == (BITS)(first + j)) & (MASK)value));
+        }
+#endif
+        for (; c < channels; c++)
+            for (ptrdiff_t j = 0; j < width; j++)
+                out[j * channels + c] = places[c] == first + j ? grad[c] : 0;
+        grad += channels;
+        places += channels;
+        out += width * channels;
+    }
+}
+
+/* The maximum's gradient: out = grad where the place is the one asked for, else 0. `first` is the place of this row's
+ * first pixel. */
+TARGET static void NAME(spread_row)(const void *grad, const uint8_t *places, ptrdiff_t columns, ptrdiff_t width,
+                                    ptrdiff_t first, ptrdiff_t channels, void *out)
+{
+    if (width == 2)
+        NAME(spread_windows)(grad, places, columns, 2, first, channels, out);
+    else
+        NAME(spread_windows)(grad, places, columns, width, first, channels, out);
+}
+
+/* The mean's gradient: out = grad / pixels in each of the first row of their pixels. */
 TARGET static void NAME(spread_average)(const void *grad_, ptrdiff_t pixels, ptrdiff_t columns, ptrdiff_t width,
                                         ptrdiff_t channels, void *out_)
 {
@@ -15,9 +56,8 @@ TARGET static void NAME(spread_average)(const void *grad_, ptrdiff_t pixels, ptr
     for (ptrdiff_t column = 0; column < columns; column++) {
         ptrdiff_t c = 0;
 #ifdef VECTOR_BYTES
-        const ptrdiff_t left = (columns - column) * channels;
-        for (; c < channels && LANES <= left; c += LANES) {
-            const ptrdiff_t at = c + LANES <= channels || channels < LANES ? c : channels - LANES;
+        EACH_VECTOR(c, (columns - column) * channels) {
+            const ptrdiff_t at = VECTOR_AT(c);
             const VECTOR value = LOAD(grad + at) / divisor;
             for (ptrdiff_t j = 0; j < written; j++)
                 STORE(out + j * channels + at, value);
@@ -36,6 +76,9 @@ TARGET static void NAME(spread_average)(const void *grad_, ptrdiff_t pixels, ptr
         out += width * channels;
     }
 }
+
+#undef VECTOR_AT
+#undef EACH_VECTOR
 
 #ifdef VECTOR_BYTES
 TARGET ALWAYS_INLINE MASK NAME(load_some_places)(const uint8_t *places, ptrdiff_t lanes)

@@ -8,7 +8,7 @@ input gradient   the same, of the output gradient spread by the stride, with the
                  or, straight from a pooled gradient, the weights below it  scatter.pyx
 weight gradient  W[K, F] = sum of columns[band, K]^T . grad[band, F]       weight_gradient.pyx
                  or, of few weights, from planes or from pooled windows    plane_gradient.pyx, window_gradient.pyx
-3x3 filters      all three with fewer products, where channels are many     winograd.pyx
+square filters   all three with fewer products, where channels are many     winograd.pyx
 
 K = filter_height * filter_width * channels. Bands and blocks depend on the shapes alone.
 

@@ -31,7 +31,6 @@ cdef enum:
 
 # Of all taps, those that meet pixels: with more of them the other products, whose blocks are fuller, are faster.
 cdef double MOST_TAPS = 0.8
-cdef double MOST_WITH_WINOGRAD = 0.4
 
 
 cdef struct line:

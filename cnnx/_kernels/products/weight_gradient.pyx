@@ -4,7 +4,7 @@ W[K, F] = sum of columns[band, K]^T . grad[band, F]     task: a block of images
 
 From a pooled gradient, the windows that have one are listed and added straight to the sums; with few weights, they are
 walked without a list (window_gradient.pyx). Without pooling, few filters and channels are taken from planes
-(plane_gradient.pyx), and many with 3x3 filters by Winograd's products (winograd.pyx).
+(plane_gradient.pyx), and many with square filters by Winograd's products (winograd.pyx).
 """
 
 from libc.stdint cimport uint8_t

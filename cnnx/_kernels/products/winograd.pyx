@@ -43,7 +43,7 @@ cdef enum:
     FEWEST_TILES = 32
     # and in the weight gradient, all sums, which are written, too. Of more tiles, a sum would lose digits.
     TO_SUM = 64
-    # Matrices of a size that is a power of two would push each other out of the cache; vectors write past their ends.
+    # Elements of a cache line, or two; vectors write past a matrix's end.
     SLACK = 16
     # Fewer channels or filters than these, and the transforms cost more than they save: vectors are mostly empty.
     FEWEST_CHANNELS = 8
@@ -55,7 +55,7 @@ cdef enum:
     BLOCK_TILES = 128
 
 # Of those that it takes without transforms, so many that these are worth it.
-cdef double MOST_PRODUCTS = 0.65
+cdef double MOST_PRODUCTS = 0.7
 
 
 cdef struct tiling:
@@ -220,7 +220,8 @@ cdef Py_ssize_t rows_room(const tiling *t, Py_ssize_t count) noexcept nogil:
 
 
 cdef Py_ssize_t plane_size(Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
-    return aligned(rows * columns) + SLACK
+    """An odd number of cache lines: a tile's elements, so far apart, do not push each other out of the cache."""
+    return (in_parts(rows * columns + SLACK, SLACK) | 1) * SLACK
 
 
 cdef Py_ssize_t lines_at_a_time(
@@ -243,11 +244,17 @@ cdef band rows_of(const tiling *t, band at) noexcept nogil:
     return band(at.image, t.side * at.first, t.side * at.count)
 
 
+cdef Py_ssize_t pixels_plane(const tiling *t, Py_ssize_t piece_size) noexcept nogil:
+    """Elements of an element's transformed pixels, below all pieces."""
+    return piece_size if t.pieces == 1 else plane_size(all_pieces(t), piece_size)
+
+
 cdef void transform_pixels(
     const tiling *t, const floating *x, band at, floating *pixels, Py_ssize_t piece_size, floating *rows,
 ) noexcept nogil:
     """Those below each piece have a matrix of their own in each element's plane."""
-    cdef Py_ssize_t i, piece, taps = taps_of(t.side), row = t.p.tile_width * t.p.channels, plane = all_pieces(t) * piece_size
+    cdef Py_ssize_t i, piece, taps = taps_of(t.side), row = t.p.tile_width * t.p.channels
+    cdef Py_ssize_t plane = pixels_plane(t, piece_size)
     cdef const floating *seen = view_tile(&t.p, x, rows_of(t, at), 0, t.p.channels, rows, <floating *>NULL)
     cdef const floating *below
     for piece in range(all_pieces(t)):
@@ -306,7 +313,7 @@ cdef void multiply_element(
     cdef product q
     q.runs, q.depth, q.a_depth, q.a_runs, q.b_runs = pieces, channels, 1, runs, filter_runs
     q.c_row, q.bias, q.accumulate, q.relu = padded_columns(cut[0]), NULL, False, False
-    pixels += element * pieces * j.pixels_piece
+    pixels += element * pixels_plane(&j.t, j.pixels_piece)
     products += element * j.products_plane
     for panel in range(cut.count):
         q.columns = q.b_depth = panel_width(cut[0], panel)
@@ -407,7 +414,7 @@ cdef int winograd(
 
 cdef Py_ssize_t pixels_size(const winograd_product *j) noexcept nogil:
     """Elements of the transformed pixels."""
-    return j.t.elements * all_pieces(&j.t) * j.pixels_piece
+    return j.t.elements * pixels_plane(&j.t, j.pixels_piece)
 
 
 cdef Py_ssize_t outputs_size(const winograd_product *j) noexcept nogil:
@@ -537,7 +544,7 @@ cdef void add_lines(
     """Lines begin .. end of all images, added to the sums, which buffers for both sides' tiles and for rows follow."""
     cdef Py_ssize_t tiles = s.t.tiles, together = (end - begin) * tiles, line = begin, element, panel
     cdef floating *pixels = sums + s.t.elements * s.sums_plane
-    cdef floating *gradients = pixels + s.t.elements * all_pieces(&s.t) * s.pixels_piece
+    cdef floating *gradients = pixels + s.t.elements * pixels_plane(&s.t, s.pixels_piece)
     cdef floating *rows = gradients + s.t.elements * s.gradients_plane
     cdef band at
     while line < end:
@@ -549,7 +556,7 @@ cdef void add_lines(
     for element in range(s.t.elements):
         for panel in range(s.cut.count):
             add_products(
-                s, together, panel, <const floating *>pixels + element * all_pieces(&s.t) * s.pixels_piece,
+                s, together, panel, <const floating *>pixels + element * pixels_plane(&s.t, s.pixels_piece),
                 <const floating *>gradients + element * s.gradients_plane + panel * 2 * s.cut.lanes * together,
                 sums + element * s.sums_plane + panel_offset(s.cut, panel))
 
@@ -606,7 +613,7 @@ cdef int winograd_weight_gradient(
     s.sums_plane = plane_size(1, s.cut.size)
     s.pixels_piece, s.gradients_plane = plane_size(s.lines * tiles, C), plane_size(s.lines * tiles, width)
     cdef Py_ssize_t private = (
-        s.t.elements * (s.sums_plane + all_pieces(&s.t) * s.pixels_piece + s.gradients_plane)
+        s.t.elements * (s.sums_plane + pixels_plane(&s.t, s.pixels_piece) + s.gradients_plane)
         + max(rows_room(&s.t, s.lines), rows_room(&s.h, s.lines)))
     cdef int threads = threads_for_product(s.blocks, 2.0 * lines * tiles * s.t.elements * s.cut.depth * F)
     cdef floating *partial = <floating *>allocate(

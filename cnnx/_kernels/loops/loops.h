@@ -49,6 +49,12 @@ typedef struct {
     ptrdiff_t *ends;
 } pooled_gradient;
 
+/* A row of pixels and the windows of 3x3, 2 apart, that hold it, the first of which begins `left` pixels before it; `place`
+ * is that of the row's first pixel in a window. pooling_gradient.h has the formula. */
+typedef struct {
+    ptrdiff_t pixels, columns, channels, left, place;
+} overlapping_row;
+
 /* Some rows of windows with a gradient each, and the pixels below them; window_gradient.h has the formula. */
 typedef struct {
     ptrdiff_t rows, columns;                        /* of windows */
@@ -78,6 +84,12 @@ typedef struct {
     int relu;                       /* then max(0, out); NaN stays NaN */
 } depthwise_taps;
 
+/* Some taps of a filter, as many as a transform takes, or fewer at the filter's end; winograd.h. */
+typedef struct {
+    ptrdiff_t rows, columns, channels;
+    ptrdiff_t tap_row, tap, channel; /* how far one is from the next */
+} filter_piece;
+
 /* Every loop, and how it is called: the structure, prototypes and tables below, and Cython's declarations (setup.py),
  * all follow from this list. */
 #define LOOPS                                                                                                        \
@@ -95,6 +107,9 @@ typedef struct {
         ptrdiff_t columns, const void *bias, int gated, ptrdiff_t channels, void *best, uint8_t *places))            \
     LOOP(spread_row, (const void *grad, const uint8_t *places, ptrdiff_t columns, ptrdiff_t width, ptrdiff_t first,  \
         ptrdiff_t channels, void *out))                                                                              \
+    LOOP(spread_average, (const void *grad, ptrdiff_t pixels, ptrdiff_t columns, ptrdiff_t width,                    \
+        ptrdiff_t channels, void *out))                                                                              \
+    LOOP(collect_row, (ptrdiff_t rows, const overlapping_row *p, const void *grad, const uint8_t *places, void *out)) \
     LOOP(pooled_weight_gradient, (const pooled_gradient *p, const void *grad, const uint8_t *places, const void *x,  \
         void *sums, void *bias))                                                                                     \
     LOOP(window_gradient, (const window_band *p, const void *grad, const uint8_t *places, const void *x, void *sums, \
@@ -118,14 +133,14 @@ typedef struct {
         const void *grad, void *sums, void *bias))                                                                   \
     LOOP(winograd_pixels, (ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t channels, const void *x, ptrdiff_t row,        \
         void *out, ptrdiff_t plane))                                                                                 \
-    LOOP(winograd_filters, (ptrdiff_t side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *w,   \
-        ptrdiff_t row, ptrdiff_t tap, void *out, ptrdiff_t plane))                                                   \
+    LOOP(winograd_filters, (ptrdiff_t side, const filter_piece *p, ptrdiff_t columns, ptrdiff_t width,               \
+        const void *w, void *out, ptrdiff_t plane))                                                                  \
     LOOP(winograd_outputs, (ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *m,      \
         ptrdiff_t plane, const void *bias, int relu, ptrdiff_t rows, ptrdiff_t columns, void *out, ptrdiff_t row))   \
     LOOP(winograd_gradients, (ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *h,    \
         ptrdiff_t row, void *out, ptrdiff_t plane, void *totals))                                                    \
-    LOOP(winograd_weights, (ptrdiff_t side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width,                  \
-        const void *sums, ptrdiff_t plane, void *out, ptrdiff_t row, ptrdiff_t tap))                                 \
+    LOOP(winograd_weights, (ptrdiff_t side, const filter_piece *p, ptrdiff_t columns, ptrdiff_t width,               \
+        const void *sums, ptrdiff_t plane, void *out))                                                               \
     LOOP(split_row, (const void *x, ptrdiff_t x_pixel, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes))            \
     LOOP(merge_row, (const void *planes, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, const void *bias,    \
         int relu, void *out))                                                                                        \

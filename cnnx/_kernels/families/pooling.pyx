@@ -68,14 +68,37 @@ cdef bint whole(windows w) noexcept nogil:
     )
 
 
+cdef Py_ssize_t first_whole(const windows *w) noexcept nogil:
+    """The first window of a row that no margin cuts off on the left."""
+    return min(w.columns, (w.left + w.column_stride - 1) // w.column_stride)
+
+
+cdef Py_ssize_t end_of_whole(const windows *w) noexcept nogil:
+    """The first window of a row from there on that a margin cuts off on the right."""
+    if w.width + w.left < w.filter_width:
+        return first_whole(w)
+    return max(first_whole(w), min(w.columns, (w.width + w.left - w.filter_width) // w.column_stride + 1))
+
+
+cdef void largest_row(const windows *w, const floating *image, Py_ssize_t oh, floating *best) noexcept nogil:
+    """One output row without places: windows that no margin cuts off on the left or right together."""
+    cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, top = max(0, -h0), ow = 0, w0, begin, count
+    cdef Py_ssize_t rows = min(w.filter_height, w.height - h0) - top, first = first_whole(w), end = end_of_whole(w)
+    image += (h0 + top) * w.width * C
+    while ow < w.columns:
+        w0 = ow * w.column_stride - w.left
+        begin, count = max(0, w0), end - first if ow == first and first < end else 1
+        loops_for(sizeof(floating)).max_row(
+            image + begin * C, rows, min(w.width, w0 + w.filter_width) - begin, w.width * C, w.column_stride, count, C,
+            C, False, best + ow * C, NULL)
+        ow += count
+
+
 cdef void max_row(const windows *w, const floating *image, Py_ssize_t oh, floating *best, place *argmax) noexcept nogil:
     """One output row: windows that no margin cuts off on the left or right together, the others by themselves."""
     cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, first = w.columns, end = w.columns, top, bottom, k
     if place is uint8_t:
-        first = min(w.columns, (w.left + w.column_stride - 1) // w.column_stride)
-        end = max(first, min(w.columns, (w.width + w.left - w.filter_width) // w.column_stride + 1))
-        if w.width + w.left < w.filter_width:
-            end = first
+        first, end = first_whole(w), end_of_whole(w)
     max_columns(w, image, h0, 0, first, best, argmax)
     max_columns(w, image, h0, end, w.columns, best, argmax)
     if place is uint8_t and first < end:
@@ -252,6 +275,13 @@ cdef struct pooling:
     Py_ssize_t tasks
 
 
+cdef void largest_task(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
+    cdef const pooling *p = <const pooling *>job
+    largest_row(
+        &p.w, image_of(p, task // p.w.rows, <const floating *>p.source), task % p.w.rows,
+        <floating *>p.out + task * p.w.columns * p.w.channels)
+
+
 cdef void max_task(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
     cdef const pooling *p = <const pooling *>job
     cdef Py_ssize_t row = task * p.w.columns * p.w.channels
@@ -341,7 +371,11 @@ def max_pool_forward(
     const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out, argmax,
 ):
     cdef windows w = measure("max_pool_forward", x.shape, out.shape, filter_size, stride, padding)
-    cdef elements places = places_of("max_pool_forward", argmax, out.shape, w, PyBUF_WRITABLE)
+    cdef elements places
+    if argmax is None:
+        pool(largest_task[floating], w, w.images * w.rows, x, out)
+        return
+    places = places_of("max_pool_forward", argmax, out.shape, w, PyBUF_WRITABLE)
     pool(max_task[floating], w, w.images * w.rows, x, out, &places)
 
 

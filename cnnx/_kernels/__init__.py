@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # the kernels, which `__getattr__` finds below: their types a
     from cnnx._kernels.reference.optimizer import *  # noqa: F403
     from cnnx._kernels.reference.output import *  # noqa: F403
     from cnnx._kernels.reference.padding import *  # noqa: F403
+    from cnnx._kernels.reference.pooled_normalization import *  # noqa: F403
     from cnnx._kernels.reference.pooling import *  # noqa: F403
     from cnnx._kernels.reference.regression import *  # noqa: F403
     from cnnx._kernels.reference.running import *  # noqa: F403

@@ -95,27 +95,32 @@ class BatchNormLayer(Layer):
 
     def normalize(self, x: Array, relu: bool, context: Context) -> Array:
         """The output, with ReLU in the same pass if `relu`."""
+        mean, inv_std = self.statistics(x, context)
+        y = context.array("output", len(x))
+        _kernels.batch_norm_forward(x, (mean, inv_std), self.affine, relu, y)
+        context.keep(x, mean, inv_std)
+        return y
+
+    def statistics(self, x: Array, context: Context) -> tuple[Array, Array]:
+        """Mean and inverse deviation, (channels,): those of the batch in training, else of the running averages."""
         if context.training:
             mean, variance = self._batch_statistics(x, context)
         else:
             mean, variance = self.state["mean"], self.state["variance"]
         inv_std = context.array("inv_std")
         _kernels.inverse_deviation(variance, self.epsilon, inv_std)
-        y = context.array("output", len(x))
-        _kernels.batch_norm_forward(x, (mean, inv_std), self._affine, relu, y)
-        context.keep(x, mean, inv_std)
-        return y
+        return mean, inv_std
 
     def normalize_again(self, relu: bool, context: Context) -> None:
         """Write the output of `normalize` again, from what that has kept."""
         x, mean, inv_std = context.look()
         y = context.array("output", len(x))
-        _kernels.batch_norm_forward(x, (mean, inv_std), self._affine, relu, y)
+        _kernels.batch_norm_forward(x, (mean, inv_std), self.affine, relu, y)
 
     def gradients(self, grad: Array, relu: bool, context: Context) -> Array | None:
         """Fill `grads`, and return the input gradient where it is wanted."""
         x, mean, inv_std = context.kept()
-        normalized = (grad, x, (mean, inv_std), self._affine)
+        normalized = (grad, x, (mean, inv_std), self.affine)
         gamma_grad, beta_grad = self.grads["gamma"], self.grads["beta"]
         _kernels.batch_norm_parameter_gradient(*normalized, relu, gamma_grad, beta_grad)
         if not context.wants_gradient:
@@ -125,7 +130,8 @@ class BatchNormLayer(Layer):
         return out
 
     @property
-    def _affine(self) -> tuple[Array, Array]:
+    def affine(self) -> tuple[Array, Array]:
+        """Scale and shift, (channels,)."""
         return self.params["gamma"], self.params["beta"]
 
     @property

@@ -75,6 +75,23 @@ class ProductRelu(FusedPass):
         return cast(ProductLayer, self.layers[0]).gradients(x, gated, self)
 
 
+def before_pooling(layers: Sequence[Layer]) -> int:
+    """How many layers there are up to a max pooling that kernels can add to the first one; 0 for none.
+
+    ReLU may stand before it. Its windows have several pixels, and neither overlap nor reach into padding.
+    """
+    count = 3 if len(layers) > 1 and type(layers[1]) is ReluLayer else 2
+    pool = layers[count - 1] if len(layers) >= count else None
+    fits = (
+        type(pool) is PoolLayer
+        and pool.mode == "max"
+        and pool.stride == pool.filter_size
+        and pool.fits
+        and 1 < pool.filter_size[0] * pool.filter_size[1] < _kernels.CLOSED
+    )
+    return count if fits else 0
+
+
 class ConvolutionPool(FusedPass):
     """Convolution, perhaps ReLU, and max pooling: only the pooled outputs and their places are written."""
 
@@ -89,19 +106,12 @@ class ConvolutionPool(FusedPass):
     def match(layers: Sequence[Layer]) -> int:
         """Max pooling of windows of several pixels that neither overlap nor reach into padding."""
         first = layers[0]
-        count = 3 if are(layers, ConvolutionLayer, ReluLayer, PoolLayer) else 2
-        pool = layers[count - 1] if len(layers) >= count else None
         fits = (
             type(first) is ConvolutionLayer
-            and type(pool) is PoolLayer
             and first.groups == 1
             and first.dilation == (1, 1)  # the kernels that pool have no other
-            and pool.mode == "max"
-            and pool.stride == pool.filter_size
-            and pool.fits
-            and 1 < pool.filter_size[0] * pool.filter_size[1] < _kernels.CLOSED
         )
-        return count if fits else 0
+        return before_pooling(layers) if fits else 0
 
     def reserve(self) -> dict[str, Reservation]:
         """With the places of the maxima."""
@@ -153,3 +163,47 @@ class BatchNormRelu(FusedPass):
     def backward(self, grad: Array) -> Array | None:
         """(batch, ..., channels) to the same shape."""
         return self.normalization.gradients(grad, True, self)
+
+
+class BatchNormPool(FusedPass):
+    """Batch normalization, perhaps ReLU, and max pooling: only the pooled outputs and their places are written."""
+
+    def __init__(self, layers: Sequence[Layer], training: bool) -> None:
+        super().__init__(layers, training)
+        self.normalization = cast(BatchNormLayer, layers[0])
+        self.filter_size = cast(PoolLayer, layers[-1]).filter_size
+        self.relu = len(layers) == 3
+        self.uses = self.uses._replace(recomputed=False)
+
+    @staticmethod
+    def match(layers: Sequence[Layer]) -> int:
+        """Max pooling of windows of several pixels that neither overlap nor reach into padding."""
+        return before_pooling(layers) if type(layers[0]) is BatchNormLayer else 0
+
+    def reserve(self) -> dict[str, Reservation]:
+        """With the places of the maxima."""
+        reserved = super().reserve()
+        return {**reserved, "argmax": reserved["output"]._replace(dtype=np.dtype(np.uint8))}
+
+    def forward(self, x: Array) -> Array:
+        """(batch, height, width, channels) to (batch, pooled rows, pooled columns, channels)."""
+        statistics = self.normalization.statistics(x, self)
+        y = self.array("output", len(x))
+        argmax = self.array("argmax", len(x)) if self.keeps else None
+        _kernels.batch_norm_pool_forward(
+            x, statistics, self.normalization.affine, self.filter_size, self.relu, y, argmax
+        )
+        self.keep(x, argmax, *statistics)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(batch, pooled rows, pooled columns, channels) to (batch, height, width, channels)."""
+        x, argmax, *statistics = self.kept()
+        pooled = (grad, argmax, x, tuple(statistics), self.normalization.affine, self.filter_size)
+        grads = self.normalization.grads["gamma"], self.normalization.grads["beta"]
+        _kernels.batch_norm_pool_parameter_gradient(*pooled, *grads)
+        if not self.wants_gradient:
+            return None
+        out = self.array("input_gradient", len(x))
+        _kernels.batch_norm_pool_input_gradient(*pooled, grads, out)
+        return out

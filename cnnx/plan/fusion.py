@@ -12,7 +12,15 @@ from cnnx.layers.base import Layer
 from cnnx.layers.residual import ResidualLayer
 from cnnx.memory.arrays import Reservation
 from cnnx.memory.uses import Uses
-from cnnx.plan.fused import BatchNormRelu, ConvolutionPool, FusedPass, ProductRelu, are, behind_relu
+from cnnx.plan.fused import (
+    BatchNormPool,
+    BatchNormRelu,
+    ConvolutionPool,
+    FusedPass,
+    ProductRelu,
+    are,
+    behind_relu,
+)
 from cnnx.plan.passes import Chain, Pass, pass_of
 
 
@@ -64,7 +72,7 @@ class Residual(FusedPass):
 # Layers that a fusion takes, at most.
 LONGEST = 3
 # In this order: the first that matches takes its layers.
-FUSIONS: tuple[type[FusedPass], ...] = (ConvolutionPool, ProductRelu, BatchNormRelu, Residual)
+FUSIONS: tuple[type[FusedPass], ...] = (ConvolutionPool, ProductRelu, BatchNormPool, BatchNormRelu, Residual)
 
 
 def fuse(layers: Sequence[Layer], training: bool) -> list[Pass]:

@@ -244,10 +244,36 @@ def test_pooling_agrees_with_its_twin(case, dtype, seed, threads, place):
 
 
 @on_every_instruction_set
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 1)])
+@pytest.mark.parametrize("channels", [1, 4, 7, 8, 13, 16, 24, 37])
+@pytest.mark.parametrize("size", [(3, 3), (9, 10), (12, 7)])
+@pytest.mark.parametrize("closed", [False, True])
+def test_gradients_of_overlapping_windows_agree_with_their_twin(
+    instruction_set, padding, channels, size, closed, dtype, rng
+):
+    _kernels.use_instruction_set(instruction_set)
+    output = tuple((n + p + 1 - 3) // 2 + 1 for n, p in zip(size, padding, strict=True))
+    grad = rng.integers(-9, 10, (3, *output, channels)).astype(dtype)
+    # Places in the margin, too, and with `closed` those of no window: nothing may be written there.
+    argmax = rng.integers(0, 256 if closed else 9, grad.shape).astype(np.uint8)
+    x = np.empty((3, *size, channels), dtype)
+    assert_twins_agree("max_pool_backward", [grad, argmax, (3, 3), (2, 2), padding], [x], exact=True)
+
+
+@on_every_instruction_set
+@pytest.mark.parametrize("channels", [1, 3, 8, 15, 16, 33])
+@pytest.mark.parametrize("window", [(2, 2), (1, 3), (5, 4), (9, 11)])
+def test_gradients_of_averages_agree_with_their_twin(instruction_set, channels, window, dtype, rng):
+    _kernels.use_instruction_set(instruction_set)
+    grad = rng.standard_normal((2, 9 // window[0], 11 // window[1], channels)).astype(dtype)
+    assert_twins_agree("average_pool_backward", [grad, window, window, (0, 0)], [np.empty((2, 9, 11, channels), dtype)])
+
+
+@on_every_instruction_set
 @given(
-    batch=st.integers(0, 70),
+    batch=st.integers(0, 70) | st.sampled_from([257, 600]),
     inputs=st.integers(1, 600),
-    units=st.integers(1, 40),
+    units=st.integers(1, 40) | st.sampled_from([128, 259]),
     dtype=dtypes,
     seed=seeds,
     threads=st.integers(1, 4),
@@ -490,6 +516,11 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "batch_norm_forward": [four, (one, one), (one, one), False, np.zeros((2, 5, 4, 3))],
         "batch_norm_parameter_gradient": [two, two, (one, one), (one, np.zeros(2)), True, one, one],
         "batch_norm_input_gradient": [two, two, (one, one), (one, one), one, one, False, np.zeros((3, 3))],
+        "batch_norm_pool_forward": [four, (one, one), (one, one), (2, 2), True, np.zeros((2, 2, 3, 3)), None],
+        "batch_norm_pool_parameter_gradient": [four, four.astype(np.uint8), four, (one, one), (one, one), (2, 1), one, one],
+        "batch_norm_pool_input_gradient": [
+            four, four.astype(np.uint8), four, (one, one), (one, np.zeros(2)), (1, 1), (one, one), four
+        ],
         "nearest_upsample_forward": [four, np.zeros((2, 10, 11, 3))],
         "nearest_upsample_backward": [four, np.zeros((2, 10, 5, 3))],
         "bilinear_upsample_forward": [four, np.zeros((1, 10, 10, 3))],

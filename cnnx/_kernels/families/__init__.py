@@ -69,6 +69,11 @@ KERNELS = {
     ),
     "output": ("encode_classes", "smooth_rows", "classes_agree", "labels_agree", "weigh_rows", "batch_sums"),
     "padding": ("pad_images", "crop_images"),
+    "pooled_normalization": (
+        "batch_norm_pool_forward",
+        "batch_norm_pool_parameter_gradient",
+        "batch_norm_pool_input_gradient",
+    ),
     "pooling": ("max_pool_forward", "max_pool_backward", "average_pool_forward", "average_pool_backward"),
     "regression": (
         "squared_error_forward",

@@ -1,10 +1,11 @@
 """Dense layers: forward, input gradient, weight gradient, as blocked products.
 
-A task is one panel of the right operand, which it packs for itself: what a thread has just written is in its own
-cache. In the weight gradient it is a block of rows, which it copies, for these are columns of the input and lie far
-apart; there the right operand is small, and packed beforehand. With fewer such tasks than threads, a task is one panel
-for a block of rows. For a few rows packing would take longer than the product: then panels are read where they lie, and
-a single row takes several of them at a time. How the work is cut changes no bit.
+The depth is taken DEPTH rows of the right operand at a time, in the same pieces however the work is cut: so that changes
+no bit. A task is some panels of the right operand for a block of rows, and packs a piece of these panels for itself
+before it multiplies it: what stays in its own cache. For a few rows, or with a single panel, packing would take longer
+than it saves: then panels are read where they lie, and a single row takes several of them at a time. In the weight
+gradient a task is a block of rows, which it copies where they meet many panels, for these are columns of the input and
+lie far apart; there the right operand is small, and packed beforehand.
 """
 
 
@@ -23,10 +24,13 @@ from cnnx._kernels.products.gemm cimport (
 from cnnx._kernels.products.tiles cimport LONGEST, aligned, move_sums
 
 cdef enum:
-    TASK_ROWS = 48      # rows of the left operand, at most, that share a panel of the right one in cache
+    TASK_ROWS = 48      # rows of the left operand, at most, that share a panel of the right one in cache,
+    MOST_ROWS = 256     # and that share what a task has packed
+    TOGETHER = 24       # of these rows, that meet panel after panel: so many lines of the output are written side by side
+    GROUP = 32768       # elements, about, that a task packs at a time: half of a second-level cache or less
     TASK_COLUMNS = 24   # of the left operand's, where it is transposed, that are copied
-    DEPTH = 256         # examples at a time in the weight gradient: their columns are far apart
-    WORTH_PACKING = 13  # rows
+    DEPTH = 256         # rows of the right operand at a time, so that a panel's are in the first-level cache
+    WORTH_PACKING = 25  # rows
     MOST_PANELS = MOST_VECTORS // 2
     SUMS = 64           # of a bias's gradients that are taken at a time
 
@@ -38,10 +42,10 @@ cdef struct left_side:
 
 
 cdef struct right_side:
-    # `matrix` where it is read in place, but for the last panel's rows from `readable` on; these, or else the panels
-    # from `first` on, are in `packed`.
+    # `matrix` where it is read in place, but for the last panel's rows from `readable` on; these, or else all panels,
+    # are in `packed`.
     bint in_place
-    Py_ssize_t row, column, readable, first
+    Py_ssize_t row, column, readable
     const void *matrix
     void *packed
 
@@ -55,6 +59,7 @@ cdef struct dense_product:
     bint relu
     void *out
     Py_ssize_t blocks   # of rows, a task or a part of one each
+    Py_ssize_t group    # panels of a task, where each packs its own
 
 
 cdef Py_ssize_t readable_depth(panels cut, Py_ssize_t row) noexcept nogil:
@@ -66,32 +71,42 @@ cdef Py_ssize_t readable_depth(panels cut, Py_ssize_t row) noexcept nogil:
     return 0 if spare < 0 else (spare // row + 1) // DEPTH * DEPTH
 
 
-cdef void multiply_panels(
-    const dense_product *d, left_side a, right_side b, floating *out, Py_ssize_t panel, Py_ssize_t count,
+cdef void multiply_piece(
+    const dense_product *d, left_side a, Py_ssize_t start, const floating *right, Py_ssize_t right_row,
+    Py_ssize_t panel, Py_ssize_t count, floating *out,
 ) noexcept nogil:
-    """Some rows times `count` panels; more than one only of full panels, in place, for a single row."""
+    """Some rows times up to DEPTH rows, from `start` on, of `count` panels; more than one only for a single row."""
     cdef const panels *cut = &d.cut
-    cdef Py_ssize_t block, start, zero = 0, column = panel * 2 * cut.lanes, width = panel_width(cut[0], panel)
-    cdef const floating *right
+    cdef Py_ssize_t zero = 0, column = panel * 2 * cut.lanes
     cdef product p
-    p.runs, p.a_runs, p.b_runs, p.a_depth = 1, &zero, &zero, a.depth
+    p.runs, p.a_runs, p.b_runs, p.a_depth, p.b_depth = 1, &zero, &zero, a.depth, right_row
     p.c_row, p.columns = cut.columns, panel_columns(cut[0], panel) + (count - 1) * 2 * cut.lanes
-    p.bias = NULL
-    p.accumulate = p.relu = False
-    for block in range((cut.depth + DEPTH - 1) // DEPTH):
-        start = block * DEPTH
-        p.depth = min(<Py_ssize_t>DEPTH, cut.depth - start)
-        if start + p.depth == cut.depth:
-            p.relu, p.bias = d.relu, <const void *>(<const floating *>d.bias + column)
-        p.b_depth = width
+    p.depth, p.accumulate, p.bias, p.relu = min(<Py_ssize_t>DEPTH, cut.depth - start), start > 0, NULL, False
+    if start + p.depth == cut.depth:
+        p.relu, p.bias = d.relu, <const void *>(<const floating *>d.bias + column)
+    multiply(p, a.rows, a.row, <const floating *>a.first + start * a.depth, right, out + column)
+
+
+cdef void multiply_panels(
+    const dense_product *d, left_side a, floating *out, Py_ssize_t panel, Py_ssize_t count,
+) noexcept nogil:
+    """Some rows times `count` panels, packed beforehand or in place; more than one only of full panels in place."""
+    cdef const panels *cut = &d.cut
+    cdef const right_side *b = &d.b
+    cdef Py_ssize_t start = 0, width = panel_width(cut[0], panel)
+    while start < cut.depth:
         if not b.in_place:
-            right = <const floating *>b.packed + panel_offset(cut[0], panel - b.first) + start * width
+            multiply_piece(
+                d, a, start, <const floating *>b.packed + panel_offset(cut[0], panel) + start * width, width, panel,
+                count, out)
         elif panel == cut.count - 1 and start >= b.readable:
-            right = <const floating *>b.packed + (start - b.readable) * width
+            multiply_piece(
+                d, a, start, <const floating *>b.packed + (start - b.readable) * width, width, panel, count, out)
         else:
-            right, p.b_depth = <const floating *>b.matrix + start * b.row + column, b.row
-        multiply(p, a.rows, a.row, <const floating *>a.first + start * a.depth, right, out + column)
-        p.accumulate = True
+            multiply_piece(
+                d, a, start, <const floating *>b.matrix + start * b.row + panel * 2 * cut.lanes, b.row, panel, count,
+                out)
+        start += DEPTH
 
 
 cdef Py_ssize_t first_row(const dense_product *d, Py_ssize_t block) noexcept nogil:
@@ -107,30 +122,41 @@ cdef left_side rows_of(const dense_product *d, Py_ssize_t block, floating kind) 
 
 
 cdef void multiply_few(const void *job, Py_ssize_t task, floating *memory) noexcept nogil:
-    """A few rows times a panel, or a single row times MOST_PANELS, or what is left of them."""
+    """A single row times MOST_PANELS, or what is left of them."""
     cdef const dense_product *d = <const dense_product *>job
-    if d.a.rows > 1:
-        multiply_panels(d, d.a, d.b, <floating *>d.out, task, 1)
-        return
     cdef Py_ssize_t panel = task * MOST_PANELS, stop = min(d.cut.count, panel + MOST_PANELS)
     cdef Py_ssize_t full = min(stop, d.cut.columns // (2 * d.cut.lanes)), left, count
     while panel < stop:
         left = full - panel
         count = MOST_PANELS if left >= MOST_PANELS else 4 if left >= 4 else 2 if left >= 2 else 1
-        multiply_panels(d, d.a, d.b, <floating *>d.out, panel, count)
+        multiply_panels(d, d.a, <floating *>d.out, panel, count)
         panel += count
 
 
-cdef void multiply_panel(const void *job, Py_ssize_t panel, floating *packed) noexcept nogil:
-    """All rows times one panel, which is packed here."""
+cdef void multiply_group(const void *job, Py_ssize_t task, floating *packed) noexcept nogil:
+    """A block of rows times some panels, which are packed here piece by piece."""
     cdef const dense_product *d = <const dense_product *>job
-    cdef right_side b = d.b
-    cdef Py_ssize_t block
-    pack_panel(<const floating *>b.matrix, b.row, b.column, d.cut, panel, packed)
-    b.packed, b.first = packed, panel
-    for block in range(d.blocks):
-        multiply_panels(
-            d, rows_of[floating](d, block, 0), b, <floating *>d.out + first_row(d, block) * d.cut.columns, panel, 1)
+    cdef Py_ssize_t groups = (d.cut.count + d.group - 1) // d.group, first = task % groups * d.group
+    cdef Py_ssize_t stop = min(d.cut.count, first + d.group), start = 0, panel, part, parts, row
+    cdef left_side block = rows_of[floating](d, task // groups, 0), a = block
+    cdef floating *out = <floating *>d.out + first_row(d, task // groups) * d.cut.columns
+    cdef panels piece = d.cut
+    parts = (block.rows + TOGETHER - 1) // TOGETHER
+    while start < d.cut.depth:
+        piece.depth = min(<Py_ssize_t>DEPTH, d.cut.depth - start)
+        for panel in range(first, stop):
+            pack_panel(
+                <const floating *>d.b.matrix + start * d.b.row, d.b.row, d.b.column, piece, panel,
+                packed + panel_offset(piece, panel - first))
+        for part in range(parts):
+            row = block.rows * part // parts
+            a.first = <const floating *>block.first + row * block.row
+            a.rows = block.rows * (part + 1) // parts - row
+            for panel in range(first, stop):
+                multiply_piece(
+                    d, a, start, <const floating *>(packed + panel_offset(piece, panel - first)),
+                    panel_width(piece, panel), panel, 1, out + row * d.cut.columns)
+        start += DEPTH
 
 
 cdef void multiply_columns(const void *job, Py_ssize_t block, floating *copied) noexcept nogil:
@@ -142,7 +168,7 @@ cdef void multiply_columns(const void *job, Py_ssize_t block, floating *copied) 
         memcpy(copied + k * a.rows, <const floating *>a.first + k * a.depth, a.rows * sizeof(floating))
     a.first, a.row, a.depth = copied, 1, a.rows
     for panel in range(d.cut.count):
-        multiply_panels(d, a, d.b, <floating *>d.out + first_row(d, block) * d.cut.columns, panel, 1)
+        multiply_panels(d, a, <floating *>d.out + first_row(d, block) * d.cut.columns, panel, 1)
 
 
 cdef void multiply_block(const void *job, Py_ssize_t task, floating *memory) noexcept nogil:
@@ -150,7 +176,7 @@ cdef void multiply_block(const void *job, Py_ssize_t task, floating *memory) noe
     cdef const dense_product *d = <const dense_product *>job
     cdef Py_ssize_t block = task // d.cut.count, panel = task % d.cut.count
     multiply_panels(
-        d, rows_of[floating](d, block, 0), d.b, <floating *>d.out + first_row(d, block) * d.cut.columns, panel, 1)
+        d, rows_of[floating](d, block, 0), <floating *>d.out + first_row(d, block) * d.cut.columns, panel, 1)
 
 
 cdef int matrix_product(
@@ -161,13 +187,14 @@ cdef int matrix_product(
     d.a, d.b, d.cut, d.relu, d.out = a, b, cut_panels[floating](depth, columns, 0), relu, out
     cdef double operations = 2.0 * a.rows * depth * columns
     cdef Py_ssize_t column_blocks = (a.rows + TASK_COLUMNS - 1) // TASK_COLUMNS
-    cdef int threads = threads_for_product(max(d.cut.count, column_blocks), operations)
+    cdef int threads
     d.blocks = (a.rows + TASK_ROWS - 1) // TASK_ROWS
-    if b.column == 1 and a.rows < WORTH_PACKING:
-        return by_rows(&d, bias, operations)
-    if a.depth == 1 and d.cut.count >= 2 * threads:
-        return by_panels(&d, bias, threads)
-    if a.row == 1 and d.cut.count > 2 and column_blocks >= 2 * threads:
+    if b.column == 1 and (a.rows < WORTH_PACKING or a.depth == 1 and d.cut.count == 1):
+        return in_place(&d, bias, operations)
+    if a.depth == 1:
+        return by_groups(&d, bias, operations)
+    threads = threads_for_product(column_blocks, operations)
+    if d.cut.count > 2 and column_blocks >= 2 * threads:
         d.blocks = column_blocks
         return by_columns(&d, bias, threads)
     threads = threads_for_product(a.rows, operations)
@@ -188,25 +215,40 @@ cdef void pack_rest(const floating *matrix, Py_ssize_t row, panels cut, floating
     pack_panel(matrix + readable * row, row, 1, rest, cut.count - 1, packed)
 
 
-cdef int by_rows(dense_product *d, const floating *bias, double operations) except -1 nogil:
-    """A few rows: the right side is read in place, but for the rest of its last panel, which may be packed already."""
-    cdef Py_ssize_t tasks = (d.cut.count + MOST_PANELS - 1) // MOST_PANELS if d.a.rows == 1 else d.cut.count
-    cdef Py_ssize_t size = 0 if d.b.packed != NULL else rest_size(d.cut, d.b.row)
+cdef int in_place(dense_product *d, const floating *bias, double operations) except -1 nogil:
+    """The right side is read where it lies, but for the rest of its last panel, which may be packed already."""
+    cdef Py_ssize_t tasks, size = 0 if d.b.packed != NULL else rest_size(d.cut, d.b.row)
+    cdef int threads
     cdef floating *memory = with_bias(d, bias, size)
     d.b.in_place, d.b.readable = True, readable_depth(d.cut, d.b.row)
     if d.b.packed == NULL:
         d.b.packed = memory + bias_room(d.cut)
         pack_rest(<const floating *>d.b.matrix, d.b.row, d.cut, memory + bias_room(d.cut))
-    for_each_task(multiply_few[floating], d, tasks, threads_for_product(tasks, operations), memory, 0)
+    if d.a.rows == 1:
+        tasks = (d.cut.count + MOST_PANELS - 1) // MOST_PANELS
+        for_each_task(multiply_few[floating], d, tasks, threads_for_product(tasks, operations), memory, 0)
+    else:
+        threads = threads_for_product(d.a.rows * d.cut.count, operations)
+        d.blocks = max(d.blocks, (threads + d.cut.count - 1) // d.cut.count)
+        for_each_task(multiply_block[floating], d, d.blocks * d.cut.count, threads, memory, 0)
     release(memory)
     return 0
 
 
-cdef int by_panels(dense_product *d, const floating *bias, int threads) except -1 nogil:
-    """A task is one panel, which it packs for itself."""
-    cdef Py_ssize_t private = aligned(d.cut.depth * 2 * d.cut.lanes)
+cdef int by_groups(dense_product *d, const floating *bias, double operations) except -1 nogil:
+    """A task is some panels, which it packs for itself, for a block of rows."""
+    cdef Py_ssize_t piece = min(<Py_ssize_t>DEPTH, d.cut.depth) * 2 * d.cut.lanes, groups
+    cdef int threads = threads_for_product(d.cut.count, operations)
+    # Two groups or more for each thread, for one may be slower than the other.
+    d.group = max(<Py_ssize_t>1, min(GROUP // piece, d.cut.count // (2 * threads) if threads > 1 else d.cut.count))
+    groups = (d.cut.count + d.group - 1) // d.group
+    d.blocks = (d.a.rows + MOST_ROWS - 1) // MOST_ROWS
+    threads = threads_for_product(groups * d.a.rows, operations)
+    if groups * d.blocks < threads:
+        d.blocks = (threads + groups - 1) // groups
+    cdef Py_ssize_t private = aligned(piece * d.group)
     cdef floating *memory = with_bias(d, bias, threads * private)
-    for_each_task(multiply_panel[floating], d, d.cut.count, threads, memory + bias_room(d.cut), private)
+    for_each_task(multiply_group[floating], d, groups * d.blocks, threads, memory + bias_room(d.cut), private)
     release(memory)
     return 0
 
@@ -281,7 +323,7 @@ cdef void sum_rows(const floating *x, Py_ssize_t rows, Py_ssize_t units, floatin
 
 
 cdef right_side through_strides(const floating *matrix, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
-    return right_side(in_place=False, row=row, column=column, readable=0, first=0, matrix=matrix, packed=NULL)
+    return right_side(in_place=False, row=row, column=column, readable=0, matrix=matrix, packed=NULL)
 
 
 cdef const floating *prepared_rest(const floating *W, panels cut, dict prepared) except? NULL:

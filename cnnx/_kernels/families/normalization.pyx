@@ -19,12 +19,7 @@ from cnnx._kernels.ground.instruction_sets cimport loops_for
 from cnnx._kernels.ground.parallel cimport release
 
 cdef enum:
-    LANES = 16      # elements of the widest vector
     FIRST = 1024    # elements, about, of which a task's first centre is the mean
-
-cdef enum:
-    # For each channel, in the order in which kernels have them.
-    MEAN, INV_STD, GAMMA, BETA, GAMMA_GRAD, BETA_GRAD
 
 
 cdef tuple numbers_of(tuple statistics, tuple affine):
@@ -207,19 +202,23 @@ cdef void input_gradient_task(const void *job, Py_ssize_t block, floating *unuse
         <const floating *>p.x.first + start, p.shared, p.relu, <floating *>p.out.first + start)
 
 
-cdef int input_gradient(channel_pass *p, const floating *x) except -1 nogil:
-    cdef rows r = p.r
-    cdef Py_ssize_t c, positions = r.size // r.channels
-    cdef floating *to = <floating *>reserve(p, r.blocks, 2, 0, 5, 1)
-    cdef floating *values = to + 5 * r.width     # the row of the first thread, which is free until then
-    spread_numbers(p, to)
-    for c in range(r.channels):
+cdef void spread_slopes(const channel_pass *p, floating *values, floating *to) noexcept nogil:
+    """Rows of the mean of the gradients, and of what takes the share of x from them; `values` has room for a row."""
+    cdef Py_ssize_t c, positions = p.r.size // p.r.channels
+    for c in range(p.r.channels):
         values[c] = (<const floating *>p.numbers[BETA_GRAD])[c] / positions
-    spread(<const floating *>values, r, to + 3 * r.width)
-    for c in range(r.channels):
+    spread(<const floating *>values, p.r, to)
+    for c in range(p.r.channels):
         values[c] = (
             (<const floating *>p.numbers[INV_STD])[c] * (<const floating *>p.numbers[GAMMA_GRAD])[c] / positions)
-    spread(<const floating *>values, r, to + 4 * r.width)
+    spread(<const floating *>values, p.r, to + p.r.width)
+
+
+cdef int input_gradient(channel_pass *p, const floating *x) except -1 nogil:
+    cdef floating *to = <floating *>reserve(p, p.r.blocks, 2, 0, 5, 1)
+    spread_numbers(p, to)
+    # The row of the first thread is free until then.
+    spread_slopes(p, to + 5 * p.r.width, to + 3 * p.r.width)
     run_tasks(input_gradient_task[floating], p)
     release(p.sums)
     return 0

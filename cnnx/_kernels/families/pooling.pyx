@@ -7,12 +7,13 @@ gradient is summed in the order of its output positions.
 
 from cpython.buffer cimport PyBUF_WRITABLE
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from cnnx._kernels.ground.dtypes import by_dtype
 from cnnx._kernels.ground.elementwise cimport elements, elements_of
 from cnnx._kernels.ground.floating cimport floating
-from cnnx._kernels.ground.instruction_sets cimport loops_for
+from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for
+from cnnx._kernels.ground.loops cimport overlapping_row
 from cnnx._kernels.ground.parallel cimport for_each_task, threads_for
 from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.ground.shapes cimport as_tuple
@@ -68,22 +69,18 @@ cdef bint whole(windows w) noexcept nogil:
     )
 
 
-cdef Py_ssize_t first_whole(const windows *w) noexcept nogil:
-    """The first window of a row that no margin cuts off on the left."""
-    return min(w.columns, (w.left + w.column_stride - 1) // w.column_stride)
-
-
-cdef Py_ssize_t end_of_whole(const windows *w) noexcept nogil:
-    """The first window of a row from there on that a margin cuts off on the right."""
-    if w.width + w.left < w.filter_width:
-        return first_whole(w)
-    return max(first_whole(w), min(w.columns, (w.width + w.left - w.filter_width) // w.column_stride + 1))
+cdef (Py_ssize_t, Py_ssize_t) uncut(const windows *w) noexcept nogil:
+    """The windows of a row that no margin cuts off on the left or right: the first, and the one after the last."""
+    cdef Py_ssize_t first = min(w.columns, (w.left + w.column_stride - 1) // w.column_stride)
+    cdef Py_ssize_t end = max(first, min(w.columns, (w.width + w.left - w.filter_width) // w.column_stride + 1))
+    return first, first if w.width + w.left < w.filter_width else end
 
 
 cdef void largest_row(const windows *w, const floating *image, Py_ssize_t oh, floating *best) noexcept nogil:
     """One output row without places: windows that no margin cuts off on the left or right together."""
     cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, top = max(0, -h0), ow = 0, w0, begin, count
-    cdef Py_ssize_t rows = min(w.filter_height, w.height - h0) - top, first = first_whole(w), end = end_of_whole(w)
+    cdef Py_ssize_t rows = min(w.filter_height, w.height - h0) - top, first, end
+    first, end = uncut(w)
     image += (h0 + top) * w.width * C
     while ow < w.columns:
         w0 = ow * w.column_stride - w.left
@@ -98,7 +95,7 @@ cdef void max_row(const windows *w, const floating *image, Py_ssize_t oh, floati
     """One output row: windows that no margin cuts off on the left or right together, the others by themselves."""
     cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, first = w.columns, end = w.columns, top, bottom, k
     if place is uint8_t:
-        first, end = first_whole(w), end_of_whole(w)
+        first, end = uncut(w)
     max_columns(w, image, h0, 0, first, best, argmax)
     max_columns(w, image, h0, end, w.columns, best, argmax)
     if place is uint8_t and first < end:
@@ -145,12 +142,74 @@ cdef void max_columns(
         argmax += C
 
 
+cdef bint collected(const windows *w, Py_ssize_t itemsize) noexcept nogil:
+    """Whether each pixel's gradient is summed at once: a vector has all of a window's pixels, so it must be well filled."""
+    return (
+        w.filter_height == 3 and w.filter_width == 3 and w.row_stride == 2 and w.column_stride == 2
+        and min(w.channels * itemsize, in_use().vector_bytes) >= 32)
+
+
+cdef void collect_windows(const windows *w, const floating *grad, const uint8_t *argmax, floating *image) noexcept nogil:
+    """Row by row of the image, from the one or two rows of windows that hold it."""
+    cdef Py_ssize_t line = w.columns * w.channels, row = w.width * w.channels, h, first, rows
+    cdef overlapping_row p = overlapping_row(
+        pixels=w.width, columns=w.columns, channels=w.channels, left=w.left, place=0)
+    for h in range(w.height):
+        first = max(<Py_ssize_t>0, (h + w.top - 1) // 2)
+        rows = min(w.rows, (h + w.top) // 2 + 1) - first
+        p.place = (h + w.top - 2 * first) * 3
+        if rows > 0:
+            loops_for(sizeof(floating)).collect_row(
+                rows, &p, grad + first * line, argmax + first * line, image + h * row)
+        else:
+            memset(image + h * row, 0, row * sizeof(floating))
+
+
+cdef void scatter_columns(
+    const windows *w, const floating *grad, const uint8_t *argmax, Py_ssize_t oh, Py_ssize_t begin, Py_ssize_t end,
+    Py_ssize_t *offsets, floating *image,
+) noexcept nogil:
+    """Some windows of a row, of which each has those pixels in the image that the first has; a table is made of these."""
+    cdef Py_ssize_t h0 = oh * w.row_stride - w.top, w0 = begin * w.column_stride - w.left, h, v, k = 0, ow, c
+    for h in range(h0, h0 + w.filter_height):
+        for v in range(w0, w0 + w.filter_width):
+            offsets[k] = (h * w.width + v) * w.channels if 0 <= h < w.height and 0 <= v < w.width else -1
+            k += 1
+    grad += begin * w.channels
+    argmax += begin * w.channels
+    for ow in range(begin, end):
+        for c in range(w.channels):
+            k = offsets[argmax[c]]
+            if k >= 0:
+                image[k + c] += grad[c]
+        grad += w.channels
+        argmax += w.channels
+        image += w.column_stride * w.channels
+
+
+cdef void scatter_windows(const windows *w, const floating *grad, const uint8_t *argmax, floating *image) noexcept nogil:
+    """Row by row: windows that no margin cuts off on the left or right together, the others by themselves."""
+    cdef Py_ssize_t first, end, oh, ow, line = w.columns * w.channels
+    cdef Py_ssize_t[PLACES] offsets     # of a window's pixels, by their place
+    # A place that is no pixel's can only come from a mask of some other batch: -1, which leads nowhere.
+    memset(offsets, 0xFF, sizeof(offsets))
+    first, end = uncut(w)
+    for oh in range(w.rows):
+        for ow in range(first):
+            scatter_columns(w, grad, argmax, oh, ow, ow + 1, offsets, image)
+        if first < end:
+            scatter_columns(w, grad, argmax, oh, first, end, offsets, image)
+        for ow in range(end, w.columns):
+            scatter_columns(w, grad, argmax, oh, ow, ow + 1, offsets, image)
+        grad += line
+        argmax += line
+
+
 cdef void max_backward_image(
     windows w, const floating *grad, const place *argmax, floating *out,
 ) noexcept nogil:
     cdef Py_ssize_t C = w.channels, oh, ow, c, h, v, row = w.width * w.channels
-    cdef Py_ssize_t covered = w.columns * w.filter_width * C, h0, w0, cells = w.filter_height * w.filter_width
-    cdef Py_ssize_t[PLACES] offsets  # of a window's pixels, by their place
+    cdef Py_ssize_t covered = w.columns * w.filter_width * C
     if place is uint8_t and whole(w) and w.row_stride == w.filter_height and w.column_stride == w.filter_width:
         # Windows that do not overlap: every pixel has one gradient or none.
         for h in range(w.rows * w.filter_height):
@@ -162,26 +221,21 @@ cdef void max_backward_image(
         h = w.rows * w.filter_height
         memset(out + h * row, 0, (w.height - h) * row * sizeof(floating))
         return
-    memset(out, 0, w.height * w.width * C * sizeof(floating))
+    if place is uint8_t and collected(&w, sizeof(floating)):
+        collect_windows(&w, grad, argmax, out)
+        return
+    memset(out, 0, w.height * row * sizeof(floating))
     if place is uint8_t:
-        memset(offsets, 0xFF, sizeof(offsets))  # -1, where there is no pixel
-        for c in range(min(cells, <Py_ssize_t>PLACES)):
-            offsets[c] = (c // w.filter_width * w.width + c % w.filter_width) * C
+        scatter_windows(&w, grad, argmax, out)
+        return
     for oh in range(w.rows):
-        h0 = oh * w.row_stride - w.top
         for ow in range(w.columns):
-            w0 = ow * w.column_stride - w.left
             # An index that names no pixel can only come from a mask of some other batch.
-            if place is uint8_t and 0 <= h0 <= w.height - w.filter_height and 0 <= w0 <= w.width - w.filter_width:
-                for c in range(C):
-                    v = offsets[argmax[c]]
-                    if v >= 0:
-                        out[(h0 * w.width + w0) * C + v + c] += grad[c]
-            else:
-                for c in range(C):
-                    h, v = h0 + argmax[c] // w.filter_width, w0 + argmax[c] % w.filter_width
-                    if 0 <= h < w.height and 0 <= v < w.width:
-                        out[(h * w.width + v) * C + c] += grad[c]
+            for c in range(C):
+                h = oh * w.row_stride - w.top + argmax[c] // w.filter_width
+                v = ow * w.column_stride - w.left + argmax[c] % w.filter_width
+                if 0 <= h < w.height and 0 <= v < w.width:
+                    out[(h * w.width + v) * C + c] += grad[c]
             grad += C
             argmax += C
 
@@ -245,22 +299,46 @@ cdef void average_large(
 
 
 cdef void average_backward_image(windows w, const floating *grad, floating *out) noexcept nogil:
-    cdef Py_ssize_t C = w.channels, oh, ow, h0, w0, i, j, c, h1, w1, cells
-    cdef floating *cell
-    memset(out, 0, w.height * w.width * C * sizeof(floating))
+    cdef Py_ssize_t C = w.channels, oh, ow, h0, w0, h1, w1, i, row = w.width * C, covered = w.columns * w.filter_width * C
+    if whole(w) and w.row_stride == w.filter_height and w.column_stride == w.filter_width:
+        # Windows that do not overlap: a row of pixels, and copies of it.
+        for oh in range(w.rows):
+            loops_for(sizeof(floating)).spread_average(
+                grad + oh * w.columns * C, w.filter_height * w.filter_width, w.columns, w.filter_width, C, out)
+            memset(out + covered, 0, (row - covered) * sizeof(floating))
+            for i in range(1, w.filter_height):
+                memcpy(out + i * row, out, row * sizeof(floating))
+            out += w.filter_height * row
+        memset(out, 0, (w.height - w.rows * w.filter_height) * row * sizeof(floating))
+        return
+    memset(out, 0, w.height * row * sizeof(floating))
     for oh in range(w.rows):
         h0 = max(0, oh * w.row_stride - w.top)
         h1 = min(w.height, oh * w.row_stride - w.top + w.filter_height)
         for ow in range(w.columns):
             w0 = max(0, ow * w.column_stride - w.left)
             w1 = min(w.width, ow * w.column_stride - w.left + w.filter_width)
-            cells = (h1 - h0) * (w1 - w0)
-            for i in range(h0, h1):
-                for j in range(w0, w1):
-                    cell = out + (i * w.width + j) * C
-                    for c in range(C):
-                        cell[c] += grad[c] / cells
+            add_average(grad, h1 - h0, w1 - w0, row, C, out + h0 * row + w0 * C)
             grad += C
+
+
+cdef void add_average(
+    const floating *grad, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row, Py_ssize_t channels, floating *cells,
+) noexcept nogil:
+    """A window's gradient, shared out among its pixels."""
+    cdef floating[TOGETHER] share
+    cdef Py_ssize_t first = 0, count, i, j, c
+    cdef floating *cell
+    while first < channels:
+        count = min(<Py_ssize_t>TOGETHER, channels - first)
+        for c in range(count):
+            share[c] = grad[first + c] / (height * width)
+        for i in range(height):
+            for j in range(width):
+                cell = cells + i * row + j * channels + first
+                for c in range(count):
+                    cell[c] += share[c]
+        first += TOGETHER
 
 
 # -- Tasks --------------------------------------------------------------------------------------------

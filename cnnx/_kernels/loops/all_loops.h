@@ -6,6 +6,7 @@ LOOPS
 #include "parts.h"
 #include "gemm.h"
 #include "rows.h"
+#include "pooling_gradient.h"
 #include "planes.h"
 #include "pooled_product.h"
 #include "pooled_gradient.h"

@@ -49,6 +49,12 @@ typedef struct {
     ptrdiff_t *ends;
 } pooled_gradient;
 
+/* A row of pixels and the windows of 3x3, 2 apart, that hold it, the first of which begins `left` pixels before it; `place`
+ * is that of the row's first pixel in a window. pooling_gradient.h has the formula. */
+typedef struct {
+    ptrdiff_t pixels, columns, channels, left, place;
+} overlapping_row;
+
 /* Some rows of windows with a gradient each, and the pixels below them; window_gradient.h has the formula. */
 typedef struct {
     ptrdiff_t rows, columns;                        /* of windows */
@@ -101,6 +107,9 @@ typedef struct {
         ptrdiff_t columns, const void *bias, int gated, ptrdiff_t channels, void *best, uint8_t *places))            \
     LOOP(spread_row, (const void *grad, const uint8_t *places, ptrdiff_t columns, ptrdiff_t width, ptrdiff_t first,  \
         ptrdiff_t channels, void *out))                                                                              \
+    LOOP(spread_average, (const void *grad, ptrdiff_t pixels, ptrdiff_t columns, ptrdiff_t width,                    \
+        ptrdiff_t channels, void *out))                                                                              \
+    LOOP(collect_row, (ptrdiff_t rows, const overlapping_row *p, const void *grad, const uint8_t *places, void *out)) \
     LOOP(pooled_weight_gradient, (const pooled_gradient *p, const void *grad, const uint8_t *places, const void *x,  \
         void *sums, void *bias))                                                                                     \
     LOOP(window_gradient, (const window_band *p, const void *grad, const uint8_t *places, const void *x, void *sums, \

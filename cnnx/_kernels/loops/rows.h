@@ -205,32 +205,6 @@ TARGET static void NAME(max_plane_row)(const void *rows_, ptrdiff_t height, ptrd
     }
 }
 
-/* out = grad where the place is the one asked for, else 0: one row of a pooled gradient, spread out again.
- * The row of windows has `columns`, each `width` wide; `first` is the place of this row's first cell. */
-TARGET static void NAME(spread_row)(const void *grad_, const uint8_t *places, ptrdiff_t columns, ptrdiff_t width,
-                                    ptrdiff_t first, ptrdiff_t channels, void *out_)
-{
-    const REAL *grad = grad_;
-    REAL *out = out_;
-#ifdef VECTOR_BYTES
-    const ptrdiff_t end = columns * channels;
-#endif
-    for (ptrdiff_t column = 0; column < columns; column++)
-        for (ptrdiff_t j = 0; j < width; j++) {
-            REAL *cell = out + (column * width + j) * channels;
-            const ptrdiff_t from = column * channels;
-            ptrdiff_t c = 0;
-#ifdef VECTOR_BYTES
-            for (; c < channels && from + c + LANES <= end; c += LANES) {
-                const MASK here = NAME(load_places)(places + from + c) == (BITS)(first + j);
-                STORE(cell + c, (VECTOR)(here & (MASK)LOAD(grad + from + c)));
-            }
-#endif
-            for (; c < channels; c++)
-                cell[c] = places[from + c] == first + j ? grad[from + c] : 0;
-        }
-}
-
 TARGET static void NAME(relu_row)(const void *x_, void *out_, ptrdiff_t count)
 {
     const REAL *x = x_;

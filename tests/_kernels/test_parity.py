@@ -232,6 +232,10 @@ def test_pooling_agrees_with_its_twin(case, dtype, seed, threads, place):
     y, argmax = np.empty(out_shape, dtype), np.empty(out_shape, place)
     assert_twins_agree("max_pool_forward", [x, *window], [y, argmax], exact=True)
     pooling.max_pool_forward(x, *window, y, argmax)
+    without_places = np.empty_like(y)
+    for kernel in (pooling.max_pool_forward, _compiled["pooling"].max_pool_forward):
+        kernel(x, *window, without_places, None)
+        np.testing.assert_array_equal(without_places, y)
     grad = rng.standard_normal(out_shape).astype(dtype)
     assert_twins_agree("max_pool_backward", [grad, argmax, *window], [x])
     x = rng.standard_normal(shape).astype(dtype)

@@ -86,7 +86,9 @@ def _rms(array):
 
 @on_every_instruction_set
 @pytest.mark.parametrize("rectified", [False, True])
-@pytest.mark.parametrize(("size", "channels", "filters"), [(16, 12, 14), (16, 24, 24), (9, 64, 64), (6, 128, 96), (8, 128, 130)])
+@pytest.mark.parametrize(
+    ("size", "channels", "filters"), [(16, 12, 14), (16, 24, 24), (9, 64, 64), (6, 128, 96), (8, 128, 130)]
+)
 def test_the_error_is_within_ten_times_that_of_the_direct_products(
     instruction_set, size, channels, filters, rectified, rng
 ):

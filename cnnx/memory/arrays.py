@@ -36,12 +36,16 @@ class Reservation(NamedTuple):
         Whether there is one for each example, and so an axis of the batch.
     backward_only : bool
         Whether the backward pass alone takes it, and lets it go.
+    over_gradient : bool
+        Whether it may be written where the gradient of the output lies, which is read for the last time, element by
+        element, as it is.
     """
 
     shape: Shape
     dtype: np.dtype[Any]
     per_example: bool = True
     backward_only: bool = False
+    over_gradient: bool = False
 
     @property
     def nbytes(self) -> int:

@@ -40,6 +40,11 @@ def are(layers: Sequence[Layer], *kinds: type[Layer]) -> bool:
     return len(layers) >= len(kinds) and all(type(a) is b for a, b in zip(layers, kinds, strict=False))
 
 
+def behind_relu(output: Reservation) -> dict[str, Reservation]:
+    """That of the gradient behind ReLU, which takes the place of the output's."""
+    return {"gated": output._replace(backward_only=True, over_gradient=True)}
+
+
 class ProductRelu(FusedPass):
     """A product and ReLU, which is applied to each block of outputs before it leaves the registers."""
 
@@ -52,7 +57,7 @@ class ProductRelu(FusedPass):
     def reserve(self) -> dict[str, Reservation]:
         """With the gradient behind ReLU."""
         reserved = super().reserve()
-        return {**reserved, "gated": reserved["output"]._replace(backward_only=True)}
+        return {**reserved, **behind_relu(reserved["output"])}
 
     def forward(self, x: Array) -> Array:
         """(batch, *input_shape) to (batch, *output_shape)."""

@@ -12,7 +12,15 @@ from cnnx.layers.base import Layer
 from cnnx.layers.residual import ResidualLayer
 from cnnx.memory.arrays import Reservation
 from cnnx.memory.uses import Uses
-from cnnx.plan.fused import BatchNormPool, BatchNormRelu, ConvolutionPool, FusedPass, ProductRelu, are
+from cnnx.plan.fused import (
+    BatchNormPool,
+    BatchNormRelu,
+    ConvolutionPool,
+    FusedPass,
+    ProductRelu,
+    are,
+    behind_relu,
+)
 from cnnx.plan.passes import Chain, Pass, pass_of
 
 
@@ -36,7 +44,7 @@ class Residual(FusedPass):
     def reserve(self) -> dict[str, Reservation]:
         """With the gradient behind ReLU."""
         reserved = super().reserve()
-        return {**reserved, "gated": reserved["output"]._replace(backward_only=True)} if self.relu else reserved
+        return {**reserved, **behind_relu(reserved["output"])} if self.relu else reserved
 
     def forward(self, x: Array) -> Array:
         """(batch, ...) to (batch, ...)."""

@@ -129,6 +129,7 @@ class Walk:
         for name, working in pass_.working.items():
             if working.reservation.backward_only:
                 working.begin(now)
+                working.over = gradient if working.reservation.over_gradient else None
                 read.append(working)
             elif name not in ("input_gradient", "output") or (name == "output" and pass_.uses.output):
                 read.append(working)
@@ -159,7 +160,9 @@ def place(arrays: Iterable[WorkingArray]) -> list[Block]:
         if working.reservation.per_example:
             # In a network of thousands of layers, to look at all would take longer than a step.
             fitting = [block for block in blocks[-MOST_CHOICES:] if block.admits(working)]
-            working.block = min(fitting, key=lambda block: block.nbytes) if fitting else Block()
+            over = None if working.over is None else working.over.block
+            # Rather over what is read as it is written: that takes less time, too.
+            working.block = min(fitting, key=lambda block: (block is not over, block.nbytes)) if fitting else Block()
             if not fitting:
                 blocks.append(working.block)
         else:

@@ -95,6 +95,28 @@ print(model.predict_proba(images).tobytes() == expected)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of Linux")
+def test_a_small_job_wakes_no_helper_but_many_without_a_pause_and_a_large_one_do():
+    code = """
+import os, time, numpy as np, cnnx
+from cnnx import _kernels
+
+def product(rows, calls, pause=0.0):
+    x, W, b = np.ones((rows, 128), np.float32), np.ones((128, 128), np.float32), np.ones(128, np.float32)
+    out, before = np.empty((rows, 128), np.float32), len(os.listdir("/proc/self/task"))
+    for _ in range(calls):
+        time.sleep(pause)
+        _kernels.dense_forward(x, W, b, False, out)
+    return len(os.listdir("/proc/self/task")) - before
+
+cnnx.set_num_threads(2)
+print(product(32, 5, 0.01), {case})
+"""
+    for case in ("product(32, 100)", "product(512, 1)"):
+        done = subprocess.run([sys.executable, "-c", code.replace("{case}", case)], capture_output=True, text=True)
+        assert done.stdout == "0 1\n", (case, done.stdout, done.stderr)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of Linux")
 def test_beside_a_process_that_takes_a_processor_two_threads_are_about_as_fast_as_one():
     above = Path(__file__).parents[2]
     for _ in range(3):  # other processes come and go, too

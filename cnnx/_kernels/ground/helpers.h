@@ -9,6 +9,9 @@
  * times as long as it has waited, before it asks for help again: beside other processes that want the processors, a
  * twentieth of the time is lost.
  *
+ * To wake a helper that sleeps takes longer than a small job, and it comes too late. So small jobs are helped by those that
+ * are awake alone; but where many of them follow each other without a pause, one of these wakes the helpers for the others.
+ *
  * There is one set of helpers in a process. A second thread that computes at the same time does its work alone. After a
  * fork the child has no helpers, and starts its own when it needs them. A helper that cannot be started is done without.
  */
@@ -114,7 +117,9 @@ typedef struct {
 
 static struct {
     shared_number taken; /* by a caller; what follows is its own */
-    int started, forks_are_noticed;
+    shared_number started;
+    int forks_are_noticed;
+    shared_number missed, missed_at; /* see may_help; the time in microseconds */
     shared_number crowded;
     long long alone_until, crowded_until;
     work_function work;
@@ -255,7 +260,7 @@ static int start_thread(helper *h)
 /* None of the threads is in the child, not even the one that may have taken the helpers. */
 static void forget_helpers(void)
 {
-    helpers.started = 0;
+    SWAP_NUMBER(&helpers.started, 0);
     SWAP_NUMBER(&helpers.taken, 0);
 }
 
@@ -281,9 +286,24 @@ static int start_helpers(int count)
             free(h);
             break;
         }
-        helpers.each[helpers.started++] = h;
+        helpers.each[helpers.started] = h;
+        SWAP_NUMBER(&helpers.started, helpers.started + 1);
     }
     return helpers.started < count ? helpers.started : count;
+}
+
+/* Whether the last of `count` helpers is awake, or shall be woken: for a job that is worth it, as are small ones together,
+ * each of which began soon after the one before. What a job is worth is in the caller's units. */
+static int may_help(int count, int worth, int worth_waking)
+{
+    const int started = READ_NUMBER(&helpers.started);
+    if (worth >= worth_waking || (started >= count && READ_NUMBER(&helpers.each[count - 1]->state) != ASLEEP))
+        return 1;
+    const unsigned int time = (unsigned int)(now() / 1000);
+    const unsigned int since = time - (unsigned int)SWAP_NUMBER(&helpers.missed_at, (int)time);
+    const int missed = worth + (since > WATCHING / 1000 ? 0 : READ_NUMBER(&helpers.missed));
+    SWAP_NUMBER(&helpers.missed, missed < worth_waking ? missed : 0);
+    return missed >= worth_waking;
 }
 
 static inline void offer(helper *h)

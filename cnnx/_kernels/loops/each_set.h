@@ -12,6 +12,7 @@
  *   RELU(v)                  max(0, v); NaN stays NaN
  *   TALL_ROWS                rows of a block of a product one vector wide
  *   WIDE_ROWS                and two vectors wide: 2 * WIDE_ROWS sums and 3 operands fit the registers
+ *   NARROWER                 the set with vectors of half the width, whose functions these may call, if there is one
  *   MASKED_MOVES             whether instructions take a mask of the lanes that they concern
  *
  * With COMPILER_MAKES_VECTORS the baseline is left out: it would be plain C once more.
@@ -87,6 +88,7 @@
 /* Imitated, AVX-512 has its vectors of 64 bytes, in two registers each: to test what is made for it where there is
  * none. */
 #define SET avx512
+#define NARROWER avx2
 #ifdef CNNX_IMITATE_AVX512
 #define MASKED_MOVES 0
 #define TARGET __attribute__((target("avx2,fma")))

@@ -49,6 +49,7 @@ AFTER_SET
 #undef VECTOR
 #undef LANES
 #undef MASKED_MOVES
+#undef NARROWER
 #undef WIDE_ROWS
 #undef TALL_ROWS
 #undef VECTOR_BYTES

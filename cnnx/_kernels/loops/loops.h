@@ -84,6 +84,12 @@ typedef struct {
     int relu;                       /* then max(0, out); NaN stays NaN */
 } depthwise_taps;
 
+/* Some taps of a filter, as many as a transform takes, or fewer at the filter's end; winograd.h. */
+typedef struct {
+    ptrdiff_t rows, columns, channels;
+    ptrdiff_t tap_row, tap, channel; /* how far one is from the next */
+} filter_piece;
+
 /* Every loop, and how it is called: the structure, prototypes and tables below, and Cython's declarations (setup.py),
  * all follow from this list. */
 #define LOOPS                                                                                                        \
@@ -127,14 +133,14 @@ typedef struct {
         const void *grad, void *sums, void *bias))                                                                   \
     LOOP(winograd_pixels, (ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t channels, const void *x, ptrdiff_t row,        \
         void *out, ptrdiff_t plane))                                                                                 \
-    LOOP(winograd_filters, (ptrdiff_t side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width, const void *w,   \
-        ptrdiff_t row, ptrdiff_t tap, void *out, ptrdiff_t plane))                                                   \
+    LOOP(winograd_filters, (ptrdiff_t side, const filter_piece *p, ptrdiff_t columns, ptrdiff_t width,               \
+        const void *w, void *out, ptrdiff_t plane))                                                                  \
     LOOP(winograd_outputs, (ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *m,      \
         ptrdiff_t plane, const void *bias, int relu, ptrdiff_t rows, ptrdiff_t columns, void *out, ptrdiff_t row))   \
     LOOP(winograd_gradients, (ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width, const void *h,    \
         ptrdiff_t row, void *out, ptrdiff_t plane, void *totals))                                                    \
-    LOOP(winograd_weights, (ptrdiff_t side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width,                  \
-        const void *sums, ptrdiff_t plane, void *out, ptrdiff_t row, ptrdiff_t tap))                                 \
+    LOOP(winograd_weights, (ptrdiff_t side, const filter_piece *p, ptrdiff_t columns, ptrdiff_t width,               \
+        const void *sums, ptrdiff_t plane, void *out))                                                               \
     LOOP(split_row, (const void *x, ptrdiff_t x_pixel, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, void *planes))            \
     LOOP(merge_row, (const void *planes, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t plane, const void *bias,    \
         int relu, void *out))                                                                                        \

@@ -106,6 +106,13 @@ TARGET static void NAME(window_gradient)(const window_band *p, const void *grad,
 {
     const REAL *x = x_;
     REAL *sums = sums_, *totals = totals_;
+#if defined(NARROWER)
+    if (p->filter_columns <= LANES / 2) {
+        /* A whole vector would be mostly empty, and always lie across two cache lines. */
+        JOIN(JOIN(window_gradient, NARROWER), REAL)(p, grad, places, x_, sums_, totals_);
+        return;
+    }
+#endif
     for (ptrdiff_t k = 0, columns; k < p->filter_columns; k += columns) {
         const ptrdiff_t left = p->filter_columns - k, odd = left == LANES + 1, vectors = left <= LANES || odd ? 1 : 2;
         const ptrdiff_t most = 6 / (vectors + odd);

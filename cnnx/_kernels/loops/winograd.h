@@ -1,21 +1,34 @@
-/* The transforms around Winograd's products, for 3x3 filters and `side` x `side` outputs at a time: 2x2 or 4x4. A
- * template like gemm.h.
+/* The transforms around Winograd's products, for pieces of filters and `side` x `side` outputs at a time. A template like
+ * gemm.h.
  *
- * With the pixels d below these outputs y, and the filter g, all of them for one channel and one filter,
+ * With the pixels d below the outputs y of a tile, and the filter g, all of them for one channel and one filter,
  *
- *   y = A^T [(G g G^T) o (B^T d B)] A          o: element by element, 16 products instead of 36, or 36 instead of 144
+ *   y = A^T [(G g G^T) o (B^T d B)] A          o: element by element
+ *
+ * For 3x3 filters and 2x2 outputs these are 16 products instead of 36:
  *
  *         1  0 -1  0         1   0   0                   1  1  1  0
  *   B^T = 0  1  1  0    G = 1/2 1/2 1/2            A^T = 0  1 -1 -1
  *         0 -1  1  0        1/2-1/2 1/2
  *         0  1  0 -1         0   0   1
  *
+ * for 4x4 outputs 36 instead of 144, and with r = sqrt 2
+ *
  *         1   0  -5/2  0   1   0         1    0    0
  *         0  -r   -2  1/r  1   0       -2/3 -r/3 -1/3           1   1   1   1   1   0
- *   B^T = 0   r   -2 -1/r  1   0   G = -2/3  r/3 -1/3     A^T = 0  1/r-1/r  r  -r   0       r = sqrt 2
+ *   B^T = 0   r   -2 -1/r  1   0   G = -2/3  r/3 -1/3     A^T = 0  1/r-1/r  r  -r   0
  *         0 -1/r -1/2  r   1   0        1/6  r/6  1/3           0  1/2 1/2  2   2   0
  *         0  1/r -1/2 -r   1   0        1/6 -r/6  1/3           0  r/4-r/4 2r -2r   1
  *         0   1    0 -5/2  0   1         0    0    1
+ *
+ * and for 4x4 filters and 3x3 outputs, also 36 instead of 144, with the same B,
+ *
+ *         1    0    0    0
+ *       -2/3 -r/3 -1/3 -r/6               1   1   1   1   1   0
+ *   G = -2/3  r/3 -1/3  r/6         A^T = 0  1/r-1/r  r  -r   0
+ *        1/6  r/6  1/3  r/3               0  1/2 1/2  2   2   1
+ *        1/6 -r/6  1/3 -r/3
+ *         0    0    0    1
  *
  * Both brackets are linear, so y's gradient h goes back to the filter as G^T [(A h A^T) o (B^T d B)] G.
  *
@@ -32,6 +45,9 @@
 #define ROOT ((REAL)1.4142135623730950488)
 #define HALF_ROOT ((REAL)0.7071067811865475244)
 #define LONGEST_LINE 6 /* of a tile's elements */
+#define LONGEST_SIDE 4 /* of outputs or taps */
+#define TAPS(side) ((side) == 3 ? 4 : 3)
+#define LINE(side) ((side) + TAPS(side) - 1)
 
 /* B^T d of a column or row of a tile; those of `to` are `step` apart. */
 TARGET ALWAYS_INLINE void NAME(line_of_pixels)(const int side, const VECTOR *d, VECTOR *to, const int step)
@@ -62,13 +78,14 @@ TARGET ALWAYS_INLINE void NAME(line_of_filter)(const int side, const VECTOR *g, 
         to[2 * step] = ((g[0] + g[2]) - g[1]) * (REAL)0.5;
         to[3 * step] = g[2];
     } else {
-        const VECTOR even = (g[0] * 2 + g[2]) * ((REAL)-1 / 3), odd = g[1] * (ROOT / -3);
-        const VECTOR wide_even = (g[0] + g[2] * 2) * ((REAL)1 / 6), wide_odd = g[1] * (ROOT / 6);
+        const VECTOR even = (g[0] * 2 + g[2]) * ((REAL)-1 / 3), wide_even = (g[0] + g[2] * 2) * ((REAL)1 / 6);
+        const VECTOR odd = (side == 3 ? g[1] * 2 + g[3] : g[1] * 2) * (ROOT / -6);
+        const VECTOR wide_odd = (side == 3 ? g[1] + g[3] * 2 : g[1]) * (ROOT / 6);
         to[1 * step] = even + odd;
         to[2 * step] = even - odd;
         to[3 * step] = wide_even + wide_odd;
         to[4 * step] = wide_even - wide_odd;
-        to[5 * step] = g[2];
+        to[5 * step] = g[TAPS(side) - 1];
     }
 }
 
@@ -83,7 +100,10 @@ TARGET ALWAYS_INLINE void NAME(line_of_outputs)(const int side, const VECTOR *m,
         to[0 * step] = (m[0] + even) + wide_even;
         to[1 * step] = odd * HALF_ROOT + wide_odd * ROOT;
         to[2 * step] = even * (REAL)0.5 + wide_even * 2;
-        to[3 * step] = (odd * (ROOT / 4) + wide_odd * (2 * ROOT)) + m[5];
+        if (side == 3)
+            to[2 * step] += m[5];
+        else
+            to[3 * step] = (odd * (ROOT / 4) + wide_odd * (2 * ROOT)) + m[5];
     }
 }
 
@@ -96,13 +116,13 @@ TARGET ALWAYS_INLINE void NAME(line_of_gradients)(const int side, const VECTOR *
         to[2 * step] = h[0] - h[1];
         to[3 * step] = -h[1];
     } else {
-        const VECTOR even = h[0] + h[2] * (REAL)0.5, odd = h[1] + h[3] * (REAL)0.5;
-        const VECTOR wide_even = h[0] + h[2] * 2, wide_odd = h[1] + h[3] * 2;
+        const VECTOR even = h[0] + h[2] * (REAL)0.5, odd = side == 3 ? h[1] : h[1] + h[3] * (REAL)0.5;
+        const VECTOR wide_even = h[0] + h[2] * 2, wide_odd = side == 3 ? h[1] : h[1] + h[3] * 2;
         to[1 * step] = even + odd * HALF_ROOT;
         to[2 * step] = even - odd * HALF_ROOT;
         to[3 * step] = wide_even + wide_odd * ROOT;
         to[4 * step] = wide_even - wide_odd * ROOT;
-        to[5 * step] = h[3];
+        to[5 * step] = h[side - 1];
     }
 }
 
@@ -118,15 +138,28 @@ TARGET ALWAYS_INLINE void NAME(line_of_weights)(const int side, const VECTOR *s,
         const VECTOR even = (s[1] + s[2]) * ((REAL)-1 / 3), wide_even = (s[3] + s[4]) * ((REAL)1 / 6);
         to[0 * step] = s[0] + (even * 2 + wide_even);
         to[1 * step] = (s[1] - s[2]) * (ROOT / -3) + (s[3] - s[4]) * (ROOT / 6);
-        to[2 * step] = (even + wide_even * 2) + s[5];
+        to[2 * step] = even + wide_even * 2;
+        if (side == 3)
+            to[3 * step] = ((s[1] - s[2]) * (ROOT / -6) + (s[3] - s[4]) * (ROOT / 3)) + s[5];
+        else
+            to[2 * step] += s[5];
     }
 }
+
+/* Each a function of its own, in which the side is a constant. */
+#define FOR_EACH_SIDE(function, ...)      \
+    if (side == 2)                        \
+        function(2, __VA_ARGS__);         \
+    else if (side == 3)                   \
+        function(3, __VA_ARGS__);         \
+    else                                  \
+        function(4, __VA_ARGS__);
 
 /* B^T d B for a line of tiles, whose pixels' rows are `row` apart: a row of channels for each tile. */
 TARGET ALWAYS_INLINE void NAME(transform_pixels)(const int side, ptrdiff_t tiles, ptrdiff_t channels, const REAL *line,
                                                  ptrdiff_t row, REAL *out_line, ptrdiff_t plane)
 {
-    const int length = side + 2;
+    const int length = LINE(side);
     for (ptrdiff_t t = 0; t < tiles; t++)
         for (ptrdiff_t c = 0; c < channels; c += LANES) {
             const REAL *x = line + side * t * channels + c;
@@ -154,36 +187,34 @@ TARGET ALWAYS_INLINE void NAME(transform_pixels)(const int side, ptrdiff_t tiles
 TARGET static void NAME(winograd_pixels)(ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t channels, const void *x,
                                          ptrdiff_t row, void *out, ptrdiff_t plane)
 {
-    if (side == 2)
-        NAME(transform_pixels)(2, tiles, channels, x, row, out, plane);
-    else
-        NAME(transform_pixels)(4, tiles, channels, x, row, out, plane);
+    FOR_EACH_SIDE(NAME(transform_pixels), tiles, channels, x, row, out, plane)
 }
 
-/* G g G^T for a panel of `columns` filters, `width` wide: a row for each channel. Taps are `tap` apart, channels `row`. */
-TARGET ALWAYS_INLINE void NAME(transform_filters)(const int side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width,
-                                                  const REAL *w_, ptrdiff_t row, ptrdiff_t tap, REAL *out_,
-                                                  ptrdiff_t plane)
+/* G g G^T for a piece of a panel of `columns` filters, `width` wide: a row for each channel. */
+TARGET ALWAYS_INLINE void NAME(transform_filters)(const int side, const filter_piece *p, ptrdiff_t columns,
+                                                  ptrdiff_t width, const REAL *w_, REAL *out_, ptrdiff_t plane)
 {
-    const int length = side + 2;
-    for (ptrdiff_t c = 0; c < channels; c++)
+    const int taps = TAPS(side), length = LINE(side);
+    const VECTOR none = {0};
+    for (ptrdiff_t c = 0; c < p->channels; c++)
         for (ptrdiff_t f = 0; f < width; f += LANES) {
             const ptrdiff_t lanes = columns - f < LANES ? columns - f : LANES;
-            const REAL *w = w_ + c * row + f;
+            const REAL *w = w_ + c * p->channel + f;
             REAL *out = out_ + c * width + f;
-            VECTOR half[LONGEST_LINE * 3];
-#pragma GCC unroll 3
-            for (int j = 0; j < 3; j++) {
-                VECTOR column[3];
-#pragma GCC unroll 3
-                for (int i = 0; i < 3; i++)
-                    column[i] = NAME(load_part)(w + (3 * i + j) * tap, lanes);
-                NAME(line_of_filter)(side, column, half + j, 3);
+            VECTOR half[LONGEST_LINE * LONGEST_SIDE];
+#pragma GCC unroll 4
+            for (int j = 0; j < taps; j++) {
+                VECTOR column[LONGEST_SIDE];
+#pragma GCC unroll 4
+                for (int i = 0; i < taps; i++)
+                    column[i] = i < p->rows && j < p->columns ? NAME(load_part)(w + i * p->tap_row + j * p->tap, lanes)
+                                                              : none;
+                NAME(line_of_filter)(side, column, half + j, taps);
             }
 #pragma GCC unroll 6
             for (int i = 0; i < length; i++) {
                 VECTOR elements[LONGEST_LINE];
-                NAME(line_of_filter)(side, half + 3 * i, elements, 1);
+                NAME(line_of_filter)(side, half + taps * i, elements, 1);
 #pragma GCC unroll 6
                 for (int j = 0; j < length; j++)
                     STORE(out + (i * length + j) * plane, elements[j]);
@@ -191,13 +222,10 @@ TARGET ALWAYS_INLINE void NAME(transform_filters)(const int side, ptrdiff_t chan
         }
 }
 
-TARGET static void NAME(winograd_filters)(ptrdiff_t side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width,
-                                          const void *w, ptrdiff_t row, ptrdiff_t tap, void *out, ptrdiff_t plane)
+TARGET static void NAME(winograd_filters)(ptrdiff_t side, const filter_piece *p, ptrdiff_t columns, ptrdiff_t width,
+                                          const void *w, void *out, ptrdiff_t plane)
 {
-    if (side == 2)
-        NAME(transform_filters)(2, channels, columns, width, w, row, tap, out, plane);
-    else
-        NAME(transform_filters)(4, channels, columns, width, w, row, tap, out, plane);
+    FOR_EACH_SIDE(NAME(transform_filters), p, columns, width, w, out, plane)
 }
 
 /* relu(A^T m A + bias) for a line of tiles, of which `rows` x `columns` outputs are kept; m has a row of `width` for
@@ -206,14 +234,14 @@ TARGET ALWAYS_INLINE void NAME(transform_outputs)(const int side, ptrdiff_t tile
                                                   const REAL *m_, ptrdiff_t plane, const REAL *bias, int relu,
                                                   ptrdiff_t rows, ptrdiff_t columns, REAL *out_, ptrdiff_t row)
 {
-    const int length = side + 2;
+    const int length = LINE(side);
     for (ptrdiff_t t = 0; t < tiles; t++)
         for (ptrdiff_t f = 0; f < filters; f += LANES) {
             const ptrdiff_t lanes = filters - f < LANES ? filters - f : LANES;
             const REAL *m = m_ + t * width + f;
             REAL *out = out_ + side * t * filters + f;
             const VECTOR offset = LOAD(bias + f);
-            VECTOR half[4 * LONGEST_LINE];
+            VECTOR half[LONGEST_SIDE * LONGEST_LINE];
 #pragma GCC unroll 6
             for (int j = 0; j < length; j++) {
                 VECTOR column[LONGEST_LINE];
@@ -224,7 +252,7 @@ TARGET ALWAYS_INLINE void NAME(transform_outputs)(const int side, ptrdiff_t tile
             }
 #pragma GCC unroll 4
             for (int i = 0; i < side; i++) {
-                VECTOR y[4];
+                VECTOR y[LONGEST_SIDE];
                 NAME(line_of_outputs)(side, half + i * length, y, 1);
                 if (i >= rows)
                     break;
@@ -246,10 +274,7 @@ TARGET static void NAME(winograd_outputs)(ptrdiff_t side, ptrdiff_t tiles, ptrdi
                                           const void *m, ptrdiff_t plane, const void *bias, int relu, ptrdiff_t rows,
                                           ptrdiff_t columns, void *out, ptrdiff_t row)
 {
-    if (side == 2)
-        NAME(transform_outputs)(2, tiles, filters, width, m, plane, bias, relu, rows, columns, out, row);
-    else
-        NAME(transform_outputs)(4, tiles, filters, width, m, plane, bias, relu, rows, columns, out, row);
+    FOR_EACH_SIDE(NAME(transform_outputs), tiles, filters, width, m, plane, bias, relu, rows, columns, out, row)
 }
 
 /* A h A^T for a line of tiles and a panel of `width` filters of all `filters`: a row for each tile. The sums of h are
@@ -258,15 +283,15 @@ TARGET ALWAYS_INLINE void NAME(transform_gradients)(const int side, ptrdiff_t ti
                                                     const REAL *h_, ptrdiff_t row, REAL *out_, ptrdiff_t plane,
                                                     REAL *totals)
 {
-    const int length = side + 2;
+    const int length = LINE(side);
     for (ptrdiff_t t = 0; t < tiles; t++)
         for (ptrdiff_t f = 0; f < width; f += LANES) {
             const REAL *h = h_ + side * t * filters + f;
             REAL *out = out_ + t * width + f;
-            VECTOR half[LONGEST_LINE * 4], total = {0};
+            VECTOR half[LONGEST_LINE * LONGEST_SIDE], total = {0};
 #pragma GCC unroll 4
             for (int j = 0; j < side; j++) {
-                VECTOR column[4], sum = {0};
+                VECTOR column[LONGEST_SIDE], sum = {0};
 #pragma GCC unroll 4
                 for (int i = 0; i < side; i++) {
                     column[i] = LOAD(h + i * row + j * filters);
@@ -290,24 +315,20 @@ TARGET ALWAYS_INLINE void NAME(transform_gradients)(const int side, ptrdiff_t ti
 TARGET static void NAME(winograd_gradients)(ptrdiff_t side, ptrdiff_t tiles, ptrdiff_t filters, ptrdiff_t width,
                                             const void *h, ptrdiff_t row, void *out, ptrdiff_t plane, void *totals)
 {
-    if (side == 2)
-        NAME(transform_gradients)(2, tiles, filters, width, h, row, out, plane, totals);
-    else
-        NAME(transform_gradients)(4, tiles, filters, width, h, row, out, plane, totals);
+    FOR_EACH_SIDE(NAME(transform_gradients), tiles, filters, width, h, row, out, plane, totals)
 }
 
-/* G^T s G for a panel of `columns` filters, `width` wide, where s has a row for each channel. */
-TARGET ALWAYS_INLINE void NAME(transform_weights)(const int side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width,
-                                                  const REAL *sums_, ptrdiff_t plane, REAL *out_, ptrdiff_t row,
-                                                  ptrdiff_t tap)
+/* G^T s G for a piece of a panel of `columns` filters, `width` wide, where s has a row for each channel. */
+TARGET ALWAYS_INLINE void NAME(transform_weights)(const int side, const filter_piece *p, ptrdiff_t columns,
+                                                  ptrdiff_t width, const REAL *sums_, ptrdiff_t plane, REAL *out_)
 {
-    const int length = side + 2;
-    for (ptrdiff_t c = 0; c < channels; c++)
+    const int taps = TAPS(side), length = LINE(side);
+    for (ptrdiff_t c = 0; c < p->channels; c++)
         for (ptrdiff_t f = 0; f < columns; f += LANES) {
             const ptrdiff_t lanes = columns - f < LANES ? columns - f : LANES;
             const REAL *sums = sums_ + c * width + f;
-            REAL *out = out_ + c * row + f;
-            VECTOR half[3 * LONGEST_LINE];
+            REAL *out = out_ + c * p->channel + f;
+            VECTOR half[LONGEST_SIDE * LONGEST_LINE];
 #pragma GCC unroll 6
             for (int j = 0; j < length; j++) {
                 VECTOR column[LONGEST_LINE];
@@ -316,26 +337,28 @@ TARGET ALWAYS_INLINE void NAME(transform_weights)(const int side, ptrdiff_t chan
                     column[i] = LOAD(sums + (i * length + j) * plane);
                 NAME(line_of_weights)(side, column, half + j, length);
             }
-#pragma GCC unroll 3
-            for (int i = 0; i < 3; i++) {
-                VECTOR taps[3];
-                NAME(line_of_weights)(side, half + i * length, taps, 1);
-#pragma GCC unroll 3
-                for (int j = 0; j < 3; j++)
-                    NAME(store_part)(out + (3 * i + j) * tap, lanes, taps[j]);
+#pragma GCC unroll 4
+            for (int i = 0; i < taps; i++) {
+                VECTOR row[LONGEST_SIDE];
+                NAME(line_of_weights)(side, half + i * length, row, 1);
+#pragma GCC unroll 4
+                for (int j = 0; j < taps; j++)
+                    if (i < p->rows && j < p->columns)
+                        NAME(store_part)(out + i * p->tap_row + j * p->tap, lanes, row[j]);
             }
         }
 }
 
-TARGET static void NAME(winograd_weights)(ptrdiff_t side, ptrdiff_t channels, ptrdiff_t columns, ptrdiff_t width,
-                                          const void *sums, ptrdiff_t plane, void *out, ptrdiff_t row, ptrdiff_t tap)
+TARGET static void NAME(winograd_weights)(ptrdiff_t side, const filter_piece *p, ptrdiff_t columns, ptrdiff_t width,
+                                          const void *sums, ptrdiff_t plane, void *out)
 {
-    if (side == 2)
-        NAME(transform_weights)(2, channels, columns, width, sums, plane, out, row, tap);
-    else
-        NAME(transform_weights)(4, channels, columns, width, sums, plane, out, row, tap);
+    FOR_EACH_SIDE(NAME(transform_weights), p, columns, width, sums, plane, out)
 }
 
+#undef FOR_EACH_SIDE
+#undef LINE
+#undef TAPS
+#undef LONGEST_SIDE
 #undef LONGEST_LINE
 #undef HALF_ROOT
 #undef ROOT

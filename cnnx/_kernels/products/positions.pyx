@@ -219,7 +219,7 @@ cdef bint turns(const geometry *g, Py_ssize_t lanes) noexcept nogil:
 cdef bint positions_are_faster(const geometry *g) noexcept nogil:
     if g.images < FEWEST_IMAGES or g.column_dilation > 1 or g.pools or g.places != NULL:
         return False
-    return share_of_taps(g) < (MOST_WITH_WINOGRAD if winograd_is_faster(g) else MOST_TAPS)
+    return share_of_taps(g) < MOST_TAPS and not winograd_is_faster(g)
 
 
 cdef int correlate_positions(

@@ -1,12 +1,16 @@
-"""Convolution with 3x3 filters by Winograd's products (winograd.h): 36 instead of 144 for 4x4 outputs, 16 for 2x2.
+"""Convolution with small square filters by Winograd's products (winograd.h), of which there are two to four times fewer:
+for 3x3 filters and 4x4 outputs 36 instead of 144.
 
-A line is a row of tiles, each with 4x4 or 2x2 outputs. For each of the 36 or 16 elements e of a tile
+A line is a row of tiles, each with 4x4, 3x3 or 2x2 outputs. For each of the 36 or 16 elements e of a tile
 
 forward          products_e[tiles, F] = pixels_e[tiles, C] . filters_e[C, F]                task: some lines
 weight gradient  sums_e[C, F]         = sum of pixels_e[tiles, C]^T . gradients_e[tiles, F]   task: a block of lines
 
 and the transforms around these products are done in a thread's cache. A tile's arithmetic is the same whatever lines
 are taken together. An infinite pixel makes all outputs of its tiles NaN, also those whose own filter does not see it.
+
+Filters of more than 4x4 taps are a sum of pieces of 3x3 or 4x4, each of which meets the pixels that lie below it. Their
+products are summed before they are transformed: the pixels below a piece are like more channels.
 """
 
 from libc.stdint cimport uint8_t
@@ -14,7 +18,7 @@ from libc.string cimport memcpy, memset
 
 from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.instruction_sets cimport in_use, loops_for
-from cnnx._kernels.ground.loops cimport product
+from cnnx._kernels.ground.loops cimport filter_piece, product
 from cnnx._kernels.ground.parallel cimport (
     allocate, for_each_task, release, tasks_for_product, threads_for, threads_for_product,
 )
@@ -27,7 +31,10 @@ from cnnx._kernels.products.tiles cimport (
 )
 
 cdef enum:
-    TAPS = 9
+    # Of a piece's side; it has 3x3 taps, or 4x4 where outputs are 3x3.
+    LARGEST_PIECE = 4
+    LARGEST_FILTER = 8
+    MOST_PIECES = 9
     # Bytes of both sides of a task's products, which share the second-level cache with an element's filters.
     CACHED = 393216
     # Bytes of filters that every thread may read for a few tiles.
@@ -40,14 +47,15 @@ cdef enum:
     SLACK = 16
     # Fewer channels or filters than these, and the transforms cost more than they save: vectors are mostly empty.
     FEWEST_CHANNELS = 8
-    FEWEST_OF_WIDE = 12     # with vectors of WIDE bytes
+    FEWEST_OF_WIDE = 12     # with vectors of WIDE bytes,
+    FEWEST_OF_PIECES = 16   # and with filters of several pieces
     WIDE = 64
     FEWEST_OF_GRADIENT = 6  # channels, which are no vectors there
-    # In smaller images some weights meet a pixel or two. Where these are zero, so is the gradient, but the transforms
-    # would leave a rounding error of it, which optimizers such as Adam turn into whole steps.
-    SMALLEST_IMAGE = 4
     MOST_BLOCKS = 8  # each has a gradient of its own: of 128 by 128 channels, 600 KB
     BLOCK_TILES = 128
+
+# Of those that it takes without transforms, so many that these are worth it.
+cdef double MOST_PRODUCTS = 0.65
 
 
 cdef struct tiling:
@@ -56,31 +64,44 @@ cdef struct tiling:
     Py_ssize_t side             # outputs of a tile: side x side
     Py_ssize_t elements         # of a tile
     Py_ssize_t lines, tiles     # of an image, of a line
+    Py_ssize_t pieces           # of a filter's side
 
 
 cdef bint by_tiles(const geometry *g) noexcept nogil:
-    """Whether filters are 3x3 and meet the pixels one by one."""
+    """Whether filters are small squares and meet the pixels one by one."""
     return (
-        g.filter_height == 3 and g.filter_width == 3 and g.row_stride == 1 and g.column_stride == 1
-        and g.row_dilation == 1 and g.column_dilation == 1 and g.row_spread == 1 and g.column_spread == 1
-        and g.rows > 1 and g.columns > 1 and g.places == NULL
+        g.filter_height == g.filter_width and 3 <= g.filter_height <= LARGEST_FILTER
+        and g.row_stride == 1 and g.column_stride == 1 and g.row_dilation == 1 and g.column_dilation == 1
+        and g.row_spread == 1 and g.column_spread == 1 and g.rows > 1 and g.columns > 1 and g.places == NULL
     )
 
 
-cdef Py_ssize_t fewest_channels() noexcept nogil:
-    return FEWEST_OF_WIDE if in_use().vector_bytes >= WIDE else FEWEST_CHANNELS
+cdef Py_ssize_t fewest_filters(const geometry *g) noexcept nogil:
+    if in_use().vector_bytes < WIDE:
+        return FEWEST_CHANNELS
+    return FEWEST_OF_PIECES if g.filter_height > LARGEST_PIECE else FEWEST_OF_WIDE
 
 
 cdef bint winograd_is_faster(const geometry *g) noexcept nogil:
     """It is the same for the outputs of a convolution with and without pooling, which must not differ."""
-    return by_tiles(g) and min(g.channels, g.filters) >= fewest_channels()
+    return (
+        by_tiles(g) and min(g.channels, g.filters) >= fewest_filters(g)
+        and products_of_tiles(g, tile_side(g)) <= MOST_PRODUCTS * products_of_outputs(g)
+    )
 
 
 cdef bint winograd_gradient_is_faster(const geometry *g) noexcept nogil:
-    """Of the weights."""
+    """Of the weights.
+
+    In images no larger than the filter some weights meet a pixel or two. Where these are zero, so is the gradient, but
+    the transforms would leave a rounding error of it, which optimizers such as Adam turn into whole steps.
+    """
+    cdef pair outputs = all_outputs(g)
+    cdef double direct = <double>g.filter_height * g.filter_width * outputs.height * outputs.width
     return (
-        by_tiles(g) and min(g.height, g.width) >= SMALLEST_IMAGE
-        and g.channels >= FEWEST_OF_GRADIENT and g.filters >= fewest_channels()
+        by_tiles(g) and min(g.height, g.width) > g.filter_height
+        and g.channels >= FEWEST_OF_GRADIENT and g.filters >= fewest_filters(g)
+        and products_of_tiles(g, tile_side(g)) <= MOST_PRODUCTS * direct
     )
 
 
@@ -89,15 +110,49 @@ cdef Py_ssize_t in_parts(Py_ssize_t size, Py_ssize_t part) noexcept nogil:
     return (size + part - 1) // part
 
 
-cdef Py_ssize_t products_of_image(const geometry *g, Py_ssize_t side) noexcept nogil:
-    """For a channel and a filter, of all outputs, with those that a pooling behind leaves out."""
-    cdef Py_ssize_t rows = max(1, g.height + 2 * g.top - 2), columns = max(1, g.width + 2 * g.left - 2)
-    return (side + 2) * (side + 2) * in_parts(rows, side) * in_parts(columns, side)
+cdef Py_ssize_t taps_of(Py_ssize_t side) noexcept nogil:
+    """Of a piece's side."""
+    return LARGEST_PIECE if side == 3 else 3
+
+
+cdef Py_ssize_t elements_of(Py_ssize_t side) noexcept nogil:
+    return (side + taps_of(side) - 1) * (side + taps_of(side) - 1)
+
+
+cdef pair all_outputs(const geometry *g) noexcept nogil:
+    """With those that a pooling behind leaves out."""
+    return pair(
+        max(1, g.height + 2 * g.top - g.filter_height + 1), max(1, g.width + 2 * g.left - g.filter_width + 1))
+
+
+cdef double products_of_tiles(const geometry *g, Py_ssize_t side) noexcept nogil:
+    """Of an image, for a channel and a filter."""
+    cdef pair outputs = all_outputs(g)
+    cdef Py_ssize_t pieces = in_parts(g.filter_height, taps_of(side))
+    return (
+        <double>elements_of(side) * pieces * pieces * in_parts(outputs.height, side) * in_parts(outputs.width, side))
 
 
 cdef Py_ssize_t tile_side(const geometry *g) noexcept nogil:
-    """Outputs of a tile's side: four where the part of the last tiles that nobody wants costs less than they save."""
-    return 4 if products_of_image(g, 4) < products_of_image(g, 2) else 2
+    """Outputs of a tile's side: those with the fewest products, also for the part of the last tiles that nobody wants."""
+    cdef Py_ssize_t best = 2
+    if products_of_tiles(g, 4) < products_of_tiles(g, best):
+        best = 4
+    if products_of_tiles(g, 3) < products_of_tiles(g, best):
+        best = 3
+    return best
+
+
+cdef double taps_inside(Py_ssize_t size, Py_ssize_t padding, Py_ssize_t outputs) noexcept nogil:
+    """Of a line of outputs that see `size` pixels each, those that are no padding."""
+    cdef Py_ssize_t outside = max(0, min(padding, outputs))
+    return max(1.0, <double>outputs * size - outside * (2 * padding - outside + 1))
+
+
+cdef double products_of_outputs(const geometry *g) noexcept nogil:
+    """Without transforms, which leave the padding out."""
+    cdef pair outputs = all_outputs(g)
+    return taps_inside(g.filter_height, g.top, outputs.height) * taps_inside(g.filter_width, g.left, outputs.width)
 
 
 cdef tiling whole_tiles(const geometry *g, nhwc x, Py_ssize_t filter_size, pair padding) noexcept nogil:
@@ -105,7 +160,7 @@ cdef tiling whole_tiles(const geometry *g, nhwc x, Py_ssize_t filter_size, pair 
     cdef pair one = pair(1, 1), filters = pair(filter_size, filter_size)
     cdef tiling t
     t.side = tile_side(g)
-    t.elements = (t.side + 2) * (t.side + 2)
+    t.elements, t.pieces = elements_of(t.side), in_parts(g.filter_height, taps_of(t.side))
     t.lines, t.tiles = in_parts(g.rows, t.side), in_parts(g.columns, t.side)
     t.p = measure(
         x, nhwc(g.images, t.side * t.lines, t.side * t.tiles, g.filters), sliding(filters, one, one, padding, one))
@@ -116,7 +171,37 @@ cdef tiling whole_tiles(const geometry *g, nhwc x, Py_ssize_t filter_size, pair 
 
 
 cdef tiling tiles_of_images(const geometry *g) noexcept nogil:
-    return whole_tiles(g, nhwc(g.images, g.height, g.width, g.channels), 3, pair(g.top, g.left))
+    cdef Py_ssize_t taps = taps_of(tile_side(g))
+    return whole_tiles(
+        g, nhwc(g.images, g.height, g.width, g.channels), in_parts(g.filter_height, taps) * taps, pair(g.top, g.left))
+
+
+cdef Py_ssize_t all_pieces(const tiling *t) noexcept nogil:
+    return t.pieces * t.pieces
+
+
+cdef panels cut_pieces(const geometry *g, floating kind) noexcept nogil:
+    """Filters whose pieces follow each other as channels do. `kind` only carries the type."""
+    cdef Py_ssize_t pieces = in_parts(g.filter_height, taps_of(tile_side(g)))
+    return cut_panels[floating](pieces * pieces * g.channels, g.filters, kind)
+
+
+cdef filter_piece piece_of(const geometry *g, Py_ssize_t piece) noexcept nogil:
+    """Of all filters, where each row of taps follows the one before."""
+    cdef filter_piece p
+    cdef Py_ssize_t taps = taps_of(tile_side(g)), pieces = in_parts(g.filter_height, taps)
+    p.rows = min(taps, g.filter_height - piece // pieces * taps)
+    p.columns = min(taps, g.filter_width - piece % pieces * taps)
+    p.channels, p.channel = g.channels, g.filters
+    p.tap = g.channels * g.filters
+    p.tap_row = g.filter_width * p.tap
+    return p
+
+
+cdef Py_ssize_t piece_offset(const geometry *g, Py_ssize_t piece) noexcept nogil:
+    """Where its first tap lies among all weights."""
+    cdef Py_ssize_t taps = taps_of(tile_side(g)), pieces = in_parts(g.filter_height, taps)
+    return (piece // pieces * g.filter_width + piece % pieces) * taps * g.channels * g.filters
 
 
 cdef tiling tiles_of_gradient(const geometry *g) noexcept nogil:
@@ -159,13 +244,18 @@ cdef band rows_of(const tiling *t, band at) noexcept nogil:
 
 
 cdef void transform_pixels(
-    const tiling *t, const floating *x, band at, floating *pixels, Py_ssize_t plane, floating *rows,
+    const tiling *t, const floating *x, band at, floating *pixels, Py_ssize_t piece_size, floating *rows,
 ) noexcept nogil:
-    cdef Py_ssize_t i, row = t.p.tile_width * t.p.channels
+    """Those below each piece have a matrix of their own in each element's plane."""
+    cdef Py_ssize_t i, piece, taps = taps_of(t.side), row = t.p.tile_width * t.p.channels, plane = all_pieces(t) * piece_size
     cdef const floating *seen = view_tile(&t.p, x, rows_of(t, at), 0, t.p.channels, rows, <floating *>NULL)
-    for i in range(at.count):
-        loops_for(sizeof(floating)).winograd_pixels(
-            t.side, t.tiles, t.p.channels, seen + t.side * i * row, row, pixels + i * t.tiles * t.p.channels, plane)
+    cdef const floating *below
+    for piece in range(all_pieces(t)):
+        below = seen + taps * (piece // t.pieces * row + piece % t.pieces * t.p.channels)
+        for i in range(at.count):
+            loops_for(sizeof(floating)).winograd_pixels(
+                t.side, t.tiles, t.p.channels, below + t.side * i * row, row,
+                pixels + piece * piece_size + i * t.tiles * t.p.channels, plane)
 
 
 # -- Forward ------------------------------------------------------------------------------------------
@@ -182,7 +272,7 @@ cdef struct winograd_product:
     bint relu
     Py_ssize_t unit, units      # lines that hold whole rows of windows, and how many of these there are
     Py_ssize_t tasks            # into which the units are cut
-    Py_ssize_t pixels_plane, products_plane
+    Py_ssize_t pixels_piece, products_plane
     void *pixels                # all of them, where a task is one element
     void *products
 
@@ -202,7 +292,7 @@ cdef void transform_lines(
     while line < end:
         at = lines_of(&j.t, line, end)
         transform_pixels(
-            &j.t, <const floating *>j.x, at, pixels + (line - begin) * j.t.tiles * j.g.channels, j.pixels_plane, rows)
+            &j.t, <const floating *>j.x, at, pixels + (line - begin) * j.t.tiles * j.g.channels, j.pixels_piece, rows)
         line += at.count
 
 
@@ -210,17 +300,20 @@ cdef void multiply_element(
     const winograd_product *j, Py_ssize_t element, Py_ssize_t tiles, const floating *pixels, floating *products,
 ) noexcept nogil:
     cdef const panels *cut = &j.cut
-    cdef Py_ssize_t panel, run = 0
+    cdef Py_ssize_t panel, piece, pieces = all_pieces(&j.t), channels = j.g.channels
+    cdef Py_ssize_t[MOST_PIECES] runs, filter_runs
     cdef const floating *filters = <const floating *>j.filters + element * plane_size(1, cut.size)
     cdef product q
-    q.runs, q.depth, q.a_depth, q.a_runs, q.b_runs = 1, cut.depth, 1, &run, &run
+    q.runs, q.depth, q.a_depth, q.a_runs, q.b_runs = pieces, channels, 1, runs, filter_runs
     q.c_row, q.bias, q.accumulate, q.relu = padded_columns(cut[0]), NULL, False, False
-    pixels += element * j.pixels_plane
+    pixels += element * pieces * j.pixels_piece
     products += element * j.products_plane
     for panel in range(cut.count):
         q.columns = q.b_depth = panel_width(cut[0], panel)
+        for piece in range(pieces):
+            runs[piece], filter_runs[piece] = piece * j.pixels_piece, piece * channels * q.b_depth
         multiply(
-            q, tiles, cut.depth, pixels, filters + panel_offset(cut[0], panel), products + panel * 2 * cut.lanes)
+            q, tiles, channels, pixels, filters + panel_offset(cut[0], panel), products + panel * 2 * cut.lanes)
 
 
 cdef void write_lines(
@@ -248,12 +341,11 @@ cdef void write_lines(
 
 cdef Py_ssize_t transformed_size(const geometry *g, floating kind) noexcept nogil:
     """Elements of the filters as `winograd` takes them; `kind` only carries the type."""
-    cdef Py_ssize_t side = tile_side(g)
-    return (side + 2) * (side + 2) * plane_size(1, cut_panels[floating](g.channels, g.filters, kind).size)
+    return elements_of(tile_side(g)) * plane_size(1, cut_pieces[floating](g, kind).size)
 
 
 cdef struct transform:
-    Py_ssize_t side
+    geometry g
     panels cut
     const void *W
     void *filters
@@ -262,15 +354,20 @@ cdef struct transform:
 cdef void transform_panel(const void *job, Py_ssize_t panel, floating *memory) noexcept nogil:
     cdef const transform *t = <const transform *>job
     cdef const panels *cut = &t.cut
-    loops_for(sizeof(floating)).winograd_filters(
-        t.side, cut.depth, panel_columns(cut[0], panel), panel_width(cut[0], panel),
-        <const floating *>t.W + panel * 2 * cut.lanes, cut.columns, cut.depth * cut.columns,
-        <floating *>t.filters + panel_offset(cut[0], panel), plane_size(1, cut.size))
+    cdef Py_ssize_t piece, width = panel_width(cut[0], panel)
+    cdef filter_piece p
+    for piece in range(cut.depth // t.g.channels):
+        p = piece_of(&t.g, piece)
+        loops_for(sizeof(floating)).winograd_filters(
+            tile_side(&t.g), &p, panel_columns(cut[0], panel), width,
+            <const floating *>t.W + piece_offset(&t.g, piece) + panel * 2 * cut.lanes,
+            <floating *>t.filters + panel_offset(cut[0], panel) + piece * t.g.channels * width,
+            plane_size(1, cut.size))
 
 
 cdef void transform_filters(const geometry *g, const floating *W, floating *filters) noexcept nogil:
     cdef transform t
-    t.side, t.cut, t.W, t.filters = tile_side(g), cut_panels[floating](g.channels, g.filters, 0), W, filters
+    t.g, t.cut, t.W, t.filters = g[0], cut_pieces[floating](g, 0), W, filters
     cdef int threads = threads_for(t.cut.count, transformed_size[floating](g, 0))
     for_each_task(transform_panel[floating], &t, t.cut.count, threads, filters, 0)
 
@@ -289,12 +386,12 @@ cdef int winograd(
 ) except -1 nogil:
     """What `correlate` computes, from transformed filters."""
     cdef winograd_product j
-    j.g, j.t, j.cut = g[0], tiles_of_images(g), cut_panels[floating](g.channels, g.filters, 0)
+    j.g, j.t, j.cut = g[0], tiles_of_images(g), cut_pieces[floating](g, 0)
     j.x, j.filters, j.out, j.argmax, j.relu = x, filters, out, argmax, relu
     j.unit = min(lines_of_windows(g.pool_height, j.t.side), j.t.lines) if g.pools else 1
     j.units = in_parts(j.t.lines, j.unit) * g.images
-    cdef double operations = 2.0 * all_tiles(&j) * j.t.elements * g.channels * g.filters
-    cdef Py_ssize_t most = lines_at_a_time(&j.t, FEWEST_TILES, g.channels + padded_columns(j.cut), sizeof(floating))
+    cdef double operations = 2.0 * all_tiles(&j) * j.t.elements * j.cut.depth * g.filters
+    cdef Py_ssize_t most = lines_at_a_time(&j.t, FEWEST_TILES, j.cut.depth + padded_columns(j.cut), sizeof(floating))
     # Three phases, each of which should be worth a thread.
     cdef int threads = threads_for_product(j.units, operations / 2)
     cdef Py_ssize_t transformed_bytes = transformed_size[floating](g, 0) * <Py_ssize_t>sizeof(floating)
@@ -308,6 +405,11 @@ cdef int winograd(
     return by_lines(&j, bias, threads)
 
 
+cdef Py_ssize_t pixels_size(const winograd_product *j) noexcept nogil:
+    """Elements of the transformed pixels."""
+    return j.t.elements * all_pieces(&j.t) * j.pixels_piece
+
+
 cdef Py_ssize_t outputs_size(const winograd_product *j) noexcept nogil:
     """Elements of the rows that a thread has before they are pooled."""
     return aligned(j.t.side * j.unit * j.g.columns * j.g.filters) if j.g.pools else 0
@@ -316,9 +418,9 @@ cdef Py_ssize_t outputs_size(const winograd_product *j) noexcept nogil:
 cdef int by_lines(winograd_product *j, const floating *bias, int threads) except -1 nogil:
     """A task is some lines, with all elements of their tiles."""
     cdef Py_ssize_t most = most_lines(j), tiles = most * j.t.tiles
-    j.pixels_plane, j.products_plane = plane_size(tiles, j.g.channels), plane_size(tiles, padded_columns(j.cut))
+    j.pixels_piece, j.products_plane = plane_size(tiles, j.g.channels), plane_size(tiles, padded_columns(j.cut))
     cdef Py_ssize_t private = (
-        j.t.elements * (j.pixels_plane + j.products_plane) + rows_room(&j.t, most) + outputs_size(j))
+        pixels_size(j) + j.t.elements * j.products_plane + rows_room(&j.t, most) + outputs_size(j))
     cdef floating *memory = <floating *>allocate(
         (bias_room(j.cut) + threads * private) * <Py_ssize_t>sizeof(floating))
     widen_bias(j.cut, bias, memory)
@@ -337,7 +439,7 @@ cdef void multiply_lines(const void *job, Py_ssize_t task, floating *pixels) noe
     cdef const winograd_product *j = <const winograd_product *>job
     cdef Py_ssize_t begin = line_of(j, j.units * task // j.tasks), end = line_of(j, j.units * (task + 1) // j.tasks)
     cdef Py_ssize_t element
-    cdef floating *products = pixels + j.t.elements * j.pixels_plane
+    cdef floating *products = pixels + pixels_size(j)
     cdef floating *rows = products + j.t.elements * j.products_plane
     transform_lines(j, begin, end, pixels, rows)
     for element in range(j.t.elements):
@@ -349,13 +451,13 @@ cdef int by_elements(winograd_product *j, const floating *bias, int threads) exc
     """For few tiles and many filters, a task is one element of all: a thread that read all filters would do little
     else."""
     cdef Py_ssize_t tiles = all_tiles(j)
-    j.pixels_plane, j.products_plane = plane_size(tiles, j.g.channels), plane_size(tiles, padded_columns(j.cut))
-    cdef Py_ssize_t shared = bias_room(j.cut) + j.t.elements * (j.pixels_plane + j.products_plane)
+    j.pixels_piece, j.products_plane = plane_size(tiles, j.g.channels), plane_size(tiles, padded_columns(j.cut))
+    cdef Py_ssize_t shared = bias_room(j.cut) + pixels_size(j) + j.t.elements * j.products_plane
     cdef Py_ssize_t private = rows_room(&j.t, j.unit) + outputs_size(j)
     cdef floating *memory = <floating *>allocate((shared + threads * private) * <Py_ssize_t>sizeof(floating))
     cdef floating *pixels = memory + bias_room(j.cut)
     widen_bias(j.cut, bias, memory)
-    j.bias, j.pixels, j.products = memory, pixels, pixels + j.t.elements * j.pixels_plane
+    j.bias, j.pixels, j.products = memory, pixels, pixels + pixels_size(j)
     for_each_task(transform_unit[floating], j, j.units, threads, memory + shared, private)
     for_each_task(multiply_all_tiles[floating], j, j.t.elements, threads, memory + shared, private)
     for_each_task(write_unit[floating], j, j.units, threads, memory + shared, private)
@@ -390,6 +492,7 @@ cdef void write_unit(const void *job, Py_ssize_t task, floating *rows) noexcept 
 # -- The weight gradient ------------------------------------------------------------------------------
 
 cdef struct winograd_sums:
+    geometry g
     tiling t, h                 # of the images and of the output gradient
     panels cut
     const void *x
@@ -397,7 +500,7 @@ cdef struct winograd_sums:
     void *partial               # for each block the gradients of weights and biases
     Py_ssize_t blocks, sums     # of lines, and how far their gradients are apart
     Py_ssize_t lines            # at a time
-    Py_ssize_t sums_plane, pixels_plane, gradients_plane
+    Py_ssize_t sums_plane, pixels_piece, gradients_plane
 
 
 cdef void add_block(const void *job, Py_ssize_t block, floating *sums) noexcept nogil:
@@ -405,18 +508,27 @@ cdef void add_block(const void *job, Py_ssize_t block, floating *sums) noexcept 
     cdef const winograd_sums *s = <const winograd_sums *>job
     cdef const panels *cut = &s.cut
     cdef Py_ssize_t lines = all_lines(&s.t), end = lines * (block + 1) // s.blocks
-    cdef Py_ssize_t line = lines * block // s.blocks, panel
+    cdef Py_ssize_t line = lines * block // s.blocks, panel, piece, width
     cdef floating *W_sums = <floating *>s.partial + block * s.sums
-    cdef floating *b_sums = W_sums + TAPS * cut.depth * cut.columns
+    cdef floating *b_sums = W_sums + weights(&s.g)
+    cdef filter_piece p
     memset(sums, 0, s.t.elements * s.sums_plane * sizeof(floating))
     memset(b_sums, 0, padded_columns(cut[0]) * sizeof(floating))
     while line < end:
         add_lines(s, line, min(line + s.lines, end), sums, b_sums)
         line += s.lines
     for panel in range(cut.count):
-        loops_for(sizeof(floating)).winograd_weights(
-            s.t.side, cut.depth, panel_columns(cut[0], panel), panel_width(cut[0], panel), sums + panel_offset(cut[0], panel),
-            s.sums_plane, W_sums + panel * 2 * cut.lanes, cut.columns, cut.depth * cut.columns)
+        width = panel_width(cut[0], panel)
+        for piece in range(all_pieces(&s.t)):
+            p = piece_of(&s.g, piece)
+            loops_for(sizeof(floating)).winograd_weights(
+                s.t.side, &p, panel_columns(cut[0], panel), width,
+                sums + panel_offset(cut[0], panel) + piece * s.g.channels * width, s.sums_plane,
+                W_sums + piece_offset(&s.g, piece) + panel * 2 * cut.lanes)
+
+
+cdef Py_ssize_t weights(const geometry *g) noexcept nogil:
+    return g.filter_height * g.filter_width * g.channels * g.filters
 
 
 cdef void add_lines(
@@ -425,19 +537,19 @@ cdef void add_lines(
     """Lines begin .. end of all images, added to the sums, which buffers for both sides' tiles and for rows follow."""
     cdef Py_ssize_t tiles = s.t.tiles, together = (end - begin) * tiles, line = begin, element, panel
     cdef floating *pixels = sums + s.t.elements * s.sums_plane
-    cdef floating *gradients = pixels + s.t.elements * s.pixels_plane
+    cdef floating *gradients = pixels + s.t.elements * all_pieces(&s.t) * s.pixels_piece
     cdef floating *rows = gradients + s.t.elements * s.gradients_plane
     cdef band at
     while line < end:
         at = lines_of(&s.t, line, end)
         transform_pixels(
-            &s.t, <const floating *>s.x, at, pixels + (line - begin) * tiles * s.t.p.channels, s.pixels_plane, rows)
+            &s.t, <const floating *>s.x, at, pixels + (line - begin) * tiles * s.g.channels, s.pixels_piece, rows)
         transform_gradients(s, at, together, gradients, (line - begin) * tiles, b_sums, rows)
         line += at.count
     for element in range(s.t.elements):
         for panel in range(s.cut.count):
             add_products(
-                s, together, panel, <const floating *>pixels + element * s.pixels_plane,
+                s, together, panel, <const floating *>pixels + element * all_pieces(&s.t) * s.pixels_piece,
                 <const floating *>gradients + element * s.gradients_plane + panel * 2 * s.cut.lanes * together,
                 sums + element * s.sums_plane + panel_offset(s.cut, panel))
 
@@ -447,7 +559,7 @@ cdef void add_products(
     floating *sums,
 ) noexcept nogil:
     """Of an element, in sums of few tiles each, which lose fewer digits than one of all."""
-    cdef Py_ssize_t channels = s.t.p.channels, parts = in_parts(tiles, TO_SUM), part, first, run = 0
+    cdef Py_ssize_t channels = s.g.channels, parts = in_parts(tiles, TO_SUM), part, piece, first, run = 0
     cdef product q
     q.runs, q.a_depth, q.a_runs, q.b_runs = 1, channels, &run, &run
     q.bias, q.accumulate, q.relu = NULL, True, False
@@ -455,7 +567,10 @@ cdef void add_products(
     for part in range(parts):
         first = tiles * part // parts
         q.depth = tiles * (part + 1) // parts - first
-        multiply(q, channels, 1, pixels + first * channels, gradients + first * q.b_depth, sums)
+        for piece in range(all_pieces(&s.t)):
+            multiply(
+                q, channels, 1, pixels + piece * s.pixels_piece + first * channels, gradients + first * q.b_depth,
+                sums + piece * channels * q.b_depth)
 
 
 cdef void transform_gradients(
@@ -480,30 +595,30 @@ cdef int winograd_weight_gradient(
 ) except -1 nogil:
     """What `weight_gradient` computes: blocks of lines each have a gradient, and these are added in their order."""
     cdef winograd_sums s
-    s.t, s.h, s.cut = tiles_of_images(g), tiles_of_gradient(g), cut_panels[floating](g.channels, g.filters, 0)
+    s.g, s.t, s.h, s.cut = g[0], tiles_of_images(g), tiles_of_gradient(g), cut_pieces[floating](g, 0)
     s.x, s.grad = x, grad
-    cdef Py_ssize_t C = g.channels, F = g.filters, tiles = s.t.tiles, width = padded_columns(s.cut)
+    cdef Py_ssize_t C = g.channels, F = g.filters, W = weights(g), tiles = s.t.tiles, width = padded_columns(s.cut)
     cdef Py_ssize_t lines = all_lines(&s.t), block, i
     s.blocks = max(1, min(min(lines, MOST_BLOCKS), lines * tiles // BLOCK_TILES))
     s.blocks = max(s.blocks, min(lines, lines * tiles // LONGEST))  # long sums in one number lose digits
-    s.sums = aligned(TAPS * C * F + width)
-    s.lines = min(in_parts(lines, s.blocks), lines_at_a_time(&s.t, TO_SUM, C + width, sizeof(floating)))
+    s.sums = aligned(W + width)
+    s.lines = min(in_parts(lines, s.blocks), lines_at_a_time(&s.t, TO_SUM, s.cut.depth + width, sizeof(floating)))
     s.sums_plane = plane_size(1, s.cut.size)
-    s.pixels_plane, s.gradients_plane = plane_size(s.lines * tiles, C), plane_size(s.lines * tiles, width)
+    s.pixels_piece, s.gradients_plane = plane_size(s.lines * tiles, C), plane_size(s.lines * tiles, width)
     cdef Py_ssize_t private = (
-        s.t.elements * (s.sums_plane + s.pixels_plane + s.gradients_plane)
+        s.t.elements * (s.sums_plane + all_pieces(&s.t) * s.pixels_piece + s.gradients_plane)
         + max(rows_room(&s.t, s.lines), rows_room(&s.h, s.lines)))
-    cdef int threads = threads_for_product(s.blocks, 2.0 * lines * tiles * s.t.elements * C * F)
+    cdef int threads = threads_for_product(s.blocks, 2.0 * lines * tiles * s.t.elements * s.cut.depth * F)
     cdef floating *partial = <floating *>allocate(
         (s.blocks * s.sums + threads * private) * <Py_ssize_t>sizeof(floating))
     s.partial = partial
     for_each_task(add_block[floating], &s, s.blocks, threads, partial + s.blocks * s.sums, private)
-    memcpy(W_grad, partial, TAPS * C * F * sizeof(floating))
-    memcpy(b_grad, partial + TAPS * C * F, F * sizeof(floating))
+    memcpy(W_grad, partial, W * sizeof(floating))
+    memcpy(b_grad, partial + W, F * sizeof(floating))
     for block in range(1, s.blocks):
-        for i in range(TAPS * C * F):
+        for i in range(W):
             W_grad[i] += partial[block * s.sums + i]
         for i in range(F):
-            b_grad[i] += partial[block * s.sums + TAPS * C * F + i]
+            b_grad[i] += partial[block * s.sums + W + i]
     release(partial)
     return 0

@@ -6,6 +6,7 @@ output rows needs, stays in cache, and gemm.h reads its columns through strides 
 forward          output[band, F]  = columns[band, K]    . W[K, F]          correlation.pyx
 input gradient   the same, of the output gradient spread by the stride, with the flipped weights
                  or, straight from a pooled gradient, the weights below it  scatter.pyx
+small images     both of these without the taps that meet no pixel          positions.pyx
 weight gradient  W[K, F] = sum of columns[band, K]^T . grad[band, F]       weight_gradient.pyx
                  or, of few weights, from planes or from pooled windows    plane_gradient.pyx, window_gradient.pyx
 square filters   all three with fewer products, where channels are many     winograd.pyx
@@ -145,7 +146,8 @@ cdef int convolve(
     """`filters` is W as `prepare_filters` leaves it, or NULL."""
     cdef floating *own = NULL
     cdef Py_ssize_t size = filters_size(g, W[0])
-    if filters == NULL and positions_are_faster(g):
+    # Winograd's products round differently: outputs have the same bits in a batch of any size.
+    if filters == NULL and not winograd_is_faster(g) and positions_are_faster(g):
         return correlate_positions(g, x, W, False, b, relu, out)
     if filters == NULL and size > 0:
         own = <floating *>allocate(size * sizeof(floating))

@@ -1,6 +1,8 @@
 """The gradient of a convolution's weights and biases.
 
-W[K, F] = sum of columns[band, K]^T . grad[band, F]     task: a block of images
+W[K, F] = sum of columns[band, K]^T . grad[band, F]     task: a block of images, or some filters of one
+
+Where that leaves less of the vectors empty, the product is turned over: grad[band, F]^T . columns[band, K].
 
 From a pooled gradient, the windows that have one are listed and added straight to the sums; with few weights, they are
 walked without a list (window_gradient.pyx). Without pooling, few filters and channels are taken from planes

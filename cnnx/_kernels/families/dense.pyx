@@ -239,8 +239,10 @@ cdef int by_groups(dense_product *d, const floating *bias, double operations) ex
     """A task is some panels, which it packs for itself, for a block of rows."""
     cdef Py_ssize_t piece = min(<Py_ssize_t>DEPTH, d.cut.depth) * 2 * d.cut.lanes, groups
     cdef int threads = threads_for_product(d.cut.count, operations)
+    # Rows that meet a panel all at once leave no more to gain than that it stays in the first-level cache.
+    d.group = (GROUP if d.a.rows > TOGETHER else GROUP // 8) // piece
     # Two groups or more for each thread, for one may be slower than the other.
-    d.group = max(<Py_ssize_t>1, min(GROUP // piece, d.cut.count // (2 * threads) if threads > 1 else d.cut.count))
+    d.group = max(<Py_ssize_t>1, min(d.group, d.cut.count // (2 * threads) if threads > 1 else d.cut.count))
     groups = (d.cut.count + d.group - 1) // d.group
     d.blocks = (d.a.rows + MOST_ROWS - 1) // MOST_ROWS
     threads = threads_for_product(groups * d.a.rows, operations)

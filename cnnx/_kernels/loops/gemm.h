@@ -47,7 +47,7 @@ TARGET ALWAYS_INLINE void NAME(sum_block)(const int rows, const int vectors, con
     const VECTOR zero = {0};
     VECTOR sums[TALL_ROWS > 2 * WIDE_ROWS ? TALL_ROWS : 2 * WIDE_ROWS]; /* of a single row, MOST_VECTORS of them */
     /* Unrolled, or the compiler makes a call of it, and the sums go through memory. */
-#pragma GCC unroll 12
+#pragma GCC unroll 24
     for (int i = 0; i < rows * vectors; i++)
         sums[i] = zero;
 

@@ -45,7 +45,7 @@ class _Pooling(Layer):
         y = context.array("output", len(x))
         pooled = y.reshape(len(x), *self.pooled_shape)
         if self.mode == "max":
-            argmax = context.array("argmax", len(x))
+            argmax = context.array("argmax", len(x)) if context.keeps else None
             _kernels.max_pool_forward(x, *self.windows, pooled, argmax)
             context.keep(argmax)
         else:

@@ -232,6 +232,10 @@ def test_pooling_agrees_with_its_twin(case, dtype, seed, threads, place):
     y, argmax = np.empty(out_shape, dtype), np.empty(out_shape, place)
     assert_twins_agree("max_pool_forward", [x, *window], [y, argmax], exact=True)
     pooling.max_pool_forward(x, *window, y, argmax)
+    without_places = np.empty_like(y)
+    for kernel in (pooling.max_pool_forward, _compiled["pooling"].max_pool_forward):
+        kernel(x, *window, without_places, None)
+        np.testing.assert_array_equal(without_places, y)
     grad = rng.standard_normal(out_shape).astype(dtype)
     assert_twins_agree("max_pool_backward", [grad, argmax, *window], [x])
     x = rng.standard_normal(shape).astype(dtype)
@@ -513,9 +517,25 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "batch_norm_parameter_gradient": [two, two, (one, one), (one, np.zeros(2)), True, one, one],
         "batch_norm_input_gradient": [two, two, (one, one), (one, one), one, one, False, np.zeros((3, 3))],
         "batch_norm_pool_forward": [four, (one, one), (one, one), (2, 2), True, np.zeros((2, 2, 3, 3)), None],
-        "batch_norm_pool_parameter_gradient": [four, four.astype(np.uint8), four, (one, one), (one, one), (2, 1), one, one],
+        "batch_norm_pool_parameter_gradient": [
+            four,
+            four.astype(np.uint8),
+            four,
+            (one, one),
+            (one, one),
+            (2, 1),
+            one,
+            one,
+        ],
         "batch_norm_pool_input_gradient": [
-            four, four.astype(np.uint8), four, (one, one), (one, np.zeros(2)), (1, 1), (one, one), four
+            four,
+            four.astype(np.uint8),
+            four,
+            (one, one),
+            (one, np.zeros(2)),
+            (1, 1),
+            (one, one),
+            four,
         ],
         "nearest_upsample_forward": [four, np.zeros((2, 10, 11, 3))],
         "nearest_upsample_backward": [four, np.zeros((2, 10, 5, 3))],

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import cnnx
 from cnnx import _kernels
@@ -55,7 +54,10 @@ def test_pooled_batch_normalization_agrees_with_its_twin(
 def test_it_gives_the_bits_of_its_kernels_one_by_one(instruction_set, channels, size, dtype, rng):
     _kernels.use_instruction_set(instruction_set)
     x = rng.standard_normal((40, 19, 21, channels)).astype(dtype)
-    numbers = [tuple(rng.uniform(0.5, 2, (2, channels)).astype(dtype)), tuple(rng.normal(size=(2, channels)).astype(dtype))]
+    numbers = [
+        tuple(rng.uniform(0.5, 2, (2, channels)).astype(dtype)),
+        tuple(rng.normal(size=(2, channels)).astype(dtype)),
+    ]
     pooled = (40, 19 // size[0], 21 // size[1], channels)
     windows = (size, size, (0, 0))
     grad = rng.standard_normal(pooled).astype(dtype)

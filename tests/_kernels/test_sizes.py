@@ -37,6 +37,13 @@ DOORS = {
     "max_pool_backward": lambda s, p, d, n: (one, np.zeros(one.shape, np.int64), d, s, p, x.copy()),
     "average_pool_forward": lambda s, p, d, n: (x, d, s, p, one.copy()),
     "average_pool_backward": lambda s, p, d, n: (one, d, s, p, x.copy()),
+    "batch_norm_pool_forward": lambda s, p, d, n: (x, (b, b), (b, b), d, True, one.copy(), None),
+    "batch_norm_pool_parameter_gradient": (
+        lambda s, p, d, n: (one, places[:, :1, :1].copy(), x, (b, b), (b, b), d, b.copy(), b.copy())
+    ),
+    "batch_norm_pool_input_gradient": (
+        lambda s, p, d, n: (one, places[:, :1, :1].copy(), x, (b, b), (b, b), d, (b, b), x.copy())
+    ),
     "pad_images": lambda s, p, d, n: (x, *s, np.empty((1, 5, 5, 2), "f4")),
     "crop_images": lambda s, p, d, n: (x, *s, y.copy()),
 }

@@ -45,8 +45,8 @@ def by_passes(model, x):
 
 def programs_of(model):
     """How many there are, by sizes of batch, in each part of the serving plan."""
-    parts = model.serving_plan._noted
-    return [sorted(shape[0] for shape in part._programs) for part in parts if isinstance(part, programs.Programs)]
+    parts = [part for part in model.serving_plan._noted if isinstance(part, programs.Programs)]
+    return [sorted(shape[0] for shape in part._whole._programs) for part in parts]
 
 
 def network():
@@ -91,8 +91,20 @@ def test_the_work_of_every_layer_can_be_noted(make_layer, shape, dtype, rng):
     assert programs_of(model) == ([] if isinstance(model.layers[0], DropoutLayer) else [[1, 2, 3]])
 
 
-@given(seed=st.integers(0, 10**6), sizes=st.lists(st.integers(0, 9), min_size=2, max_size=5), threads=st.integers(1, 3))
-def test_networks_drawn_at_random_give_the_same_bits(seed, sizes, threads):
+@given(
+    seed=st.integers(0, 10**6),
+    sizes=st.lists(st.integers(0, 9), min_size=2, max_size=5),
+    threads=st.integers(1, 3),
+    cached=st.sampled_from([2**20, 20_000]),
+)
+def test_networks_drawn_at_random_give_the_same_bits(seed, sizes, threads, cached):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "CACHED", cached)
+        patch.setattr(programs, "WORTH_SHARING", cached)
+        check_drawn_network(seed, sizes, threads)
+
+
+def check_drawn_network(seed, sizes, threads):
     cnnx.set_num_threads(threads)
     drawn = draw_network(seed)
     model = drawn.model()
@@ -136,19 +148,61 @@ def test_the_numpy_kernels_have_none(rng):
         np.testing.assert_allclose(model.forward(x), expected, rtol=1e-5)
 
 
-def test_large_batches_and_many_sizes_go_from_pass_to_pass(rng, monkeypatch):
+def test_large_examples_and_many_sizes_go_from_pass_to_pass(rng, monkeypatch):
     monkeypatch.setattr(programs, "MOST_PROGRAMS", 2)
-    monkeypatch.setattr(programs, "LARGEST", 30000)
     model = folded()
-    for size in (100, 1, 2, 3, 1):
+    for size in (1, 2, 3, 1):
         x = batch(rng, size)
         np.testing.assert_array_equal(model.forward(x), by_passes(model, x))
     assert programs_of(model) == [[1, 2]]
+    monkeypatch.setattr(programs, "LARGEST", 300)
+    model = folded()
+    np.testing.assert_array_equal(model.forward(x), by_passes(model, x))
+    assert programs_of(model) == [[]]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("heavy", [2**17, 0])
+def test_large_batches_go_in_parts(threads, heavy, rng, monkeypatch):
+    monkeypatch.setattr(programs, "CACHED", 9000)
+    monkeypatch.setattr(programs, "HEAVY", heavy)
+    monkeypatch.setattr(programs, "MANY_TIMES", 0 if heavy == 0 else 64)
+    monkeypatch.setattr(programs, "WORTH_SHARING", 10_000)
+    cnnx.set_num_threads(threads)
+    model = folded()
+    for size in (2, 17, 40, 33, 40):
+        x = batch(rng, size)
+        np.testing.assert_array_equal(model.forward(x), by_passes(model, x))
+        np.testing.assert_array_equal(model.predict(x), by_passes(model, x).argmax(axis=1))
+    parts = [part.__self__ for part in model.serving_plan._noted[0]._parts]
+    assert len(parts) == (1 if heavy else 4)
+    # Of a stretch without weights, all examples are one part.
+    assert any(part._programs for part in parts) == (heavy > 0 or threads > 1)
+
+
+@given(st.integers(1, 300), st.integers(0, 40), st.integers(1, 5))
+def test_parts_are_even_for_the_threads_and_no_larger_than_they_may_be(examples, most, threads):
+    size = programs.part_size(examples, most, threads)
+    if size < examples:
+        assert size <= most
+        turns = -(-examples // (size * threads))
+        assert turns * size * threads <= 1.2 * examples
+    else:
+        assert size == examples
+
+
+def test_parts_of_another_size_are_refused(rng):
+    model, x = folded(), batch(rng, 2)
+    model.forward(x)
+    program = model.serving_plan._noted[0]._whole.find(x)
+    np.testing.assert_array_equal(program.run_parts(batch(rng, 6), None, 1e9).shape, (6, 3))
+    with pytest.raises(ValueError, match="expected parts of 672 bytes, got 1008"):
+        program.run_parts(batch(rng, 3), None, 0)
 
 
 def test_while_another_thread_records_a_batch_goes_from_pass_to_pass(rng):
     model, x = folded(), batch(rng, 3)
-    with model.serving_plan._noted[0]._recording:
+    with model.serving_plan._noted[0]._whole._recording:
         np.testing.assert_array_equal(model.forward(x), by_passes(model, x))
     assert programs_of(model) == [[]]
     model.forward(x)
@@ -251,7 +305,7 @@ def test_a_copy_has_programs_of_its_own(rng):
 def test_a_program_takes_no_other_arrays(rng):
     model, x = folded(), batch(rng, 2)
     y = model.forward(x)
-    program = model.serving_plan._noted[0]._programs[x.shape]
+    program = model.serving_plan._noted[0]._whole.find(x)
     unaligned = np.zeros(x.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(x.shape)
     for other in (x[:1], x.astype(np.float64)[:1], x.astype(">f4"), x.view(np.int32), x[:, ::-1], unaligned, None):
         if other is None:

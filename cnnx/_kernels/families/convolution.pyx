@@ -29,7 +29,7 @@ from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 from cnnx._kernels.products.correlation cimport correlate, pack_filters, packed_size
 from cnnx._kernels.products.positions cimport correlate_positions, positions_are_faster
-from cnnx._kernels.products.scatter cimport scatter, scatters_in_cache
+from cnnx._kernels.products.scatter cimport scatter, scatter_is_faster
 from cnnx._kernels.products.tiles cimport (
     call, geometry, measure, nhwc, pair, pooled, reading_pooled, sliding, too_far, unpooled, with_pooling,
 )
@@ -280,7 +280,7 @@ def convolution_pool_input_gradient(
     cdef geometry forward = pooled(forward_geometry(&c), c.pool)
     cdef geometry backward = reading_pooled(backward_geometry(&c), c.pool, places)
     with nogil:
-        if scatters_in_cache[floating](&forward, 0):
+        if scatter_is_faster[floating](&forward, 0):
             scatter(&forward, &grad[0, 0, 0, 0], places, &W[0, 0, 0, 0], &out[0, 0, 0, 0])
         else:
             input_gradient(&backward, &grad[0, 0, 0, 0], &W[0, 0, 0, 0], &out[0, 0, 0, 0])

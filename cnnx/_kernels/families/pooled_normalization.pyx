@@ -23,11 +23,17 @@ from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.ground.shapes cimport as_tuple, same_shape
 
 
+cdef enum:
+    PART = 4096         # elements that are in the first-level cache together with others
+    SWEEP_ROWS = 16     # as in normalization_rows.h, or a multiple
+
+
 cdef struct pooled_pass:
     channel_pass p              # first, for a pass takes it as its job
     Py_ssize_t height, width    # of an image, in rows and in elements of a row
     Py_ssize_t rows, columns    # windows of an image
     Py_ssize_t filter_height, filter_width
+    Py_ssize_t part             # elements of a block that are spread out at a time
     const void *source          # pooled gradients
     void *pooled
     void *places                # or NULL
@@ -38,6 +44,7 @@ cdef pooled_pass measure(
 ) except *:
     """Shapes that fit together: a kernel trusts them without bounds checks. `kind` only carries the type."""
     cdef pooled_pass q
+    cdef Py_ssize_t sweep
     q.height, q.width, q.rows, q.columns = x[1], x[2] * x[3], pooled[1], pooled[2]
     q.filter_height, q.filter_width = filter_size
     if (
@@ -50,6 +57,9 @@ cdef pooled_pass measure(
             f"{name.decode()}: shapes do not fit: images {as_tuple(x, 4)}, outputs {as_tuple(pooled, 4)}, "
             f"window {filter_size}")
     q.p.r = cut_rows(x[0] * q.height * q.width, x[3], LANES)
+    # Whole sweeps of rows, so that sums are added as in a block; several rows of images, for it touches two in part.
+    sweep = SWEEP_ROWS * q.p.r.width
+    q.part = (max(<Py_ssize_t>PART, 4 * q.width) + sweep - 1) // sweep * sweep
     q.p.x.itemsize, q.p.own, q.p.relu, q.source, q.pooled, q.places = sizeof(floating), 0, False, NULL, NULL, NULL
     return q
 
@@ -127,10 +137,10 @@ def batch_norm_pool_forward(
 
 # -- Gradients ----------------------------------------------------------------------------------------
 
-cdef const floating *spread_block(
+cdef const floating *spread_part(
     const pooled_pass *q, Py_ssize_t start, Py_ssize_t end, floating *buffer,
 ) noexcept nogil:
-    """The gradients of a block, in the buffer; the rows of images that it begins and ends in are spread as a whole."""
+    """The gradients of a part, in the buffer; the rows of images that it begins and ends in are spread as a whole."""
     cdef Py_ssize_t channels = q.p.r.channels, first = start // q.width, row, h, window, covered
     cdef floating *to = buffer
     covered = q.columns * q.filter_width * channels
@@ -148,33 +158,35 @@ cdef const floating *spread_block(
     return buffer + (start - first * q.width)
 
 
-cdef Py_ssize_t block_rows(const pooled_pass *q) noexcept nogil:
-    """Rows of numbers that have room for the rows of images that a block touches."""
-    return rows_for(q, (q.p.r.block // q.width + 2) * q.width)
+cdef Py_ssize_t part_rows(const pooled_pass *q) noexcept nogil:
+    """Rows of numbers that have room for the rows of images that a part touches."""
+    return rows_for(q, (q.part // q.width + 2) * q.width)
 
 
 cdef void parameter_gradient_task(const void *job, Py_ssize_t task, floating *totals) noexcept nogil:
     """Sums of g and of g * (x - mean)."""
     cdef const pooled_pass *q = <const pooled_pass *>job
     cdef rows r = q.p.r
-    cdef Py_ssize_t start = task * r.share, stop = min(start + r.share, r.size), end
+    cdef Py_ssize_t start = task * r.share, stop = min(start + r.share, r.size), end, size
     cdef double *sums = q.p.sums + task * q.p.own
     memset(sums, 0, q.p.own * sizeof(double))
     while start < stop:
         end = min(start + r.block, stop)
         memset(totals, 0, 2 * r.width * sizeof(floating))
-        loops_for(sizeof(floating)).add_gradients(
-            end - start, r.width, spread_block(q, start, end, totals + 2 * r.width),
-            <const floating *>q.p.x.first + start, q.p.shared, False, totals)
+        while start < end:
+            size = min(q.part, end - start)
+            loops_for(sizeof(floating)).add_gradients(
+                size, r.width, spread_part(q, start, start + size, totals + 2 * r.width),
+                <const floating *>q.p.x.first + start, q.p.shared, False, totals)
+            start += size
         fold(<const floating *>totals, r, sums)
         fold(<const floating *>(totals + r.width), r, sums + r.channels)
-        start = end
 
 
 cdef int parameter_gradient(pooled_pass *q, floating kind) except -1 nogil:
     cdef channel_pass *p = &q.p
     cdef Py_ssize_t c
-    spread_numbers(p, <floating *>reserve(p, p.r.tasks, 3, 2, 3, 2 + block_rows(q)))
+    spread_numbers(p, <floating *>reserve(p, p.r.tasks, 3, 2, 3, 2 + part_rows(q)))
     run_tasks(parameter_gradient_task[floating], p)
     fill_sums(p, <floating *>p.numbers[BETA_GRAD])
     for c in range(p.r.channels):
@@ -186,15 +198,18 @@ cdef int parameter_gradient(pooled_pass *q, floating kind) except -1 nogil:
 
 cdef void input_gradient_task(const void *job, Py_ssize_t block, floating *buffer) noexcept nogil:
     cdef const pooled_pass *q = <const pooled_pass *>job
-    cdef Py_ssize_t start = block * q.p.r.block, end = min(start + q.p.r.block, q.p.r.size)
-    loops_for(sizeof(floating)).normalization_gradient_rows(
-        end - start, q.p.r.width, spread_block(q, start, end, buffer), <const floating *>q.p.x.first + start,
-        q.p.shared, False, <floating *>q.p.out.first + start)
+    cdef Py_ssize_t start = block * q.p.r.block, end = min(start + q.p.r.block, q.p.r.size), size
+    while start < end:
+        size = min(q.part, end - start)
+        loops_for(sizeof(floating)).normalization_gradient_rows(
+            size, q.p.r.width, spread_part(q, start, start + size, buffer), <const floating *>q.p.x.first + start,
+            q.p.shared, False, <floating *>q.p.out.first + start)
+        start += size
 
 
 cdef int input_gradient(pooled_pass *q, floating kind) except -1 nogil:
     cdef channel_pass *p = &q.p
-    cdef floating *to = <floating *>reserve(p, p.r.blocks, 3, 0, 5, block_rows(q))
+    cdef floating *to = <floating *>reserve(p, p.r.blocks, 3, 0, 5, part_rows(q))
     spread_numbers(p, to)
     # The memory of the first thread is free until then.
     spread_slopes(p, to + 5 * p.r.width, to + 3 * p.r.width)

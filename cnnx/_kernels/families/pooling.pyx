@@ -76,6 +76,21 @@ cdef (Py_ssize_t, Py_ssize_t) uncut(const windows *w) noexcept nogil:
     return first, first if w.width + w.left < w.filter_width else end
 
 
+cdef void largest_row(const windows *w, const floating *image, Py_ssize_t oh, floating *best) noexcept nogil:
+    """One output row without places: windows that no margin cuts off on the left or right together."""
+    cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, top = max(0, -h0), ow = 0, w0, begin, count
+    cdef Py_ssize_t rows = min(w.filter_height, w.height - h0) - top, first, end
+    first, end = uncut(w)
+    image += (h0 + top) * w.width * C
+    while ow < w.columns:
+        w0 = ow * w.column_stride - w.left
+        begin, count = max(0, w0), end - first if ow == first and first < end else 1
+        loops_for(sizeof(floating)).max_row(
+            image + begin * C, rows, min(w.width, w0 + w.filter_width) - begin, w.width * C, w.column_stride, count, C,
+            C, False, best + ow * C, NULL)
+        ow += count
+
+
 cdef void max_row(const windows *w, const floating *image, Py_ssize_t oh, floating *best, place *argmax) noexcept nogil:
     """One output row: windows that no margin cuts off on the left or right together, the others by themselves."""
     cdef Py_ssize_t C = w.channels, h0 = oh * w.row_stride - w.top, first = w.columns, end = w.columns, top, bottom, k
@@ -338,6 +353,13 @@ cdef struct pooling:
     Py_ssize_t tasks
 
 
+cdef void largest_task(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
+    cdef const pooling *p = <const pooling *>job
+    largest_row(
+        &p.w, image_of(p, task // p.w.rows, <const floating *>p.source), task % p.w.rows,
+        <floating *>p.out + task * p.w.columns * p.w.channels)
+
+
 cdef void max_task(const void *job, Py_ssize_t task, floating *unused) noexcept nogil:
     cdef const pooling *p = <const pooling *>job
     cdef Py_ssize_t row = task * p.w.columns * p.w.channels
@@ -427,7 +449,11 @@ def max_pool_forward(
     const floating[:, :, :, ::1] x, filter_size, stride, padding, floating[:, :, :, ::1] out, argmax,
 ):
     cdef windows w = measure("max_pool_forward", x.shape, out.shape, filter_size, stride, padding)
-    cdef elements places = places_of("max_pool_forward", argmax, out.shape, w, PyBUF_WRITABLE)
+    cdef elements places
+    if argmax is None:
+        pool(largest_task[floating], w, w.images * w.rows, x, out)
+        return
+    places = places_of("max_pool_forward", argmax, out.shape, w, PyBUF_WRITABLE)
     pool(max_task[floating], w, w.images * w.rows, x, out, &places)
 
 

@@ -292,11 +292,13 @@ static int start_helpers(int count)
     return helpers.started < count ? helpers.started : count;
 }
 
-/* Whether the last of `count` helpers is awake, or shall be woken: for a job that is worth it, as are small ones together,
+/* Whether helpers are free, and the last of `count` is awake, or shall be woken: for a job that is worth it, as are small ones together,
  * each of which began soon after the one before. What a job is worth is in the caller's units. */
 static int may_help(int count, int worth, int worth_waking)
 {
     const int started = READ_NUMBER(&helpers.started);
+    if (READ_NUMBER(&helpers.taken))
+        return 0;
     if (worth >= worth_waking || (started >= count && READ_NUMBER(&helpers.each[count - 1]->state) != ASLEEP))
         return 1;
     const unsigned int time = (unsigned int)(now() / 1000);

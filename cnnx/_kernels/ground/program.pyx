@@ -10,6 +10,7 @@ All other addresses, such as those of weights, stay as they are.
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
+from cpython.exc cimport PyErr_Occurred
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
@@ -18,10 +19,11 @@ from numpy import empty
 
 from cnnx._kernels.ground.finite cimport differences
 from cnnx._kernels.ground.instruction_sets cimport in_use, instruction_set
-from cnnx._kernels.ground.parallel cimport allocate, release
+from cnnx._kernels.ground.parallel cimport allocate, for_each_task, release, threads_for_product
 
 cdef extern from "recorder.h" nogil:
     void *recorder  # a Program, which is alive while it records
+    void MARK(long *number)
 
 cdef enum:
     ALIGNMENT = 64          # of jobs and arrays in memory, in bytes
@@ -39,6 +41,22 @@ cdef struct address:
     const char *pointer     # as it was noted
     int where
     Py_ssize_t offset       # from the beginning of that
+
+
+cdef struct program_code:
+    noted_job *noted
+    Py_ssize_t count
+    char *jobs
+    Py_ssize_t jobs_size
+    address *addresses
+    Py_ssize_t address_count
+    address result
+    Py_ssize_t batch_size, memory_size, result_size     # in bytes
+
+
+# What fails gives -1 or NULL, and nobody looks for the error: without the interpreter, no thread can.
+ctypedef int (*quiet_function)(const void *job, const void *unused) noexcept nogil
+ctypedef void *(*quiet_allocation)(Py_ssize_t bytes) noexcept nogil
 
 
 cdef Py_ssize_t aligned(Py_ssize_t bytes) noexcept nogil:
@@ -78,17 +96,10 @@ cdef bint take_place(address *a, const char *first, Py_ssize_t bytes, int where,
 cdef class Program:
     """Recorded in a ``with`` statement, in which kernels do nothing; then `bind` says what their arrays were."""
 
-    cdef noted_job *noted
-    cdef Py_ssize_t count
-    cdef char *jobs
-    cdef Py_ssize_t jobs_size
-    cdef address *addresses
-    cdef Py_ssize_t address_count
+    cdef program_code code
     cdef list kept
     cdef tuple shape
     cdef object dtype
-    cdef address result
-    cdef Py_ssize_t batch_size, memory_size, result_size
     cdef char type  # of the batch's numbers
     cdef const instruction_set *made_for
 
@@ -96,9 +107,9 @@ cdef class Program:
         self.kept, self.made_for = [], in_use()
 
     def __dealloc__(self):
-        free(self.noted)
-        free(self.jobs)
-        free(self.addresses)
+        free(self.code.noted)
+        free(self.code.jobs)
+        free(self.code.addresses)
 
     def __enter__(self):
         global recorder
@@ -113,17 +124,18 @@ cdef class Program:
         self, job_function run, const void *job, Py_ssize_t size, const void ***arrays, int count,
         object kept,
     ) except -1:
-        cdef Py_ssize_t start = self.jobs_size, n = self.address_count
+        cdef program_code *c = &self.code
+        cdef Py_ssize_t start = c.jobs_size, n = c.address_count
         cdef int i
-        self.noted = <noted_job *>grown(self.noted, (self.count + 1) * sizeof(noted_job))
-        self.jobs = <char *>grown(self.jobs, start + aligned(size))
-        self.addresses = <address *>grown(self.addresses, (n + count) * sizeof(address))
-        self.noted[self.count] = noted_job(run, start)
-        memcpy(self.jobs + start, job, size)
+        c.noted = <noted_job *>grown(c.noted, (c.count + 1) * sizeof(noted_job))
+        c.jobs = <char *>grown(c.jobs, start + aligned(size))
+        c.addresses = <address *>grown(c.addresses, (n + count) * sizeof(address))
+        c.noted[c.count] = noted_job(run, start)
+        memcpy(c.jobs + start, job, size)
         for i in range(count):
-            self.addresses[n + i] = address(
+            c.addresses[n + i] = address(
                 start + (<const char *>arrays[i] - <const char *>job), <const char *>arrays[i][0], 0, 0)
-        self.count, self.jobs_size, self.address_count = self.count + 1, start + aligned(size), n + count
+        c.count, c.jobs_size, c.address_count = c.count + 1, start + aligned(size), n + count
         self.kept.append(kept)
         return 0
 
@@ -145,23 +157,29 @@ cdef class Program:
     def bind(self, x, tuple memories, y):
         """Say that jobs were noted with the batch `x`, that working arrays lay in `memories`, and that `y` was the result.
         """
+        cdef program_code *c = &self.code
         cdef Py_ssize_t i, moved = 0
         cdef Py_buffer buffer
-        for i in range(self.address_count):
-            self.locate(&self.addresses[i], x, memories)
-            if self.addresses[i].where:
-                self.addresses[moved] = self.addresses[i]
+        for i in range(c.address_count):
+            self.locate(&c.addresses[i], x, memories)
+            if c.addresses[i].where:
+                c.addresses[moved] = c.addresses[i]
                 moved += 1
-        self.address_count = moved
+        c.address_count = moved
         PyObject_GetBuffer(y, &buffer, PyBUF_SIMPLE)
-        self.result = address(0, <const char *>buffer.buf, 0, 0)
+        c.result = address(0, <const char *>buffer.buf, 0, 0)
         PyBuffer_Release(&buffer)
-        self.locate(&self.result, x, memories)
+        self.locate(&c.result, x, memories)
         self.shape, self.dtype = y.shape, y.dtype
-        self.batch_size, self.result_size, self.type = x.nbytes, y.nbytes, ord(x.dtype.char)
-        self.memory_size = sum([aligned(memory.nbytes) for memory in memories])
-        if not self.result.where:
+        c.batch_size, c.result_size, self.type = x.nbytes, y.nbytes, ord(x.dtype.char)
+        c.memory_size = sum([aligned(memory.nbytes) for memory in memories])
+        if not c.result.where:
             raise ValueError("program: the result lies neither in the batch nor in the working memory")
+
+    @property
+    def up_to_date(self):
+        """Whether kernels would note the same now; with another instruction set they would not."""
+        return in_use() == self.made_for
 
     def run(self, x, bint finite=False):
         """The result for another batch of the same size, in a new array.
@@ -184,7 +202,7 @@ cdef class Program:
     cdef bint takes(self, const Py_buffer *batch, bint finite) noexcept:
         """Whether a batch is like the one that the program was recorded with, and its numbers are finite if need be."""
         if (
-            batch.len != self.batch_size or batch.format[0] != self.type or batch.format[1] != 0
+            batch.len != self.code.batch_size or batch.format[0] != self.type or batch.format[1] != 0
             or <uintptr_t>batch.buf % batch.itemsize
         ):
             return False
@@ -196,28 +214,91 @@ cdef class Program:
 
     cdef result_of(self, const Py_buffer *batch):
         cdef Py_buffer result
+        cdef int status
         y = empty(self.shape, self.dtype)
         PyObject_GetBuffer(y, &result, PyBUF_WRITABLE)
         try:
             with nogil:
-                self.run_jobs(<const char *>batch.buf, <char *>result.buf)
+                status = run_jobs(&self.code, <const char *>batch.buf, <char *>result.buf)
+            check(status)
         finally:
             PyBuffer_Release(&result)
         return y
 
-    cdef int run_jobs(self, const char *batch, char *result) except -1 nogil:
-        cdef char *memory = <char *>allocate(self.memory_size + self.jobs_size)
-        cdef char *jobs = memory + self.memory_size
-        cdef const address *a
-        cdef Py_ssize_t i
+    def run_parts(self, x, Program rest, double operations):
+        """The results of a batch of several parts, each like the one that was recorded, and after them the `rest`, if any.
+
+        Threads share the parts, of so many operations together.
+        """
+        cdef Py_buffer batch, result
+        cdef parts p
+        cdef Py_ssize_t left = x.nbytes - (0 if rest is None else rest.code.batch_size)
+        p.whole, p.rest, p.failed = &self.code, NULL if rest is None else &rest.code, 0
+        p.count = left // self.code.batch_size
+        if left != p.count * self.code.batch_size:
+            raise ValueError(f"program: expected parts of {self.code.batch_size} bytes, got {left}")
+        y = empty((len(x), *self.shape[1:]), self.dtype)
+        PyObject_GetBuffer(x, &batch, PyBUF_C_CONTIGUOUS)
         try:
-            memcpy(jobs, self.jobs, self.jobs_size)
-            for i in range(self.address_count):
-                a = &self.addresses[i]
-                (<const char **>(jobs + a.place))[0] = (batch if a.where == IN_BATCH else memory) + a.offset
-            for i in range(self.count):
-                self.noted[i].run(jobs + self.noted[i].start, NULL)
-            memcpy(result, (batch if self.result.where == IN_BATCH else memory) + self.result.offset, self.result_size)
+            PyObject_GetBuffer(y, &result, PyBUF_WRITABLE)
+            try:
+                p.batch, p.result = <const char *>batch.buf, <char *>result.buf
+                with nogil:
+                    share_parts(&p, operations)
+                check(-p.failed)
+            finally:
+                PyBuffer_Release(&result)
         finally:
-            release(memory)
-        return 0
+            PyBuffer_Release(&batch)
+        return y
+
+
+cdef int run_jobs(const program_code *code, const char *batch, char *result) noexcept nogil:
+    """-1 where a job has failed. Its error may be lost, as this may be a helper's thread."""
+    cdef char *memory = <char *>(<quiet_allocation>allocate)(code.memory_size + code.jobs_size)
+    cdef char *jobs = memory + code.memory_size
+    cdef const address *a
+    cdef Py_ssize_t i
+    cdef int status = 0
+    if memory == NULL:
+        return -1
+    memcpy(jobs, code.jobs, code.jobs_size)
+    for i in range(code.address_count):
+        a = &code.addresses[i]
+        (<const char **>(jobs + a.place))[0] = (batch if a.where == IN_BATCH else memory) + a.offset
+    for i in range(code.count):
+        status = (<quiet_function>code.noted[i].run)(jobs + code.noted[i].start, NULL)
+        if status == -1:
+            break
+    if status != -1:
+        memcpy(result, (batch if code.result.where == IN_BATCH else memory) + code.result.offset, code.result_size)
+    release(memory)
+    return status
+
+
+cdef int check(int status) except -1:
+    """Raise what has made a job fail."""
+    if status == -1 and PyErr_Occurred() == NULL:
+        raise MemoryError("a program of kernels")
+    return status
+
+
+cdef struct parts:
+    const program_code *whole
+    const program_code *rest    # of the last part, or NULL
+    Py_ssize_t count            # of the others
+    const char *batch
+    char *result
+    long failed
+
+
+cdef void run_part(const void *job, Py_ssize_t part, float *unused) noexcept nogil:
+    cdef parts *p = <parts *>job
+    cdef const program_code *code = p.whole if part < p.count else p.rest
+    if run_jobs(code, p.batch + part * p.whole.batch_size, p.result + part * p.whole.result_size) == -1:
+        MARK(&p.failed)
+
+
+cdef void share_parts(parts *p, double operations) noexcept nogil:
+    cdef Py_ssize_t count = p.count + (p.rest != NULL)
+    for_each_task[float](run_part, p, count, threads_for_product(count, operations), NULL, 0)

@@ -10,4 +10,12 @@
 
 static THREAD_LOCAL void *recorder;
 
+/* A mark that several threads may leave. */
+#ifdef _MSC_VER
+#include <intrin.h>
+#define MARK(number) ((void)_InterlockedExchange((number), 1))
+#else
+#define MARK(number) __atomic_store_n((number), 1, __ATOMIC_RELAXED)
+#endif
+
 #endif

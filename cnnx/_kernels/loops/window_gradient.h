@@ -104,6 +104,13 @@ TARGET ALWAYS_INLINE void NAME(add_filters)(const int rows, const int vectors, c
 TARGET static void NAME(window_gradient)(const window_band *p, const void *grad, const uint8_t *places, const void *x_,
                                          void *sums_, void *totals_)
 {
+#if VECTOR_BYTES == 64
+    /* A vector wider than a filter's row would only reach into another cache line, for every window. */
+    if (p->filter_columns <= 32 / REAL_BYTES + 1) {
+        JOIN(window_gradient, JOIN(avx2, REAL))(p, grad, places, x_, sums_, totals_);
+        return;
+    }
+#endif
     const REAL *x = x_;
     REAL *sums = sums_, *totals = totals_;
 #if defined(NARROWER)

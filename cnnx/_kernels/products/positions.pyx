@@ -43,7 +43,7 @@ cdef struct positions:
     panels cut
     const void *x
     const void *filters
-    const void *bias    # in whole vectors, or NULL
+    const void *bias    # or NULL; in whole vectors, if the product is not turned over
     bint relu
     void *out
     Py_ssize_t blocks   # of images
@@ -153,8 +153,21 @@ cdef void multiply_band(const void *job, Py_ssize_t task, floating *memory) noex
             multiply(
                 p, g.filters, g.channels if s.flipped else 1, <const floating *>s.filters, <const floating *>memory,
                 sums + column * g.filters * width)
+        if s.bias != NULL:
+            add_bias(s, sums, width)
         loops_for(sizeof(floating)).transpose(
             sums, width, out_row, images, <floating *>s.out + (image * g.rows + row) * out_row, g.rows * out_row)
+
+
+cdef void add_bias(const positions *s, floating *sums, Py_ssize_t width) noexcept nogil:
+    """To a row of positions, filter by filter, before it is transposed; then ReLU."""
+    cdef Py_ssize_t filters = s.g.filters, i, k
+    cdef const floating *bias = <const floating *>s.bias
+    cdef floating value
+    for i in range(s.g.columns * filters):
+        for k in range(width):
+            value = sums[i * width + k] + bias[i % filters]
+            sums[i * width + k] = 0 if s.relu and value <= 0 else value
 
 
 cdef Py_ssize_t taps(const geometry *g) noexcept nogil:
@@ -230,7 +243,8 @@ cdef int correlate_positions(
     s.g, s.x, s.bias, s.relu, s.out, s.flipped = g[0], x, NULL, relu, out, flipped
     s.cut = cut_panels[floating](taps(g) * g.channels, g.filters, 0)
     cdef double operations = 2.0 * g.images * g.rows * g.columns * g.filters * s.cut.depth * share_of_taps(g)
-    if turns(g, s.cut.lanes) and bias == NULL and not relu:
+    if turns(g, s.cut.lanes) and (bias != NULL or not relu):
+        s.bias = bias
         return by_bands(&s, W, operations)
     cdef Py_ssize_t most = (g.images + in_use().wide_rows - 1) // in_use().wide_rows, size = aligned(s.cut.size)
     s.blocks = max((g.images + MOST_IMAGES - 1) // MOST_IMAGES, min(most, (FEWEST_TASKS + g.rows - 1) // g.rows))

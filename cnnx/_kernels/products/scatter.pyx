@@ -15,6 +15,7 @@ from cnnx._kernels.products.tiles cimport aligned, geometry, lists_size, tile_ro
 
 cdef enum:
     SCATTERED_TILE = 262144  # bytes
+    FEW_VECTORS = 5
 
 
 cdef struct scattering:
@@ -34,9 +35,14 @@ cdef geometry whole_images(geometry g) noexcept nogil:
     return g
 
 
-cdef bint scatters_in_cache(const geometry *g, floating kind) noexcept nogil:
-    # `kind` only carries the type.
+cdef bint scatter_is_faster(const geometry *g, floating kind) noexcept nogil:
+    """Than the product over the gradient spread out, if the tile stays in cache; `kind` only carries the type.
+
+    A position's filters are added one after the other: with few vectors of weights each waits for the one before."""
     cdef geometry h = whole_images(g[0])
+    cdef Py_ssize_t few = FEW_VECTORS * in_use().vector_bytes // <Py_ssize_t>sizeof(floating)
+    if g.filter_height * g.filter_width * g.channels < few and g.row_stride == 1 and g.column_stride == 1:
+        return False
     return tile_rows(&h, h.rows) * h.tile_width * h.channels * sizeof(floating) <= SCATTERED_TILE
 
 

@@ -10,8 +10,7 @@ from cnnx._kernels.reference.normalization import (
     batch_norm_parameter_gradient,
 )
 from cnnx._kernels.reference.pooling import max_pool_backward, max_pool_forward
-from cnnx._typing import Array
-from cnnx._typing import Pair as Size
+from cnnx._typing import Array, Pair as Size
 
 
 def batch_norm_pool_forward(

@@ -6,8 +6,13 @@ from cnnx._kernels.reference.windows import inside, padded, pixels_at, taps
 from cnnx._typing import Array, Pair
 
 
-def max_pool_forward(x: Array, filter_size: Pair, stride: Pair, padding: Pair, out: Array, argmax: Array) -> None:
-    """The largest pixel of each window, and its place in the window; the first of equals, NaN above all."""
+def max_pool_forward(
+    x: Array, filter_size: Pair, stride: Pair, padding: Pair, out: Array, argmax: Array | None
+) -> None:
+    """The largest pixel of each window, and its place in the window; the first of equals, NaN above all.
+
+    Without an `argmax` the places are not kept.
+    """
     canvas = padded(x, filter_size, stride, padding, out)
     pixels = padded(np.ones(x.shape, dtype=bool), filter_size, stride, padding, out)
     found = np.zeros(out.shape, dtype=bool)
@@ -16,7 +21,8 @@ def max_pool_forward(x: Array, filter_size: Pair, stride: Pair, padding: Pair, o
         larger = ~found | (value > out) | (np.isnan(value) & ~np.isnan(out))
         wins = pixels_at(pixels, tap, stride, out) & larger
         np.copyto(out, value, where=wins)
-        np.copyto(argmax, np.asarray(place, dtype=argmax.dtype), where=wins)
+        if argmax is not None:
+            np.copyto(argmax, np.asarray(place, dtype=argmax.dtype), where=wins)
         found |= wins
 
 

@@ -1,5 +1,5 @@
-/* The transforms around Winograd's products, for pieces of filters and `side` x `side` outputs at a time. A template like
- * gemm.h.
+/* The transforms around Winograd's products, for pieces of filters and `side` x `side` outputs at a time. A template
+ * like gemm.h.
  *
  * With the pixels d below the outputs y of a tile, and the filter g, all of them for one channel and one filter,
  *

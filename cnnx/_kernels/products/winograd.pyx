@@ -1,5 +1,5 @@
-"""Convolution with small square filters by Winograd's products (winograd.h), of which there are two to four times fewer:
-for 3x3 filters and 4x4 outputs 36 instead of 144.
+"""Convolution with small square filters by Winograd's products (winograd.h), of which there are two to four times
+fewer: for 3x3 filters and 4x4 outputs 36 instead of 144.
 
 A line is a row of tiles, each with 4x4, 3x3 or 2x2 outputs. For each of the 36 or 16 elements e of a tile
 
@@ -134,7 +134,7 @@ cdef double products_of_tiles(const geometry *g, Py_ssize_t side) noexcept nogil
 
 
 cdef Py_ssize_t tile_side(const geometry *g) noexcept nogil:
-    """Outputs of a tile's side: those with the fewest products, also for the part of the last tiles that nobody wants."""
+    """Outputs of a tile's side: those with the fewest products, with the part of the last tiles that nobody wants."""
     cdef Py_ssize_t best = 2
     if products_of_tiles(g, 4) < products_of_tiles(g, best):
         best = 4

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # the kernels, which `__getattr__` finds below: their types a
     from cnnx._kernels.reference.augmentation import *  # noqa: F403
     from cnnx._kernels.reference.bias import *  # noqa: F403
     from cnnx._kernels.reference.convolution import *  # noqa: F403
+    from cnnx._kernels.reference.convolution_windows import *  # noqa: F403
     from cnnx._kernels.reference.dense import *  # noqa: F403
     from cnnx._kernels.reference.depthwise import *  # noqa: F403
     from cnnx._kernels.reference.dropout import *  # noqa: F403

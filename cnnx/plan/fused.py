@@ -20,7 +20,7 @@ from cnnx.layers.convolution import ConvolutionLayer
 from cnnx.layers.dense import DenseLayer
 from cnnx.layers.depthwise import DepthwiseConvolutionLayer
 from cnnx.layers.normalization import BatchNormLayer
-from cnnx.layers.pooling import PoolLayer
+from cnnx.layers.pooling import GlobalPoolLayer, PoolLayer
 from cnnx.layers.product import ProductLayer
 from cnnx.memory.arrays import Reservation
 from cnnx.plan.passes import Pass
@@ -137,6 +137,32 @@ class ConvolutionPool(FusedPass):
         out = self.array("input_gradient", len(x))
         _kernels.convolution_pool_input_gradient(grad, argmax, params["W"], self.window, out)
         return out
+
+
+class ConvolutionWindows(FusedPass):
+    """In inference, convolution, perhaps ReLU, and pooling of any other windows: only what is pooled is written."""
+
+    def __init__(self, layers: Sequence[Layer], training: bool) -> None:
+        super().__init__(layers, training)
+        convolution, pool = cast(ConvolutionLayer, layers[0]), cast(PoolLayer | GlobalPoolLayer, layers[-1])
+        self.relu, self.averages, self.pooled_shape = len(layers) == 3, pool.mode == "average", pool.pooled_shape
+        self.window, self.pooling = convolution.window, (convolution.output_shape[:2], *pool.windows)
+
+    @staticmethod
+    def match(layers: Sequence[Layer]) -> int:
+        """A convolution of one group, perhaps ReLU, and pooling."""
+        count = 3 if len(layers) > 1 and type(layers[1]) is ReluLayer else 2
+        pool, first = layers[count - 1] if len(layers) >= count else None, layers[0]
+        fits = type(first) is ConvolutionLayer and first.groups == 1 and not first.depthwise
+        return count if fits and type(pool) in (PoolLayer, GlobalPoolLayer) else 0
+
+    def forward(self, x: Array) -> Array:
+        """(batch, height, width, channels) to the pooling's output."""
+        params, y = self.layers[0].params, self.array("output", len(x))
+        forward = _kernels.convolution_average_forward if self.averages else _kernels.convolution_max_forward
+        pooled = y.reshape(len(x), *self.pooled_shape)
+        forward(x, params["W"], params["b"], self.window, self.relu, self.pooling, pooled, self.prepared)
+        return y
 
 
 class BatchNormRelu(FusedPass):

@@ -16,6 +16,7 @@ from cnnx.plan.fused import (
     BatchNormPool,
     BatchNormRelu,
     ConvolutionPool,
+    ConvolutionWindows,
     FusedPass,
     ProductRelu,
     are,
@@ -73,6 +74,7 @@ class Residual(FusedPass):
 LONGEST = 3
 # In this order: the first that matches takes its layers.
 FUSIONS: tuple[type[FusedPass], ...] = (ConvolutionPool, ProductRelu, BatchNormPool, BatchNormRelu, Residual)
+IN_INFERENCE: tuple[type[FusedPass], ...] = (ConvolutionPool, ConvolutionWindows, *FUSIONS[1:])
 
 
 def fuse(layers: Sequence[Layer], training: bool) -> list[Pass]:
@@ -82,11 +84,12 @@ def fuse(layers: Sequence[Layer], training: bool) -> list[Pass]:
     """
     passes: list[Pass] = []
     done = 0
+    fusions = FUSIONS if training else IN_INFERENCE
     if not training:
         layers = [layer for layer in layers if not (layer.uses.training_only and type(layer) in LAYERS.values())]
     while done < len(layers):
         rest = layers[done : done + LONGEST]
-        count, kind = next(((n, kind) for kind in FUSIONS if (n := kind.match(rest))), (1, None))
+        count, kind = next(((n, kind) for kind in fusions if (n := kind.match(rest))), (1, None))
         passes.append(pass_of(rest[0], training) if kind is None else kind(rest[:count], training))
         done += count
     return passes

@@ -126,6 +126,8 @@ def test_a_window_that_is_none_is_an_error_in_every_convolution(window, kind):
     calls = {
         "convolution_forward": [x, W, b, window, False, x],
         "convolution_pool_forward": [x, W, b, window, False, x, argmax],
+        "convolution_max_forward": [x, W, b, window, False, ((4, 4), (1, 1), (1, 1), (0, 0)), x],
+        "convolution_average_forward": [x, W, b, window, False, ((4, 4), (1, 1), (1, 1), (0, 0)), x],
         "convolution_input_gradient": [x, W, window, x],
         "convolution_pool_input_gradient": [x, argmax, W, window, x],
         "convolution_weight_gradient": [x, x, window, W, b],
@@ -467,6 +469,8 @@ def test_compiled_kernels_refuse_shapes_that_do_not_fit_instead_of_crashing(name
         "add": [two, two, True, np.zeros((3, 3))],
         "convolution_forward": [four, np.zeros((2, 2, 4, 3)), one, ((1, 1), (0, 0), (1, 1)), False, four],
         "convolution_pool_forward": [four, filters, one, ((1, 1), (0, 0), (5, 5), (2, 2)), True, four, mask],
+        "convolution_max_forward": [four, filters, one, ((1, 1), (0, 0), (1, 1)), True, ((4, 4), *window), four],
+        "convolution_average_forward": [four, filters, one, ((1, 1), (0, 0), (1, 1)), True, ((0, 4), *window), four],
         "convolution_pool_input_gradient": [four, mask, filters, ((1, 1), (0, 0), (5, 5), (0, 2)), four],
         "convolution_pool_weight_gradient": [four, four, mask[:1], ((1, 1), (0, 0), (10, 10), (2, 2)), filters, one],
         "convolution_input_gradient": [four, filters, ((1, 1), (0, 0), (1, 0)), four],

@@ -25,6 +25,12 @@ DOORS = {
     "convolution_input_gradient": lambda s, p, d, n: (y, W, (s, p, d), x.copy()),
     "convolution_weight_gradient": lambda s, p, d, n: (x, y, (s, p, d), W.copy(), b.copy()),
     "convolution_pool_forward": lambda s, p, d, n: (x, W, b, (s, p, d, (n, n)), True, y, None),
+    "convolution_max_forward": (
+        lambda s, p, d, n: (x, W, b, ((1, 1), (0, 0), (1, 1)), True, ((n, n) if n % 2 else d, d, s, p), one.copy())
+    ),
+    "convolution_average_forward": (
+        lambda s, p, d, n: (x, W, b, (s, p, d), True, ((n, n), (n, n), (1, 1), (0, 0)), one.copy())
+    ),
     "convolution_pool_input_gradient": lambda s, p, d, n: (y, places, W, (s, p, d, (n, n)), x.copy()),
     "convolution_pool_weight_gradient": lambda s, p, d, n: (x, y, places, (s, p, d, (n, n)), W.copy(), b.copy()),
     "grouped_convolution_forward": lambda s, p, d, n: (x, W[:, :, :1].copy(), b, (s, p, d), n, True, y),

@@ -15,7 +15,7 @@ from cnnx import (
 )
 from cnnx.layers.base import leaves
 from cnnx.plan.fused import FusedPass
-from cnnx.plan.fusion import FUSIONS
+from cnnx.plan.fusion import FUSIONS, IN_INFERENCE
 
 
 def kinds_of(*layers, input_shape=(12, 12, 2)):
@@ -25,7 +25,7 @@ def kinds_of(*layers, input_shape=(12, 12, 2)):
 
 
 def test_every_fusion_is_in_the_list():
-    assert set(FUSIONS) == set(FusedPass.__subclasses__())
+    assert {*FUSIONS, *IN_INFERENCE} == set(FusedPass.__subclasses__())
 
 
 REST = ["Flatten", "DenseLayer"]
@@ -72,6 +72,22 @@ REST = ["Flatten", "DenseLayer"]
 )
 def test_what_is_computed_together(layers, expected):
     assert kinds_of(*layers()) == expected + REST
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        (lambda: [ConvolutionLayer(3, 3), ReluLayer(), PoolLayer(2)], ["ConvolutionPool"]),
+        (lambda: [ConvolutionLayer(3, 3), ReluLayer(), PoolLayer(3, stride=2)], ["ConvolutionWindows"]),
+        (lambda: [ConvolutionLayer(3, 4, dilation=2), PoolLayer(2, padding=1)], ["ConvolutionWindows"]),
+        (lambda: [ConvolutionLayer(3, 3), PoolLayer(2, mode="average")], ["ConvolutionWindows"]),
+        (lambda: [ConvolutionLayer(4, 3, groups=2), ReluLayer(), PoolLayer(3, stride=2)], ["ProductRelu", "PoolLayer"]),
+    ],
+)
+def test_what_is_computed_together_in_inference_alone(layers, expected):
+    model = Model(*layers(), Flatten(), DenseLayer(units=3), SoftmaxLayer())
+    model.build((12, 12, 2), seed=0)
+    assert [pass_.kind for pass_ in model.serving_plan.passes] == expected + REST
 
 
 @pytest.mark.usefixtures("backend")

@@ -38,6 +38,7 @@ KERNELS = {
         "convolution_pool_weight_gradient",
         "convolution_weight_gradient",
     ),
+    "convolution_windows": ("convolution_max_forward", "convolution_average_forward"),
     "dense": ("dense_forward", "dense_input_gradient", "dense_weight_gradient"),
     "depthwise": ("depthwise_forward", "depthwise_input_gradient", "depthwise_weight_gradient"),
     "dropout": ("dropout", "spatial_dropout"),

@@ -19,9 +19,7 @@ from cnnx._kernels.ground.program cimport job_function, perform
 from cnnx._kernels.ground.shapes cimport as_tuple
 
 cdef enum:
-    LONGEST = 4096  # pixels of a window that are added up in the array's own precision: longer sums lose digits
     PLACES = 256    # values of a byte
-    TOGETHER = 32   # channels of a larger window that are added up side by side
     LARGEST_EXTENT = 2147483647
 
 ctypedef fused place:
@@ -29,12 +27,6 @@ ctypedef fused place:
     uint8_t
     int32_t
     int64_t
-
-
-cdef struct windows:
-    Py_ssize_t images, height, width, channels
-    Py_ssize_t rows, columns
-    Py_ssize_t filter_height, filter_width, row_stride, column_stride, top, left
 
 
 cdef windows measure(
@@ -277,25 +269,29 @@ cdef void average_large(
     const floating *cells, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row, Py_ssize_t column, Py_ssize_t channels,
     floating *out,
 ) noexcept nogil:
-    """A few channels of a large window, whose rows and columns are so far apart: in sums of LONGEST pixels or less."""
+    """A few channels of a large window, whose rows and columns are so far apart."""
     cdef double[TOGETHER] totals
-    cdef floating[TOGETHER] sums
-    cdef Py_ssize_t i, j, c, start
-    cdef const floating *cell
+    cdef Py_ssize_t i, c
     memset(totals, 0, sizeof(totals))
     for i in range(height):
-        start = 0
-        while start < width:
-            memset(sums, 0, sizeof(sums))
-            for j in range(start, min(width, start + LONGEST)):
-                cell = cells + i * row + j * column
-                for c in range(channels):
-                    sums[c] += cell[c]
-            for c in range(channels):
-                totals[c] += sums[c]
-            start += LONGEST
+        add_line(cells + i * row, width, column, channels, totals)
     for c in range(channels):
         out[c] = <floating>(totals[c] / (<double>height * width))
+
+
+cdef void add_line(
+    const floating *cells, Py_ssize_t width, Py_ssize_t column, Py_ssize_t channels, double *totals,
+) noexcept nogil:
+    """To the totals of TOGETHER channels or fewer a row of pixels, in sums of LONGEST pixels or less."""
+    cdef floating[TOGETHER] sums
+    cdef Py_ssize_t c, start = 0
+    while start < width:
+        memset(sums, 0, channels * sizeof(floating))
+        loops_for(sizeof(floating)).position_sums(
+            min(width - start, <Py_ssize_t>LONGEST), channels, cells + start * column, column, sums)
+        for c in range(channels):
+            totals[c] += sums[c]
+        start += LONGEST
 
 
 cdef void average_backward_image(windows w, const floating *grad, floating *out) noexcept nogil:

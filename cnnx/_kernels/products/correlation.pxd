@@ -13,3 +13,7 @@ cdef int correlate(
     const geometry *g, const floating *x, const floating *filters, const floating *bias, bint relu, floating *out,
     uint8_t *argmax,
 ) except -1 nogil
+cdef int correlate_tiles(
+    const geometry *g, const floating *x, const floating *filters, const floating *bias, bint relu, floating *out,
+    uint8_t *argmax,
+) except -1 nogil

@@ -196,6 +196,14 @@ cdef int correlate(
     """
     if planes_are_faster[floating](g, 0):
         return multiply_by_planes(g, x, filters, bias, relu, out, argmax)
+    return correlate_tiles(g, x, filters, bias, relu, out, argmax)
+
+
+cdef int correlate_tiles(
+    const geometry *g, const floating *x, const floating *filters, const floating *bias, bint relu, floating *out,
+    uint8_t *argmax,
+) except -1 nogil:
+    """What `correlate` computes, from packed filters."""
     cdef panels cut = cut_filters[floating](g, 0)
     # Elements of a row of outputs before it is pooled.
     cdef Py_ssize_t row_room = g.columns * padded_columns(cut) if g.pools and not pools_in_registers(g) else 0

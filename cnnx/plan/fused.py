@@ -146,7 +146,8 @@ class ConvolutionWindows(FusedPass):
         super().__init__(layers, training)
         convolution, pool = cast(ConvolutionLayer, layers[0]), cast(PoolLayer | GlobalPoolLayer, layers[-1])
         self.relu, self.averages, self.pooled_shape = len(layers) == 3, pool.mode == "average", pool.pooled_shape
-        self.window, self.pooling = convolution.window, (convolution.output_shape[:2], *pool.windows)
+        rows, columns, _ = convolution.output_shape
+        self.window, self.pooling = convolution.window, ((rows, columns), *pool.windows)
 
     @staticmethod
     def match(layers: Sequence[Layer]) -> int:

@@ -24,10 +24,9 @@ def convolution_max_forward(
     `pooling` is the size of the convolution's outputs, then the windows' size, stride and padding; `prepared` as in
     `convolution_forward`.
     """
-    size, *windows = pooling
-    y = np.empty((len(x), *size, out.shape[3]), out.dtype)
+    y = np.empty((len(x), *pooling[0], out.shape[3]), out.dtype)
     convolution_forward(x, W, b, window, relu, y)
-    max_pool_forward(y, *windows, out, None)
+    max_pool_forward(y, *pooling[1:], out, None)
 
 
 def convolution_average_forward(
@@ -41,7 +40,6 @@ def convolution_average_forward(
     prepared: Prepared | None = None,
 ) -> None:
     """Convolution, ReLU if `relu`, then the average of each window, as `convolution_max_forward` has the largest."""
-    size, *windows = pooling
-    y = np.empty((len(x), *size, out.shape[3]), out.dtype)
+    y = np.empty((len(x), *pooling[0], out.shape[3]), out.dtype)
     convolution_forward(x, W, b, window, relu, y)
-    average_pool_forward(y, *windows, out)
+    average_pool_forward(y, *pooling[1:], out)

@@ -61,7 +61,21 @@ TARGET ALWAYS_INLINE MASK NAME(load_places)(const uint8_t *places)
 #endif
 }
 
-/* The largest cell of a window and its place, if that is asked for, of so many channels. */
+/* The larger of two, the first of equals, and NaN above all. */
+TARGET ALWAYS_INLINE VECTOR NAME(larger)(VECTOR most, VECTOR value)
+{
+#if MASKED_MOVES && REAL_BYTES == 4
+    /* The instruction gives its second operand where both are zeros or either is NaN. */
+    const __m512 larger = _mm512_max_ps((__m512)value, (__m512)most);
+    const __mmask16 none = _mm512_cmp_ps_mask((__m512)value, (__m512)value, _CMP_UNORD_Q);
+    return (VECTOR)_mm512_mask_mov_ps(larger, none, (__m512)value);
+#else
+    const MASK wins = ~(value <= most) & (most == most);
+    return SELECT(wins, value, most);
+#endif
+}
+
+/* The largest cell of a window, and its place if that is asked for, of so many channels. */
 TARGET ALWAYS_INLINE void NAME(max_window)(const REAL *cells, ptrdiff_t lanes, const int height, const int width,
                                            ptrdiff_t image_row, ptrdiff_t channels, int gated, REAL *best,
                                            uint8_t *places)
@@ -69,8 +83,13 @@ TARGET ALWAYS_INLINE void NAME(max_window)(const REAL *cells, ptrdiff_t lanes, c
     VECTOR most = NAME(load_part)(cells, lanes);
     MASK place = {0};
     for (int i = 0; i < height; i++)
-        for (int j = 0; j < width; j++)
-            NAME(take_cell)(NAME(load_part)(cells + i * image_row + j * channels, lanes), i * width + j, &most, &place);
+        for (int j = 0; j < width; j++) {
+            const VECTOR value = NAME(load_part)(cells + i * image_row + j * channels, lanes);
+            if (places)
+                NAME(take_cell)(value, i * width + j, &most, &place);
+            else
+                most = NAME(larger)(most, value);
+        }
     if (gated)
         NAME(gate_cells)(&most, &place);
     NAME(store_part)(best, lanes, most);

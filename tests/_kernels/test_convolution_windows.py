@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -104,3 +108,52 @@ def test_large_images_are_cut_and_have_the_same_bits(
                 cnnx.set_num_threads(threads)
                 getattr(_compiled["convolution_windows"], name)(*arguments, out)
                 np.testing.assert_array_equal(out, expected)
+
+
+# With less room than it takes, first for the outputs and then for a task's products, a call fails or is right.
+CODE = """
+import resource
+import numpy as np
+import cnnx
+from cnnx import _kernels
+
+cnnx.set_num_threads(1)
+LIMITS = resource.getrlimit(resource.RLIMIT_AS)
+x, W, b = np.ones((1, 48, 48, 32), "f4"), np.ones((3, 3, 32, 64), "f4"), np.ones(64, "f4")
+pooling = ((48, 48), (3, 3), (2, 2), (1, 1))
+
+
+def call(out):
+    _kernels.convolution_max_forward(x, W, b, ((1, 1), (1, 1), (1, 1)), True, pooling, out)
+
+
+# A first call, of a single pixel, imports the kernel.
+one = np.zeros((1, 1, 1, 64), "f4")
+_kernels.convolution_max_forward(
+    x[:, :1, :1].copy(), W, b, ((1, 1), (1, 1), (1, 1)), True, ((1, 1), (1, 1), (1, 1), (0, 0)), one
+)
+out, failures, done = np.zeros((1, 24, 24, 64), "f4"), 0, False
+for room in range(0, 40_000_000, 200_000):
+    pages = int(open("/proc/self/statm").read().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room, LIMITS[1]))
+    try:
+        call(out)
+        done = True
+    except MemoryError:
+        failures += 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, LIMITS)
+    if done:
+        break
+expected = np.zeros_like(out)
+call(expected)
+assert done and failures > 3 and expected.min() > 0, (done, failures)
+assert (out == expected).all()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is limited as Linux does it")
+def test_out_of_memory_in_a_task_is_an_error():
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ignored" not in done.stderr

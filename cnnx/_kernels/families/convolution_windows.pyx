@@ -7,6 +7,7 @@ tasks share are computed twice. Winograd's tiles are not cut, for the outputs wo
 whole images.
 """
 
+from cpython.exc cimport PyErr_Occurred
 from libc.string cimport memset
 
 from cnnx._kernels.families.convolution cimport check, forward_geometry, prepare_filters, prepared_filters, filters_size
@@ -16,7 +17,7 @@ from cnnx._kernels.ground.floating cimport floating
 from cnnx._kernels.ground.parallel cimport (
     allocate, for_each_task, release, tasks_for_product, threads_for_product,
 )
-from cnnx._kernels.ground.program cimport job_function, perform
+from cnnx._kernels.ground.program cimport job_function, perform, quiet_function
 from cnnx._kernels.products.correlation cimport correlate_tiles
 from cnnx._kernels.products.plane_product cimport multiply_by_planes, planes_are_faster
 from cnnx._kernels.products.tiles cimport FEWEST_TASKS, aligned, call, geometry, too_far, unpooled
@@ -51,14 +52,37 @@ cdef struct cut_job:
     long failed
 
 
-cdef int convolve_some(const cut_job *c, const geometry *g, const floating *x, floating *out) except -1 nogil:
+cdef struct some_outputs:
+    const cut_job *c
+    const geometry *g
+    const void *x
+    void *out
+
+
+cdef int convolve_some(const void *job, const floating *unused) except -1 nogil:
     """Some images, or some rows of one, by the way that all of them take."""
-    cdef const pooled_job *j = c.job
+    cdef const some_outputs *s = <const some_outputs *>job
+    cdef const pooled_job *j = s.c.job
+    cdef const floating *x = <const floating *>s.x
+    cdef const floating *b = <const floating *>j.b
+    cdef floating *out = <floating *>s.out
     if winograd_is_faster(&j.g):
-        return winograd(g, x, <const floating *>c.filters, <const floating *>j.b, j.relu, out, NULL)
+        return winograd(s.g, x, <const floating *>s.c.filters, b, j.relu, out, NULL)
     if planes_are_faster[floating](&j.g, 0):
-        return multiply_by_planes(g, x, <const floating *>j.W, <const floating *>j.b, j.relu, out, NULL)
-    return correlate_tiles(g, x, <const floating *>c.filters, <const floating *>j.b, j.relu, out, NULL)
+        return multiply_by_planes(s.g, x, <const floating *>j.W, b, j.relu, out, NULL)
+    return correlate_tiles(s.g, x, <const floating *>s.c.filters, b, j.relu, out, NULL)
+
+
+cdef bint fill(cut_job *c, const geometry *g, Py_ssize_t image, floating *outputs) noexcept nogil:
+    """Whether the outputs of some images from one on, or of rows of it, could be computed; no task can raise an error."""
+    cdef const floating *x = <const floating *>c.job.x + image * g.height * g.width * g.channels
+    cdef some_outputs s = some_outputs(c, g, x, outputs)
+    if c.failed:  # a second error would come upon the first
+        return False
+    if (<quiet_function>convolve_some[floating])(&s, NULL) == -1:
+        MARK(&c.failed)
+        return False
+    return True
 
 
 cdef void pool_some(const void *job, Py_ssize_t task, floating *outputs) noexcept nogil:
@@ -80,9 +104,7 @@ cdef void pool_some(const void *job, Py_ssize_t task, floating *outputs) noexcep
         g.rows = min(j.w.height, above + (count - 1) * j.w.row_stride + j.w.filter_height) - begin
         g.top -= begin * g.row_stride
         w.top, w.height = begin - above, g.rows
-    if convolve_some(
-        c, &g, <const floating *>j.x + image * g.height * g.width * g.channels, outputs) == -1:
-        MARK(&c.failed)
+    if not fill(c, &g, image, outputs):
         return
     for i in range(g.images):
         out = <floating *>j.out + ((image + i) * j.w.rows + first) * line
@@ -103,9 +125,7 @@ cdef void average_image(cut_job *c, Py_ssize_t image, floating *outputs) noexcep
     memset(totals, 0, sizeof(totals))
     while begin < j.g.rows:
         g.rows, g.top = min(c.lines, j.g.rows - begin), j.g.top - begin * g.row_stride
-        if convolve_some(
-            c, &g, <const floating *>j.x + image * g.height * g.width * g.channels, outputs) == -1:
-            MARK(&c.failed)
+        if not fill(c, &g, image, outputs):
             return
         for row in range(g.rows):
             add_line(
@@ -152,7 +172,9 @@ cdef int cut(const pooled_job *j, const floating *filters) except -1 nogil:
     release(memory)
     if c.failed:
         with gil:
-            raise MemoryError("pooled convolution: working memory")
+            if PyErr_Occurred() == NULL:  # it was a helper's
+                raise MemoryError("pooled convolution: working memory")
+        return -1
     return 0
 
 

@@ -54,8 +54,7 @@ cdef struct program_code:
     Py_ssize_t batch_size, memory_size, result_size     # in bytes
 
 
-# What fails gives -1 or NULL, and nobody looks for the error: without the interpreter, no thread can.
-ctypedef int (*quiet_function)(const void *job, const void *unused) noexcept nogil
+# As a quiet function.
 ctypedef void *(*quiet_allocation)(Py_ssize_t bytes) noexcept nogil
 
 
@@ -295,6 +294,8 @@ cdef struct parts:
 cdef void run_part(const void *job, Py_ssize_t part, float *unused) noexcept nogil:
     cdef parts *p = <parts *>job
     cdef const program_code *code = p.whole if part < p.count else p.rest
+    if p.failed:  # a second error would come upon the first
+        return
     if run_jobs(code, p.batch + part * p.whole.batch_size, p.result + part * p.whole.result_size) == -1:
         MARK(&p.failed)
 

@@ -27,8 +27,8 @@ from cnnx._kernels.products.tiles cimport (
 )
 
 cdef enum:
-    CACHED = 98304  # bytes of a band's planes and sums, which stay in the first-level cache
-    SLACK = 16      # planes that are a power of two apart would push each other out of it
+    CACHED = 98304  # bytes of a band's planes and sums, which stay in the second-level cache
+    SLACK = 16      # planes that are a power of two apart would push each other out of the first-level one
     # Multiply-adds in the time that a value takes on its way into a plane or out of one.
     MOVED = 16
 
